@@ -1,0 +1,143 @@
+"""Writing files so that a reader never meets half of one: temporary name, flush, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transect.errors import TransectError
+
+__all__ = ["atomic_path", "read_json", "safe_join", "spreadsheet_safe", "write_json", "write_text"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block ends well.
+
+    The data is flushed to the device before the rename, so a kill at any moment leaves either the
+    old file or the new one. If the block raises, the temporary file is removed and ``path`` is
+    as it was.
+
+    Args:
+        path: Where the file shall be. Its folder is made if missing.
+
+    Yields:
+        A path with the same suffix, in the same folder, for the block to write.
+
+    Raises:
+        TransectError: If the disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise _explained(error, path) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise _explained(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    r"""Write ``text`` as UTF-8 with ``\n`` line ends, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, indented and with sorted keys, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        TransectError: If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TransectError(f"{path} is missing. Was this folder written by transect?") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise TransectError(
+            f"{path} is not valid JSON: {error}. Restore it or remove it."
+        ) from error
+
+
+def safe_join(root: Path, name: str) -> Path:
+    """Join a name from a stranger's file to a folder, refusing every way out of it.
+
+    Args:
+        root: The folder that must contain the result.
+        name: A relative path with forward slashes, as it stood in a CSV, JSON or archive.
+
+    Returns:
+        ``root / name``; it need not exist.
+
+    Raises:
+        TransectError: If ``name`` is absolute, climbs out with ``..`` or leads out by a link.
+
+    Example:
+        >>> safe_join(Path("survey"), "site/a.png").as_posix()
+        'survey/site/a.png'
+    """
+    clean = name.replace("\\", "/")
+    parts = clean.split("/")
+    if not clean or "\0" in clean or clean.startswith("/") or ".." in parts or ":" in parts[0]:
+        raise TransectError(
+            f"{name!r} is not a relative path inside {root}. Use names relative to that folder."
+        )
+    joined = root / clean
+    if not joined.resolve().is_relative_to(root.resolve()):
+        raise TransectError(f"{name!r} leads out of {root} through a link. Copy the file instead.")
+    return joined
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Prefix a cell that a spreadsheet would run as a formula with an apostrophe.
+
+    Example:
+        >>> spreadsheet_safe("=1+1"), spreadsheet_safe("a.png"), spreadsheet_safe("-3.5")
+        ("'=1+1", 'a.png', '-3.5')
+    """
+    if not text or text[0] not in "=+-@\t\r":
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return "'" + text
+    return text
+
+
+def _explained(error: OSError, path: Path) -> OSError | TransectError:
+    """Turn the errors that a user can mend into a sentence; leave the others as they are."""
+    if error.errno in _FULL:
+        return TransectError(
+            f"the disk of {path.parent} is full, so {path.name} was not written; what was there "
+            "is intact. Free some space and repeat with --resume."
+        )
+    if error.errno in _FORBIDDEN:
+        return TransectError(
+            f"{path.parent} cannot be written ({error.strerror}). Choose another folder with --out."
+        )
+    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+        return TransectError(f"{path.parent} is not a folder. Choose another with --out.")
+    return error

@@ -1,0 +1,119 @@
+"""The records that travel between the rooms: what a survey is, what a sample is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+__all__ = ["Image", "MaskKind", "Problem", "Question", "Sample", "Survey"]
+
+Question = Literal["segment", "count", "identify"]
+MaskKind = Literal["binary", "classes", "instances"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """One picture of a survey: where it is and what the table says of it.
+
+    Attributes:
+        name: The key of the image everywhere: its path below ``images/``, forward slashes.
+        path: Where the file is.
+        size_hw: (height, width) in pixels, after EXIF orientation.
+        channels: Stored channels; alpha counts.
+        dtype: ``uint8``, ``uint16``, ``float32``: what decoding gives.
+        group: Site, flight, encounter or slide; images of one group never part in folds.
+        depth: A number per image (metres below surface, altitude), or None.
+        date: As written in the table, or None.
+        side: The flank or view (``left``), or None.
+        scale: Ground size of one pixel, or None. The unit is the survey's own.
+        split: ``train``, or ``test`` for images that no training may see.
+    """
+
+    name: str
+    path: Path
+    size_hw: tuple[int, int]
+    channels: int
+    dtype: str = "uint8"
+    group: str | None = None
+    depth: float | None = None
+    date: str | None = None
+    side: str | None = None
+    scale: float | None = None
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one file of a survey; the file is left out and listed.
+
+    Attributes:
+        name: The image or annotation file, relative to the survey.
+        what: One sentence: what is wrong and what to do.
+    """
+
+    name: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A folder of pictures with their annotations, checked once when opened.
+
+    Attributes:
+        root: The folder.
+        question: What is asked of it.
+        images: All readable images, sorted by name; ``split`` says which are for training.
+        classes: Foreground classes of masks, classes of dots, or identities, in a fixed order.
+        mask_kind: How ``masks`` are to be read; None if the survey has none.
+        masks: Image name to mask file; label images, 0 is background. An image without an
+            entry has an empty mask if ``missing`` was ``"empty"``, else it is unlabelled.
+        points: Columns image, x, y, class (x right, y down, pixel centres at integers), or None.
+        counts: Columns image, then one per class, non-negative numbers, or None.
+        identities: Columns image, identity and, where given, x0, y0, x1, y1, side, group,
+            date; or None.
+        boxes: Columns image, x0, y0, x1, y1, class; or None.
+        unknown: The identity that stands for "none we know".
+        problems: Files that were left out, each with its sentence.
+    """
+
+    root: Path
+    question: Question
+    images: tuple[Image, ...]
+    classes: tuple[str, ...]
+    mask_kind: MaskKind | None = None
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    points: pd.DataFrame | None = None
+    counts: pd.DataFrame | None = None
+    identities: pd.DataFrame | None = None
+    boxes: pd.DataFrame | None = None
+    unknown: str = "new_whale"
+    problems: tuple[Problem, ...] = ()
+
+    def training(self) -> tuple[Image, ...]:
+        """The images that training and folds may use."""
+        return tuple(image for image in self.images if image.split != "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with whatever must move with it when it is warped.
+
+    Attributes:
+        image: (H, W, C) uint8, uint16 or float32.
+        planes: (H, W, T) float32 or uint8 soft targets, warped linearly; or None.
+        labels: (H, W) integer labels, warped to the nearest; or None.
+        points: (K, 2) float32 x, y; or None.
+        boxes: (K, 4) float32 x0, y0, x1, y1; or None.
+    """
+
+    image: NDArray[np.generic]
+    planes: NDArray[np.generic] | None = None
+    labels: NDArray[np.integer] | None = None
+    points: NDArray[np.float32] | None = None
+    boxes: NDArray[np.float32] | None = None
