@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Image", "MaskKind", "Problem", "Question", "Sample", "Survey"]
+__all__ = ["Image", "MaskKind", "Problem", "Progress", "Question", "Quiet", "Sample", "Survey"]
 
 Question = Literal["segment", "count", "identify"]
 MaskKind = Literal["binary", "classes", "instances"]
@@ -117,3 +117,23 @@ class Sample:
     labels: NDArray[np.integer] | None = None
     points: NDArray[np.float32] | None = None
     boxes: NDArray[np.float32] | None = None
+
+
+class Progress(Protocol):
+    """What long work tells while it runs; the command line shows it, a library caller may not."""
+
+    def say(self, line: str) -> None:
+        """Tell one line that the user should read: a finding, a decision, a result."""
+
+    def step(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Tell how far a phase is; a new phase name begins a new bar."""
+
+
+class Quiet:
+    """A progress that tells nothing."""
+
+    def say(self, line: str) -> None:
+        """Drop the line."""
+
+    def step(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Drop the step."""

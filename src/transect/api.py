@@ -1,0 +1,343 @@
+"""The five words as functions: what the command line does is one call from here."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from transect.errors import TransectError
+from transect.recipe import Recipe, set_field
+from transect.run import RunFolder, locked
+from transect.types import Progress, Quiet, Survey
+
+__all__ = ["Run", "predict", "report", "score", "submit", "train"]
+
+_TASKS = ("segment", "count", "identify")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run: the folder, and what can be asked of it.
+
+    Attributes:
+        path: The run folder.
+
+    Example:
+        >>> import transect
+        >>> run = transect.train("nuclei/", out="runs/nuclei")  # doctest: +SKIP
+        >>> run.predict("new/", "out/")  # doctest: +SKIP
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that this run was trained with."""
+        return RunFolder.open(self.path).recipe()
+
+    def score(self, truth: Path | str | None = None) -> dict[str, Any]:
+        """See ``transect.score``."""
+        return score(self.path, truth)
+
+    def predict(self, images: Path | str, out: Path | str, **options: Any) -> dict[str, Any]:
+        """See ``transect.predict``."""
+        return predict(self.path, images, out, **options)
+
+    def submit(self, images: Path | str, out: Path | str) -> Path:
+        """See ``transect.submit``."""
+        return submit(self.path, images, out)
+
+    def report(self) -> Path:
+        """See ``transect.report``."""
+        return report(self.path)
+
+
+def train(
+    data: Path | str,
+    *,
+    recipe: str | Recipe = "auto",
+    out: Path | str | None = None,
+    budget: str | float | None = None,
+    settings: Mapping[str, str] | None = None,
+    question: str | None = None,
+    missing: str | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    seed: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Train on a survey and leave a run folder with everything in it, the report included.
+
+    Args:
+        data: The survey's folder.
+        recipe: A bundled name, a file, a ``Recipe``, or ``auto``: then the data, the device and
+            the budget decide, and ``recipe.why`` says how.
+        out: The run folder; the default is ``runs/<name of the data>``.
+        budget: Time for all of it: seconds, or ``15m``, ``2h``.
+        settings: Fields to change: path to JSON text, as ``--set`` takes them.
+        question: segment, count or identify, if the folder could answer several.
+        missing: ``empty`` if an image without a mask has no objects.
+        quick: The recipe's short twin.
+        resume: Go on with the run in ``out``.
+        seed: Of everything random; None keeps the recipe's.
+        device: auto, cpu, cuda, cuda:1, mps.
+        threads: CPU threads; None takes the physical cores.
+        progress: Told what happens.
+
+    Returns:
+        The run.
+
+    Raises:
+        TransectError: On bad data, an unknown recipe or field, or a folder in use.
+    """
+    from transect.data.survey import fingerprint, open_survey, survey_summary
+    from transect.train.process import prepare_process
+
+    progress = progress or Quiet()
+    root = Path(data)
+    folder = RunFolder(Path(out) if out else Path("runs") / root.resolve().name)
+    seconds = seconds_of(budget)
+    if isinstance(recipe, str) and recipe != "auto":
+        from transect import recipes
+
+        recipe = recipes.load(recipe, quick=quick)  # a wrong name fails before the data is read
+    if folder.exists() and not resume:
+        raise TransectError(
+            f"{folder.path} already holds a run. Add --resume to go on with it, "
+            "or choose another --out."
+        )
+    with locked(folder.path):
+        chosen_device = _device(device)
+        prepare_process(threads)
+        if resume and folder.exists():
+            question = folder.recipe().question
+            missing = folder.data().get("missing", missing)
+        survey = open_survey(
+            root,
+            question=question,
+            missing=missing,
+            progress=lambda done, total: progress.step("reading", done, total),
+        )
+        for line in survey_summary(survey):
+            progress.say(line)
+        task = _task(survey.question)
+        if resume and folder.exists():
+            resolved = folder.recipe()
+            if not folder.same_data(fingerprint(survey)):
+                raise TransectError(
+                    f"{root} is not the survey that {folder.path} began with: files were added, "
+                    "removed or changed. Restore them, or start anew with another --out."
+                )
+            progress.say(f"going on with {folder.path}")
+        else:
+            resolved = _resolve(recipe, survey, task, seconds, chosen_device, seed, settings or {})
+            folder.begin(resolved, _data_record(survey, missing, root, fingerprint(survey)))
+        for line in resolved.why:
+            progress.say(line)
+        task.train(
+            survey, resolved, folder.path, resume=resume, progress=progress, device=chosen_device
+        )
+    return Run(folder.path)
+
+
+def score(
+    run: Path | str, truth: Path | str | None = None, *, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Every metric of a run with its spread over folds, or against a survey with known truth.
+
+    Args:
+        run: The run folder.
+        truth: A survey folder; None takes the out-of-fold predictions.
+        progress: Told what happens.
+
+    Returns:
+        Metric name to a record with value, interval and values per fold.
+    """
+    folder, task = _opened(run)
+    found: dict[str, Any] = task.score(
+        folder.path, Path(truth) if truth else None, progress=progress or Quiet()
+    )
+    return found
+
+
+def predict(
+    run: Path | str,
+    images: Path | str,
+    out: Path | str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Answer the run's question for new pictures.
+
+    Args:
+        run: The run folder.
+        images: A folder of pictures, or one picture.
+        out: The folder to write.
+        device: As in ``train``.
+        threads: As in ``train``.
+        progress: Told what happens.
+        **options: The task's own, e.g. ``formats=("coco",)``.
+
+    Returns:
+        A summary: pictures answered, pictures that could not be read, files written.
+    """
+    from transect.train.process import prepare_process
+
+    folder, task = _opened(run)
+    images = Path(images)
+    if not images.exists():
+        raise TransectError(f"{images} does not exist. Give a folder of pictures or one picture.")
+    prepare_process(threads)
+    found: dict[str, Any] = task.predict(
+        folder.path,
+        images,
+        Path(out),
+        device=_device(device),
+        progress=progress or Quiet(),
+        **options,
+    )
+    return found
+
+
+def submit(
+    run: Path | str,
+    images: Path | str,
+    out: Path | str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the competition's file for a folder of pictures."""
+    from transect.train.process import prepare_process
+
+    folder, task = _opened(run)
+    prepare_process(threads)
+    task.submit(
+        folder.path,
+        Path(images),
+        Path(out),
+        device=_device(device),
+        progress=progress or Quiet(),
+    )
+    return Path(out)
+
+
+def report(run: Path | str) -> Path:
+    """Write ``report.html`` of a run anew and give its path."""
+    folder, task = _opened(run)
+    written: Path = task.report(folder.path)
+    return written
+
+
+def seconds_of(budget: str | float | None) -> float | None:
+    """Read a time such as ``90``, ``90s``, ``15m`` or ``2h``.
+
+    Raises:
+        TransectError: If it is none.
+
+    Example:
+        >>> seconds_of("15m"), seconds_of(30), seconds_of(None)
+        (900.0, 30.0, None)
+    """
+    if budget is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(budget))
+    if not match or float(match[1]) <= 0:
+        raise TransectError(f"a budget must look like 90s, 15m or 2h; got '{budget}'.")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _resolve(
+    recipe: str | Recipe,
+    survey: Survey,
+    task: ModuleType,
+    seconds: float | None,
+    device: str,
+    seed: int | None,
+    settings: Mapping[str, str],
+) -> Recipe:
+    """Settle every number before training: what is written is what will be done."""
+    if isinstance(recipe, str):
+        chosen: Recipe = task.plan(survey, budget_seconds=seconds, device=device, seed=seed or 0)
+        seconds = None
+    else:
+        chosen = recipe
+    if chosen.question != survey.question:
+        raise TransectError(
+            f"recipe {chosen.name} answers '{chosen.question}', but {survey.root} is read as "
+            f"'{survey.question}'. Choose another recipe, or give --question {chosen.question}."
+        )
+    if seed is not None:
+        chosen = dataclasses.replace(chosen, seed=seed)
+    for path, value in settings.items():
+        chosen = set_field(chosen, path, value)
+    if seconds is not None:
+        chosen = task.within_budget(chosen, survey, budget_seconds=seconds, device=device)
+    return chosen
+
+
+def _data_record(
+    survey: Survey, missing: str | None, root: Path, fingerprint: dict[str, Any]
+) -> dict[str, Any]:
+    """What a run remembers of its survey."""
+    return {
+        "folder": str(root.resolve()),
+        "question": survey.question,
+        "missing": missing,
+        "mask_kind": survey.mask_kind,
+        "classes": list(survey.classes),
+        "images": len(survey.images),
+        "problems": [dataclasses.asdict(problem) for problem in survey.problems],
+        "fingerprint": fingerprint,
+    }
+
+
+def _task(question: str) -> ModuleType:
+    """The room of a question."""
+    return importlib.import_module(f"transect.{question}")
+
+
+def _opened(run: Path | str) -> tuple[RunFolder, ModuleType]:
+    """Open a run folder and the room of its question."""
+    folder = RunFolder.open(Path(run))
+    return folder, _task(folder.recipe().question)
+
+
+def _device(name: str) -> str:
+    """Settle ``auto``, and refuse a device that is not there."""
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TransectError("no CUDA device was found. Use --device cpu, or ask `transect doctor`.")
+    return name
+
+
+def settings_of(pairs: Sequence[str]) -> dict[str, str]:
+    """Read ``path=value`` words.
+
+    Raises:
+        TransectError: If one has no equals sign.
+    """
+    settings = {}
+    for pair in pairs:
+        path, sign, value = pair.partition("=")
+        if not sign or not path:
+            raise TransectError(f"--set takes path=value, e.g. --set folds.count=3; got '{pair}'.")
+        settings[path.strip()] = value.strip()
+    return settings

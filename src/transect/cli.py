@@ -1,0 +1,427 @@
+"""The command line: five words, a few helpers, and nothing that the functions do not do."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transect import __version__
+from transect.errors import TransectError
+
+__all__ = ["main"]
+
+_ABOUT = """\
+Where is it, how many, which one: segment, count and identify in survey pictures.
+
+  transect audit DATA            what is in the folder, what is broken, what leaks
+  transect train DATA            train on it and write a run folder with a report
+  transect score RUN             every metric with its spread
+  transect predict RUN IMAGES    masks, counts or identities for new pictures
+  transect report RUN            one page that explains the run
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Words after ``transect``; None takes the process's.
+
+    Returns:
+        0 if all went well, 1 for findings or files that were left out, 2 for an error that the
+        user can mend, 130 if interrupted.
+    """
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if not hasattr(options, "call"):
+        parser.print_help()
+        return 0
+    # A scheduler's SIGTERM ends a run as Ctrl-C does: the state of the last epoch stays.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, _interrupt)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        return int(options.call(options) or 0)
+    except TransectError as error:
+        print(f"transect: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "transect: stopped; nothing finished is lost. Add --resume to go on.", file=sys.stderr
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    """Turn a polite kill into the interrupt that Python knows."""
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog="transect", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"transect {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    train = _command(commands, "train", _train, "train on a survey and write a run folder")
+    train.add_argument("data", metavar="DATA", help="the survey: a folder with images/")
+    train.add_argument(
+        "--recipe", nargs="+", default=["auto"], metavar="R", help="names or files (default auto)"
+    )
+    train.add_argument("--out", metavar="RUN", help="run folder (default runs/<name of DATA>)")
+    train.add_argument("--budget", metavar="TIME", help="time for all of it: 90s, 15m, 2h")
+    train.add_argument("--question", choices=("segment", "count", "identify"))
+    train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="settings")
+    train.add_argument(
+        "--missing", choices=("empty",), help="an image without a mask has no objects"
+    )
+    train.add_argument("--quick", action="store_true", help="the recipe's short twin")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    train.add_argument("--seed", type=int, help="of everything random")
+    _machine(train)
+
+    score = _command(commands, "score", _score, "every metric of a run with its spread")
+    score.add_argument("run", metavar="RUN")
+    score.add_argument("truth", metavar="TRUTH", nargs="?", help="a survey with known answers")
+    score.add_argument("--json", action="store_true", help="print JSON")
+
+    predict = _command(commands, "predict", _predict, "answer the question for new pictures")
+    predict.add_argument("run", metavar="RUN")
+    predict.add_argument("images", metavar="IMAGES", help="a folder of pictures, or one")
+    predict.add_argument("--out", required=True, metavar="OUT", help="folder to write")
+    predict.add_argument(
+        "--format", action="append", default=[], dest="formats", metavar="F", help="also: coco, rle"
+    )
+    _machine(predict)
+
+    submit = _command(commands, "submit", _submit, "write the competition's file")
+    submit.add_argument("run", metavar="RUN")
+    submit.add_argument("images", metavar="IMAGES")
+    submit.add_argument("--out", required=True, metavar="FILE.csv")
+    _machine(submit)
+
+    report = _command(commands, "report", _report, "write report.html of a run anew")
+    report.add_argument("run", metavar="RUN")
+
+    recipes = _command(commands, "recipes", _recipes, "list the bundled recipes, or explain one")
+    recipes.add_argument("name", metavar="NAME", nargs="?")
+
+    convert = _command(commands, "convert", _convert, "from one annotation format to another")
+    convert.add_argument("source", metavar="FROM")
+    convert.add_argument("target", metavar="TO")
+    convert.add_argument("--from", dest="source_format", metavar="FORMAT", help="if not detected")
+    convert.add_argument("--to", dest="target_format", metavar="FORMAT", help="if not clear")
+    convert.add_argument("--images", metavar="FOLDER", help="where the pictures are")
+
+    demo = _command(commands, "demo", _demo, "the whole job on a built-in survey")
+    demo.add_argument(
+        "question", nargs="?", default="segment", choices=("segment", "count", "identify")
+    )
+    demo.add_argument("--out", default="transect-demo", metavar="FOLDER")
+    demo.add_argument("--seed", type=int, default=0)
+    _machine(demo)
+
+    bench = _command(commands, "bench", _bench, "time the hot paths: peer, ours, limit")
+    bench.add_argument("names", nargs="*", metavar="NAME")
+    bench.add_argument(
+        "--full", action="store_true", help="sizes of the design, not the quick ones"
+    )
+
+    doctor = _command(commands, "doctor", _doctor, "look at the installation")
+    doctor.add_argument("--json", action="store_true")
+    return parser
+
+
+def _command(commands: Any, name: str, call: Any, about: str) -> argparse.ArgumentParser:
+    """Add one command."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
+    parser.set_defaults(call=call)
+    return parser
+
+
+def _machine(parser: argparse.ArgumentParser) -> None:
+    """The options that say where work is done."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def _train(options: argparse.Namespace) -> int:
+    """Train one recipe, or several one after another; one that fails does not stop the others."""
+    if len(options.recipe) > 1:
+        return _train_list(options)
+    return _train_one(options, options.recipe[0], options.out)
+
+
+def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int:
+    from transect import api
+
+    with _Bars() as bars:
+        run = api.train(
+            options.data,
+            recipe=recipe,
+            out=out,
+            budget=options.budget,
+            settings=api.settings_of(options.settings),
+            question=options.question,
+            missing=options.missing,
+            quick=options.quick,
+            resume=options.resume,
+            seed=options.seed,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
+    print(f"\nreport:  {run.path / 'report.html'}")
+    print(f"next:    transect predict {run.path} NEW_IMAGES --out OUT")
+    problems = api.RunFolder(run.path).data()["problems"]
+    return 1 if problems else 0
+
+
+def _train_list(options: argparse.Namespace) -> int:
+    """Train a list of recipes and say at the end how each one did."""
+    base = Path(options.out or "runs")
+    worst = 0
+    results = []
+    for recipe in options.recipe:
+        print(f"\n== {recipe}")
+        try:
+            worst = max(worst, _train_one(options, recipe, str(base / Path(recipe).stem)))
+            results.append(f"{recipe}: done")
+        except TransectError as error:
+            worst = 2
+            results.append(f"{recipe}: {error}")
+    print("\n" + "\n".join(results))
+    return worst
+
+
+def _score(options: argparse.Namespace) -> int:
+    import json
+
+    from transect import api
+
+    with _Bars() as bars:
+        found = api.score(options.run, options.truth, progress=bars)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for line in score_lines(found):
+        print(line)
+    print(f"next:    transect report {options.run}")
+    return 0
+
+
+def score_lines(found: dict[str, Any]) -> list[str]:
+    """Lay out scores: value, interval, then each fold."""
+    lines = []
+    for name, record in found.items():
+        if not isinstance(record, dict) or "value" not in record:
+            continue
+        low, high = record.get("interval", (None, None))
+        spread = f"  [{low:.4f}, {high:.4f}]" if low is not None else ""
+        folds = record.get("folds") or []
+        per_fold = "  folds " + " ".join(f"{value:.4f}" for value in folds) if folds else ""
+        lines.append(f"{name:<28}{record['value']:.4f}{spread}{per_fold}")
+    return lines
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from transect import api
+
+    with _Bars() as bars:
+        summary = api.predict(
+            options.run,
+            options.images,
+            options.out,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+            formats=tuple(options.formats),
+        )
+    for problem in summary.get("problems", []):
+        print(f"left out: {problem}", file=sys.stderr)
+    print(f"{summary['images']} pictures answered in {options.out}")
+    return 1 if summary.get("problems") else 0
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from transect import api
+
+    with _Bars() as bars:
+        written = api.submit(
+            options.run,
+            options.images,
+            options.out,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
+    print(f"wrote {written}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from transect import api
+
+    print(f"wrote {api.report(options.run)}")
+    return 0
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    from transect import recipes
+
+    if options.name:
+        import json
+
+        from transect.recipe import to_json
+
+        recipe = recipes.load(options.name)
+        print(recipe.notes or recipe.name)
+        print(json.dumps(to_json(recipe), indent=2))
+        return 0
+    width = max(len(name) for name in (*recipes.names(), "auto"))
+    print(f"{'auto':<{width}}  reads the data, the device and the budget, decides, and says why")
+    for name in recipes.names():
+        recipe = recipes.load(name)
+        first = recipe.notes.split(". ")[0].rstrip(".")
+        print(f"{name:<{width}}  {recipe.question}: {first}")
+    print("\nnext:    transect recipes NAME, or transect train DATA --recipe NAME")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from transect.data.convert import convert
+
+    result = convert(
+        Path(options.source),
+        Path(options.target),
+        source_format=options.source_format,
+        target_format=options.target_format,
+        images=Path(options.images) if options.images else None,
+    )
+    for problem in result.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    print(f"wrote {result.written}")
+    return 1 if result.problems else 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from transect.demo import demo
+
+    with _Bars() as bars:
+        lines = demo(
+            options.question,
+            Path(options.out),
+            seed=options.seed,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
+    print("\n".join(lines))
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from transect import bench
+
+    for line in bench.run_all(options.names, quick=not options.full):
+        print(line)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import dataclasses
+    import json
+
+    from transect.doctor import examine
+
+    found = examine()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(item) for item in found], indent=2))
+    else:
+        for item in found:
+            print(f"{item.state:<6}{item.what:<10}{item.text}")
+    return 1 if any(item.state == "fault" for item in found) else 0
+
+
+class _Bars:
+    """Progress on a terminal: a bar with rate and time left; plain lines where there is none."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._phase = ""
+        self._plain_at = 0.0
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._close()
+
+    def say(self, line: str) -> None:
+        """Print one line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, flush=True)
+
+    def step(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Move the bar of a phase, or begin it."""
+        if phase != self._phase:
+            self._close()
+            self._phase = phase
+            if sys.stderr.isatty():
+                self._open(phase, total)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, note=note)
+        elif time.monotonic() - self._plain_at > 10:
+            self._plain_at = time.monotonic()
+            print(f"{phase}: {done} of {total} {note}".rstrip(), file=sys.stderr, flush=True)
+        if done >= total:
+            self._close()
+
+    def _open(self, phase: str, total: int) -> None:
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(phase, total=total, note="")
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        self._phase = ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
