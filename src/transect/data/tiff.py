@@ -1,0 +1,559 @@
+"""TIFF pictures of any size, read by windows without loading them.
+
+Libraries either load the whole picture or need compiled codecs for the common compressions, and
+none of them bounds what a hostile segment unpacks to. So the tags are parsed by tifffile and the
+segments (strips or tiles) are unpacked here, each to at most its declared size.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import math
+import struct
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.errors import TransectError
+
+__all__ = ["ArrayReader", "Reader", "TiffReader", "damaged", "oriented"]
+
+SEGMENT_LIMIT = 1 << 30
+"""Most bytes that one strip or tile may unpack to."""
+CACHE_BYTES = 128 << 20
+"""Unpacked segments that a reader keeps."""
+CHANNEL_LIMIT = 4096
+"""More samples per pixel than any survey camera has; beyond it a file is taken for damaged."""
+
+_DEFLATE, _LZMA, _JPEG = (8, 32946), 34925, 7
+_WRAPPED = {5: "LZW", 32773: "PackBits", 50000: "Zstandard"}
+_CCITT = {2, 3, 4}
+_BIT_REVERSE = np.packbits(
+    np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1
+)[:, 0]
+
+
+class Reader(Protocol):
+    """A picture that gives windows of itself."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8, uint16 or float32."""
+
+    def window(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+        """The pixels [top, top + height) x [left, left + width): (height, width, C)."""
+
+
+class ArrayReader:
+    """A picture that is already in memory, read by windows.
+
+    Example:
+        >>> ArrayReader(np.arange(6, dtype=np.uint8).reshape(2, 3, 1)).window(1, 1, 1, 2).ravel()
+        array([4, 5], dtype=uint8)
+    """
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        """Wrap an (H, W, C) array."""
+        self._array = array
+        self.shape: tuple[int, int, int] = (array.shape[0], array.shape[1], array.shape[2])
+        self.dtype: np.dtype[Any] = array.dtype
+
+    def window(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+        """The pixels of a window, as a view.
+
+        Raises:
+            TransectError: If the window leaves the picture.
+        """
+        _check_window(self.shape, top, left, height, width)
+        return self._array[top : top + height, left : left + width]
+
+
+class TiffReader:
+    """The first picture of a TIFF, read by windows in bounded memory.
+
+    Pixels that the file stores as one uncompressed block are memory-mapped. Otherwise the strips
+    or tiles under the window are unpacked, and the last ones are kept (``CACHE_BYTES``). Safe to
+    use from several threads.
+
+    Pixel values follow the rule of ``images.read_image``: bits become 0 or 255, 2 and 4 bits are
+    stretched to 0..255, other types that are not uint8, uint16 or float32 become float32 of the
+    same value; white-is-zero is inverted; a colour map is applied.
+
+    Attributes:
+        shape: (H, W, C) after orientation.
+        dtype: Of the windows.
+    """
+
+    def __init__(self, path: Path, *, labels: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
+        """Read the tags and check that every segment lies inside the file.
+
+        Args:
+            path: The file.
+            labels: Give stored values as they are (no colour map, no stretching, integers keep
+                their type), as label images need it; bits give 0 or 1.
+            cache_bytes: Unpacked segments to keep.
+
+        Raises:
+            TransectError: If the file is no TIFF, damaged, truncated, or in a form that is not
+                read: a stack of several pictures, a volume, an unknown compression.
+        """
+        self._path, self._labels, self._cache_bytes = path, labels, cache_bytes
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._cached_bytes = 0
+        self._map: NDArray[Any] | None = None
+        try:
+            self._parse(path)
+        except TransectError:
+            raise
+        except Exception as error:  # a parser of strangers' files may raise anything
+            raise damaged(path, error) from error
+        height, width = self._size
+        if self._orientation >= 5:
+            height, width = width, height
+        self.shape: tuple[int, int, int] = (height, width, self._channels)
+
+    def _parse(self, path: Path) -> None:
+        """Take from the tags what windows need."""
+        import tifffile
+
+        with path.open("rb") as handle, tifffile.TiffFile(handle) as file:
+            order = file.byteorder
+            page: Any = file.pages.first
+            self._refuse_stacks(file, page)
+            self._size = (int(page.imagelength), int(page.imagewidth))
+            self._samples = int(page.samplesperpixel)
+            bits = page.bitspersample
+            if isinstance(bits, tuple):
+                raise TransectError(
+                    f"{path} mixes channels of different bit depths {bits}. Save all channels "
+                    "with the same type."
+                )
+            self._bits, kind = int(bits), int(page.sampleformat or 1)
+            self._planar = int(page.planarconfig or 1) == 2 and self._samples > 1
+            self._compression = int(page.compression)
+            self._predictor = int(page.predictor or 1)
+            self._photometric = int(page.photometric)
+            self._fill_reversed = int(page.fillorder or 1) == 2
+            self._jpeg_tables = page.jpegtables
+            orientation = page.tags.valueof(274, 1)
+            self._orientation = orientation if orientation in range(1, 9) else 1
+            self._tiled = bool(page.is_tiled)
+            rows, columns = (
+                (int(page.tilelength), int(page.tilewidth))
+                if self._tiled
+                else (min(int(page.rowsperstrip or 2**32), self._size[0]), self._size[1])
+            )
+            self._segment_hw = (rows, columns)
+            self._offsets = np.asarray(page.dataoffsets, np.int64)
+            self._counts = np.asarray(page.databytecounts, np.int64)
+            colormap = page.tags.valueof(320)
+            self._tags = {n: page.tags.valueof(n) for n in (292, 293, 530, 532)}
+            if int(page.imagedepth or 1) > 1:
+                raise TransectError(f"{path} is a volume. Save its slices as pictures.")
+        self._stored = _stored_type(path, self._bits, kind, order)
+        self._colormap = None
+        if self._photometric == 3 and colormap is not None and not self._labels:
+            self._colormap = (np.asarray(colormap).reshape(3, -1).T >> 8).astype(np.uint8)
+        self._channels = 3 if self._colormap is not None else self._samples
+        self._check(path)
+        self._map_if_contiguous(path)
+        if self._map is None and self._segment_bytes() > SEGMENT_LIMIT:
+            pieces = "tiles" if self._tiled else "strips"
+            raise TransectError(
+                f"{path} is stored in {pieces} of {self._segment_hw[0]} x {self._segment_hw[1]} "
+                "pixels, more than 1 GiB each, and cannot be read in bounded memory. Save it with tiles of 512 x 512."
+            )
+        sample = np.zeros((0, 0, self._samples), self._stored.newbyteorder("="))
+        self.dtype: np.dtype[Any] = self._finished(sample).dtype
+
+    def _refuse_stacks(self, file: Any, page: Any) -> None:
+        """A second page of the same size means a stack; overviews and thumbnails are skipped."""
+        try:
+            second: Any = file.pages[1]
+        except IndexError:
+            return
+        reduced = int(second.tags.valueof(254, 0) or 0) & 0b101
+        same = (second.imagelength, second.imagewidth) == (page.imagelength, page.imagewidth)
+        if same and not reduced:
+            raise TransectError(
+                f"{self._path} is a stack of {len(file.pages)} pictures, and one per file is read. "
+                "Save each picture (or all bands as the channels of one picture) to its own file."
+            )
+
+    def _check(self, path: Path) -> None:
+        """Refuse what cannot be read before the first window is asked for."""
+        (height, width), (rows, columns) = self._size, self._segment_hw
+        if min(height, width, rows, columns, self._samples) < 1:
+            raise TransectError(f"{path} has no pixels. Restore it from the original.")
+        if self._samples > CHANNEL_LIMIT:
+            raise TransectError(
+                f"{path} declares {self._samples} channels; at most {CHANNEL_LIMIT} are read. "
+                "Restore it from the original."
+            )
+        known = self._compression in (1, *_DEFLATE, _LZMA, _JPEG, *_WRAPPED, *_CCITT)
+        whole_bytes = self._bits in (8, 16, 32, 64)
+        fits = (self._predictor != 2 or whole_bytes) and self._predictor in (1, 2, 3)
+        jpeg = self._compression != _JPEG or (self._bits == 8 and self._per_segment in (1, 3))
+        ccitt = self._compression not in _CCITT or (self._bits, self._samples) == (1, 1)
+        if not (known and fits and jpeg and ccitt):
+            raise TransectError(
+                f"{path} is compressed in a way that is not read (TIFF compression "
+                f"{self._compression}, predictor {self._predictor}, {self._bits} bits). Save it "
+                "with LZW or deflate, or uncompressed."
+            )
+        if self._photometric == 6 and self._compression != _JPEG:
+            raise TransectError(
+                f"{path} stores luma and chroma uncompressed (YCbCr). Save it as RGB."
+            )
+        self._grid = (math.ceil(height / rows), math.ceil(width / columns))
+        expected = self._grid[0] * self._grid[1] * (self._samples if self._planar else 1)
+        size = path.stat().st_size
+        ends = self._offsets + self._counts
+        broken = len(self._offsets) < expected or len(self._counts) < expected
+        if broken or (self._counts < 0).any() or bool((ends > size).any()):
+            raise TransectError(
+                f"{path} is truncated: its {expected} segments reach beyond its {size} bytes. "
+                "Restore it from the original."
+            )
+
+    @property
+    def _per_segment(self) -> int:
+        """Samples per pixel within one segment."""
+        return 1 if self._planar else self._samples
+
+    def _row_bytes(self) -> int:
+        """Bytes of one row of a segment; rows start at whole bytes."""
+        return -(-self._segment_hw[1] * self._per_segment * self._bits // 8)
+
+    def _segment_bytes(self) -> int:
+        """Bytes of a full segment, unpacked."""
+        return self._segment_hw[0] * self._row_bytes()
+
+    def _map_if_contiguous(self, path: Path) -> None:
+        """Memory-map pixels that are stored as one plain block."""
+        plain = self._compression == 1 and self._predictor == 1 and self._bits % 8 == 0
+        if not plain or self._tiled or self._fill_reversed:
+            return
+        height, width = self._size
+        whole = height * width * self._samples * (self._bits // 8)
+        ends = self._offsets + self._counts
+        block = bool((self._offsets[1:] == ends[:-1]).all()) and int(self._counts.sum()) == whole
+        if not block or self._offsets[0] == 0:
+            return
+        shape = (self._samples, height, width) if self._planar else (height, width, self._samples)
+        mapped = np.memmap(path, self._stored, "r", offset=int(self._offsets[0]), shape=shape)
+        self._map = np.moveaxis(mapped, 0, 2) if self._planar else mapped
+
+    def window(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+        """The pixels of a window; only the segments under it are read.
+
+        Args:
+            top: First row, after orientation.
+            left: First column.
+            height: Rows; the window must lie inside the picture.
+            width: Columns.
+
+        Returns:
+            (height, width, C), a fresh array of ``dtype``.
+
+        Raises:
+            TransectError: If the window leaves the picture or a segment is damaged.
+        """
+        _check_window(self.shape, top, left, height, width)
+        swap, flip_rows, flip_columns = _ORIENTATIONS[self._orientation]
+        if flip_rows:
+            top = self.shape[0] - top - height
+        if flip_columns:
+            left = self.shape[1] - left - width
+        if swap:
+            top, left, height, width = left, top, width, height
+        if self._map is not None:
+            part = self._map[top : top + height, left : left + width]
+            raw = np.array(part, dtype=part.dtype.newbyteorder("="))
+        else:
+            raw = self._assembled(top, left, height, width)
+        return oriented(self._finished(raw), self._orientation)
+
+    def _assembled(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+        """Copy the window together from its segments, in stored orientation."""
+        rows, columns = self._segment_hw
+        out = np.empty((height, width, self._samples), self._stored.newbyteorder("="))
+        planes = range(self._samples) if self._planar else range(1)
+        for plane in planes:
+            for r in range(top // rows, -(-(top + height) // rows)):
+                for c in range(left // columns, -(-(left + width) // columns)):
+                    index = (plane * self._grid[0] + r) * self._grid[1] + c
+                    segment = self._segment(index, r)
+                    y0, y1 = max(top, r * rows), min(top + height, (r + 1) * rows)
+                    x0, x1 = max(left, c * columns), min(left + width, (c + 1) * columns)
+                    part = segment[
+                        y0 - r * rows : y1 - r * rows, x0 - c * columns : x1 - c * columns
+                    ]
+                    channels = slice(plane, plane + 1) if self._planar else slice(None)
+                    out[y0 - top : y1 - top, x0 - left : x1 - left, channels] = part
+        return out
+
+    def _segment(self, index: int, grid_row: int) -> NDArray[Any]:
+        """One unpacked segment, from the cache if it is there."""
+        with self._lock:
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
+        rows = self._segment_hw[0]
+        if not self._tiled:
+            rows = min(rows, self._size[0] - grid_row * rows)
+        try:
+            segment = self._unpacked(index, rows)
+        except Exception as error:  # codecs may raise anything on strangers' bytes
+            raise damaged(self._path, error) from error
+        with self._lock:
+            if index not in self._cache:
+                self._cache[index] = segment
+                self._cached_bytes += segment.nbytes
+            while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        return segment
+
+    def _unpacked(self, index: int, rows: int) -> NDArray[Any]:
+        """Read and unpack one segment: (rows, columns, samples per segment), native order."""
+        columns, samples = self._segment_hw[1], self._per_segment
+        offset, count = int(self._offsets[index]), int(self._counts[index])
+        native = self._stored.newbyteorder("=")
+        if offset == 0 or count == 0:  # sparse: GDAL leaves empty tiles out
+            return np.zeros((rows, columns, samples), native)
+        with self._path.open("rb") as handle:
+            handle.seek(offset)
+            packed = handle.read(count)
+        if self._compression == _JPEG:
+            return self._jpeg(packed, rows)
+        expected = rows * self._row_bytes()
+        data = self._bytes(packed, rows, expected)
+        if len(data) < expected:
+            raise ValueError("a segment ends early")
+        flat = np.frombuffer(data, np.uint8, expected)
+        if self._fill_reversed and self._compression not in _CCITT:
+            flat = _BIT_REVERSE[flat]
+        if self._bits % 8:
+            return _unpack_bits(flat, rows, columns * samples, self._bits).reshape(
+                rows, columns, samples
+            )
+        if self._predictor == 3:
+            return _float_unpredicted(flat, (rows, columns, samples), self._stored)
+        segment = flat.view(self._stored).astype(native).reshape(rows, columns, samples)
+        if self._predictor == 2:
+            unsigned = segment.view(f"u{native.itemsize}")
+            segment = np.cumsum(unsigned, axis=1, dtype=unsigned.dtype).view(native)
+        return segment
+
+    def _bytes(self, packed: bytes, rows: int, expected: int) -> bytes:
+        """Undo the compression, giving at most ``expected`` bytes."""
+        if self._compression == 1:
+            return packed
+        if self._compression in _DEFLATE:
+            return zlib.decompressobj().decompress(packed, expected)
+        if self._compression == _LZMA:
+            return lzma.LZMADecompressor().decompress(packed, expected)
+        if self._compression in _CCITT:
+            width, bits = self._segment_hw[1], 1
+        else:  # lossless codecs do not care what the bytes mean: decode them as a grey picture
+            width, bits = self._row_bytes(), 8
+        tags: dict[int, tuple[str, Sequence[int]]] = {262: ("H", [1])}
+        if self._compression in _CCITT:
+            for number in (292, 293):
+                if self._tags[number]:
+                    tags[number] = ("I", [int(self._tags[number])])
+            tags[266] = ("H", [2 if self._fill_reversed else 1])
+        wrapped = _one_strip_tiff(packed, (rows, width), bits, 1, self._compression, tags)
+        return _pillow(wrapped).tobytes()
+
+    def _jpeg(self, packed: bytes, rows: int) -> NDArray[Any]:
+        """Unpack a JPEG segment by giving it to libtiff as a small TIFF of its own."""
+        tags: dict[int, tuple[str, Sequence[int]]] = {262: ("H", [self._photometric])}
+        if self._photometric in (0, 3):
+            tags[262] = ("H", [1])
+        if self._photometric == 6:
+            tags[530] = ("H", list(self._tags[530] or (2, 2)))
+        tables = self._jpeg_tables
+        if tables:
+            tags[347] = ("B", list(bytes(tables)))
+        shape = (rows, self._segment_hw[1])
+        image = _pillow(_one_strip_tiff(packed, shape, 8, self._per_segment, _JPEG, tags))
+        return np.asarray(image).reshape(*shape, self._per_segment)
+
+    def _finished(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Map stored values to what callers get."""
+        white_is_zero = self._photometric == 0
+        if self._labels:
+            return 1 - raw if self._bits == 1 and white_is_zero else raw
+        if white_is_zero and raw.dtype.kind == "u":
+            raw = np.asarray(raw.dtype.type((1 << self._bits) - 1) - raw)
+        if self._colormap is not None:
+            return self._colormap[np.minimum(raw[..., 0], len(self._colormap) - 1)]
+        if self._bits in (1, 2, 4):
+            return raw * np.uint8(255 // ((1 << self._bits) - 1))
+        return raw if raw.dtype in (np.uint8, np.uint16) else raw.astype(np.float32, copy=False)
+
+
+# What the EXIF and TIFF orientation numbers mean: (transpose first, flip rows, flip columns).
+_ORIENTATIONS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+def oriented(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn a stored picture upright.
+
+    Args:
+        image: (H, W) or (H, W, C).
+        orientation: The EXIF number, 1 to 8; any other is taken as 1.
+
+    Returns:
+        The picture as it is meant to be seen, contiguous.
+
+    Example:
+        >>> oriented(np.array([[1, 2], [3, 4]]), 6)  # turn clockwise
+        array([[3, 1],
+               [4, 2]])
+    """
+    swap, flip_rows, flip_columns = _ORIENTATIONS.get(orientation, (False, False, False))
+    turned = np.swapaxes(image, 0, 1) if swap else image
+    if flip_rows:
+        turned = turned[::-1]
+    if flip_columns:
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
+
+
+def _stored_type(path: Path, bits: int, kind: int, order: str) -> np.dtype[Any]:
+    """The numpy type of stored samples; fewer than 16 odd bits are unpacked into integers."""
+    letter = {1: "u", 2: "i", 3: "f", 4: "u"}.get(kind)
+    if letter in ("u", "i") and bits in (8, 16, 32, 64):
+        return np.dtype(f"{order}{letter}{bits // 8}")
+    if letter == "f" and bits in (16, 32, 64):
+        return np.dtype(f"{order}f{bits // 8}")
+    if letter == "u" and 1 <= bits < 16:
+        return np.dtype("u1" if bits < 8 else "u2")
+    raise TransectError(
+        f"{path} stores samples of {bits} bits in TIFF format {kind}, which is not read. Save it "
+        "as 8-bit, 16-bit or 32-bit float."
+    )
+
+
+def _unpack_bits(flat: NDArray[np.uint8], rows: int, values: int, bits: int) -> NDArray[Any]:
+    """Values of 1 to 15 bits, most significant first, rows starting at whole bytes."""
+    lines = np.unpackbits(flat.reshape(rows, -1), axis=1)[:, : values * bits]
+    kind = np.uint8 if bits < 8 else np.uint16
+    out = np.zeros((rows, values), kind)
+    for i in range(bits):
+        out = (out << kind(1)) | lines[:, i::bits]
+    return out
+
+
+def _float_unpredicted(
+    flat: NDArray[np.uint8], shape: tuple[int, int, int], stored: np.dtype[Any]
+) -> NDArray[Any]:
+    """Undo the floating-point predictor (TIFF Technical Note 3): byte planes, differenced."""
+    rows, columns, samples = shape
+    size = stored.itemsize
+    lines = np.cumsum(flat.reshape(rows, -1, samples), axis=1, dtype=np.uint8)
+    planes = lines.reshape(rows, size, columns * samples)
+    values = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(f">f{size}")
+    return values.astype(stored.newbyteorder("=")).reshape(shape)
+
+
+def _one_strip_tiff(
+    packed: bytes,
+    size_hw: tuple[int, int],
+    bits: int,
+    samples: int,
+    compression: int,
+    tags: dict[int, tuple[str, Sequence[int]]],
+) -> bytes:
+    """A little TIFF whose only strip is ``packed``, for libtiff to decode."""
+    height, width = size_hw
+    entries: dict[int, tuple[str, Sequence[int]]] = {
+        256: ("I", [width]),
+        257: ("I", [height]),
+        258: ("H", [bits] * samples),
+        259: ("H", [compression]),
+        273: ("I", [8]),
+        277: ("H", [samples]),
+        278: ("I", [height]),
+        279: ("I", [len(packed)]),
+        284: ("H", [1]),
+        **tags,
+    }
+    body = bytearray(packed + b"\0" * (len(packed) % 2))
+    directory = bytearray(struct.pack("<H", len(entries)))
+    for number in sorted(entries):
+        letter, values = entries[number]
+        data = struct.pack(f"<{len(values)}{letter}", *values)
+        kind = {"B": 7, "H": 3, "I": 4}[letter]
+        if len(data) > 4:
+            place = struct.pack("<I", 8 + len(body))
+            body += data + b"\0" * (len(data) % 2)
+        else:
+            place = data.ljust(4, b"\0")
+        directory += struct.pack("<HHI", number, kind, len(values)) + place
+    start = 8 + len(body)
+    return struct.pack("<2sHI", b"II", 42, start) + bytes(body) + bytes(directory) + b"\0" * 4
+
+
+def _pillow(wrapped: bytes) -> Any:
+    """Decode a little TIFF; the sizes were bounded when it was made."""
+    from PIL import TiffImagePlugin
+
+    image = TiffImagePlugin.TiffImageFile(io.BytesIO(wrapped))
+    image.load()
+    return image
+
+
+def _check_window(
+    shape: tuple[int, int, int], top: int, left: int, height: int, width: int
+) -> None:
+    """Refuse windows that leave the picture."""
+    inside = min(top, left) >= 0 and top + height <= shape[0] and left + width <= shape[1]
+    if not inside or height < 0 or width < 0:
+        raise TransectError(
+            f"the window of {height} x {width} at row {top}, column {left} leaves the picture of "
+            f"{shape[0]} x {shape[1]}. Ask for pixels inside it."
+        )
+
+
+def damaged(path: Path, error: Exception) -> TransectError:
+    """Build the sentence for a file that a decoder stumbled over.
+
+    Args:
+        path: The file.
+        error: What the decoder raised.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    if isinstance(error, FileNotFoundError):
+        return TransectError(f"{path} is missing. Restore it, or take it out of the tables.")
+    if isinstance(error, PermissionError):
+        return TransectError(f"{path} may not be read ({error.strerror}). Change its permissions.")
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    return TransectError(
+        f"{path} is damaged or truncated ({reason}). Restore it from the original."
+    )
