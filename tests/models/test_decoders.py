@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from transect.errors import TransectError
+from transect.models import DECODERS, build
+from transect.models.centres import CENTRES
+from transect.recipe import Network
+
+SMALL = Network(encoder="plain", width=8, levels=4, weights=None)
+
+
+def picture(*shape):
+    values = np.random.default_rng(0).normal(size=shape)
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def small(**fields):
+    torch.manual_seed(0)
+    import dataclasses
+
+    wide = (32,) if fields.get("decoder") in {"refinenet", "fpn", "pan"} else ()
+    if fields.get("decoder") == "fpn":
+        wide = (32, 32)
+    fields = {"decoder_channels": wide, **fields}
+    return build(dataclasses.replace(SMALL, **fields), in_channels=2, outputs=3)
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+@pytest.mark.parametrize("size_hw", [(101, 101), (64, 96)])
+def test_every_decoder_gives_finite_maps_of_the_input_size(decoder, size_hw):
+    model = small(decoder=decoder)
+    logits = model(picture(1, 2, *size_hw))["logits"]
+    assert logits.shape == (1, 3, *size_hw)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_gradients_reach_every_parameter(decoder):
+    model = small(decoder=decoder)
+    model(picture(2, 2, 48, 40))["logits"].square().mean().backward()
+    missing = [n for n, p in model.named_parameters() if p.grad is None]
+    assert not missing
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_batch_of_one_pixel_trains(decoder):
+    model = small(decoder=decoder).train()
+    assert torch.isfinite(model(picture(1, 2, 1, 3))["logits"]).all()
+
+
+@pytest.mark.parametrize("decoder", ["unet", "fpn", "phalanx"])
+def test_evaluation_is_deterministic_and_free_of_the_batch(decoder):
+    model = small(decoder=decoder, dropout=(0.5, 0.5), norm="group").eval()
+    x = picture(2, 2, 33, 50)
+    with torch.no_grad():
+        both, again, alone = model(x)["logits"], model(x)["logits"], model(x[:1])["logits"]
+    assert torch.equal(both, again)
+    torch.testing.assert_close(both[:1], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("decoder", ["unet", "linknet", "linknet_concat"])
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear", "transpose"])
+def test_every_upsampling_fits_odd_sizes(decoder, upsample):
+    model = small(decoder=decoder, upsample=upsample, decoder_attention="scse", leaky=True)
+    assert model(picture(1, 2, 45, 51))["logits"].shape[-2:] == (45, 51)
+
+
+@pytest.mark.parametrize("centre", sorted(CENTRES))
+@pytest.mark.parametrize("decoder", ["unet", "phalanx"])
+def test_every_centre_fits(centre, decoder):
+    model = small(centre=centre, decoder=decoder).train()
+    logits = model(picture(1, 2, 33, 47))["logits"]
+    logits.mean().backward()
+    assert logits.shape[-2:] == (33, 47)
+
+
+def test_unknown_names_are_answered_with_a_suggestion():
+    for field, name, meant in [
+        ("decoder", "unett", "unet"),
+        ("centre", "fpaa", "fpa"),
+        ("upsample", "bilinar", "bilinear"),
+        ("norm", "bath", "batch"),
+        ("encoder", "plane", "plain"),
+    ]:
+        with pytest.raises(TransectError, match=f"Did you mean '{meant}'"):
+            small(**{field: name})
