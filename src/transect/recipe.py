@@ -348,10 +348,13 @@ class Stage:
         data: train, pseudo, or mixed.
         pseudo_share: Share of a mixed batch that is pseudo-labelled.
         start: previous, best (of the stage before) or scratch.
-        keep: last, best, cycle_end, cycle_best or best_k.
+        keep: last, best, cycle_end, cycle_best, best_k, or best_each (the best by every metric
+            of the validation, and the last).
         keep_k: How many, for best_k.
         keep_decay: Weight of the next worse snapshot relative to the better (best_k).
         drop_first: Snapshots of this many first cycles are not used.
+        weight: Share of this stage's snapshots in the member's prediction; None: 1 for the last
+            stage, 0 for those before.
         average: none, ema or swa (weights, with batch norm refreshed on training pictures).
         ema: Decay of the moving average.
         patience: Epochs without gain before the stage ends; 0 is off.
@@ -388,6 +391,7 @@ class Stage:
     keep_k: int = 1
     keep_decay: float = 0.8
     drop_first: int = 0
+    weight: float | None = None
     average: str = "none"
     ema: float = 0.99
     patience: int = 0
