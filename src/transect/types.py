@@ -33,6 +33,7 @@ class Image:
         side: The flank or view (``left``), or None.
         scale: Ground size of one pixel, or None. The unit is the survey's own.
         split: ``train``, or ``test`` for images that no training may see.
+        kind: What sort of picture it is (stain, camera, habitat), or None; folds may balance it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Image:
     side: str | None = None
     scale: float | None = None
     split: str = "train"
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,11 @@ class Survey:
         question: What is asked of it.
         images: All readable images, sorted by name; ``split`` says which are for training.
         classes: Foreground classes of masks, classes of dots, or identities, in a fixed order.
+        class_values: The number that stands for each class in the mask files; empty if there
+            are no masks or they are of instances. ``data.survey.mask_labels`` maps them.
         mask_kind: How ``masks`` are to be read; None if the survey has none.
-        masks: Image name to mask file; label images, 0 is background. An image without an
-            entry has an empty mask if ``missing`` was ``"empty"``, else it is unlabelled.
+        masks: Image name to mask file; label images, 0 is background. A training image without
+            an entry has an empty mask; unlabelled images have the split ``test``.
         points: Columns image, x, y, class (x right, y down, pixel centres at integers), or None.
         counts: Columns image, then one per class, non-negative numbers, or None.
         identities: Columns image, identity and, where given, x0, y0, x1, y1, side, group,
@@ -87,6 +91,7 @@ class Survey:
     images: tuple[Image, ...]
     classes: tuple[str, ...]
     mask_kind: MaskKind | None = None
+    class_values: tuple[int, ...] = ()
     masks: Mapping[str, Path] = field(default_factory=dict)
     points: pd.DataFrame | None = None
     counts: pd.DataFrame | None = None

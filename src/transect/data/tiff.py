@@ -173,7 +173,8 @@ class TiffReader:
             pieces = "tiles" if self._tiled else "strips"
             raise TransectError(
                 f"{path} is stored in {pieces} of {self._segment_hw[0]} x {self._segment_hw[1]} "
-                "pixels, more than 1 GiB each, and cannot be read in bounded memory. Save it with tiles of 512 x 512."
+                "pixels, more than 1 GiB each, and cannot be read in bounded memory. Save it with "
+                "tiles of 512 x 512."
             )
         sample = np.zeros((0, 0, self._samples), self._stored.newbyteorder("="))
         self.dtype: np.dtype[Any] = self._finished(sample).dtype
