@@ -1,0 +1,1 @@
+"""Which one is it: recognising individuals, and saying "none that we know"."""
