@@ -20,13 +20,13 @@ PHI = {"relu": F.relu, "elu": lambda e: F.elu(e) + 1, "elu_raw": F.elu}
 
 def slow(logits, labels, activation):
     """The published formula in plain Python, for one flat image."""
-    errors = [1 - x * (2 * y - 1) for x, y in zip(logits.tolist(), labels.tolist(), strict=True)]
-    order = sorted(range(len(errors)), key=lambda i: -errors[i])
+    scores = [1 - x * (2 * y - 1) for x, y in zip(logits.tolist(), labels.tolist(), strict=True)]
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
     total, seen, wrong, before, value = sum(labels.tolist()), 0, 0, 0.0, 0.0
     for i in order:
         seen, wrong = seen + labels[i].item(), wrong + 1 - labels[i].item()
         jaccard = 1 - (total - seen) / (total + wrong)
-        phi = float(PHI[activation](torch.tensor(errors[i])))
+        phi = float(PHI[activation](torch.tensor(scores[i])))
         value += phi * (jaccard - before)
         before = jaccard
     return value
@@ -57,10 +57,10 @@ def test_it_equals_the_slow_loop(activation):
 
 
 def test_values_by_hand_on_two_pixels():
-    # errors 2 (wrong positive) and .5 (right negative): J = 1, then 1; g = 1, 0
+    # scores 2 (wrong positive) and .5 (right negative): J = 1, then 1; g = 1, 0
     logits, target = torch.tensor([[[[-1.0, -0.5]]]]), torch.tensor([[[[1.0, 0.0]]]])
     assert float(lovasz(logits, target)) == pytest.approx(2.0)
-    # the wrong one is the negative, e = 1.5: J = 1 - 1/2, then 1; errors 1.5, .5
+    # the wrong one is the negative, e = 1.5: J = 1 - 1/2, then 1; scores 1.5, .5
     logits = torch.tensor([[[[0.5, 0.5]]]])
     assert float(lovasz(logits, target)) == pytest.approx(0.5 * 1.5 + 0.5 * 0.5)
     assert float(lovasz_elu(logits, target)) == pytest.approx(0.5 * 2.5 + 0.5 * 1.5)
@@ -98,15 +98,15 @@ def test_smp_agrees_on_the_softmax_form():
 def test_the_row_form_and_the_batch_form_agree(activation, symmetric, masked):
     logits, target = example(seed=7)
     labels, flat = target.flatten(1) > 0.5, logits.flatten(1)
-    errors = torch.where(labels, 1 - flat, 1 + flat).requires_grad_()
+    scores = flat.clone().requires_grad_()
     inside = None
     if masked:
         inside = torch.rand(flat.shape, generator=torch.Generator().manual_seed(1)) > 0.3
-    values = _Extension.apply(errors, labels, inside, activation, symmetric)
+    values = _Extension.apply(scores, labels, inside, activation, symmetric)
     values.sum().backward()
-    expected, slopes = _in_batch(errors.detach(), labels, inside, activation, symmetric)
+    expected, slopes = _in_batch(scores.detach(), labels, inside, activation, symmetric)
     torch.testing.assert_close(values.detach(), expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(errors.grad, slopes, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(scores.grad, slopes, rtol=1e-4, atol=1e-6)
 
 
 def test_the_gradient_is_that_of_the_formula():

@@ -108,7 +108,7 @@ def test_contrastive_equals_the_double_loop():
                 (same if identity[i] == identity[j] else other).append(float(d[i, j]))
     hinge = [(1 - v) ** 2 for v in other if v < 1]
     expected = sum(v * v for v in same) / len(same) + sum(hinge) / max(len(hinge), 1)
-    assert float(build("contrastive", identities=4, dim=8)(x, identity)) == pytest.approx(
+    assert build("contrastive", identities=4, dim=8)(x, identity).item() == pytest.approx(
         expected, rel=1e-4
     )
 

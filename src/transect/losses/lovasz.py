@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _ACTIVATIONS = ("relu", "elu", "elu_raw")
+_FLOAT = torch.float32
 
 
 def lovasz(
@@ -104,7 +105,7 @@ def lovasz_skip_empty(
     if divide not in ("kept", "batch"):
         raise unknown_name("divide", divide, ("kept", "batch"))
     values, full = _hinge(logits, target, valid, activation, True, symmetric=False)
-    weight = full.to(values.dtype)
+    weight = full.any(1).to(values.dtype)
     total = weight.sum().clamp_min(1) if divide == "kept" else len(values)
     return (values * weight).sum() / total
 
@@ -131,7 +132,8 @@ def lovasz_symmetric(
     values, full = _hinge(logits, target, valid, activation, True, symmetric=True)
     if not skip_empty:
         return values.mean()
-    return (values * full).sum() / full.sum().clamp_min(1)
+    weight = full.any(1).to(values.dtype)
+    return (values * weight).sum() / weight.sum().clamp_min(1)
 
 
 def lovasz_softmax(
@@ -166,7 +168,7 @@ def lovasz_softmax(
     errors = torch.where(labels, 1 - p, p)
     labels_flat = _rows(labels, per_image)
     inside = None if valid is None else _rows((valid > 0).expand_as(p), per_image)
-    values = _extension(_rows(errors, per_image), labels_flat, inside, "relu", False)
+    values = _extension(_rows(errors, per_image), labels_flat, inside, "plain", False)
     if classes == "all":
         return values.mean()
     present = (labels_flat if inside is None else labels_flat & inside).any(1)
@@ -187,7 +189,7 @@ def _hinge(
     *,
     symmetric: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of every row, and whether the row has any truth."""
+    """The loss (R,) of every row, and its truth (R, P)."""
     if activation not in _ACTIVATIONS:
         raise unknown_name("activation", activation, _ACTIVATIONS)
     logits, target = check(logits, target, valid)
@@ -195,15 +197,16 @@ def _hinge(
     flat = _rows(logits, per_image)
     if flat.shape[1] >= 2**31:
         raise TransectError("a Lovász row must have fewer than 2**31 pixels. Use smaller crops.")
-    errors = torch.where(labels, 1 - flat, 1 + flat)
     inside = None if valid is None else _rows((valid > 0).expand_as(logits), per_image)
-    values = _extension(errors, labels, inside, activation, symmetric)
-    return values, (labels if inside is None else labels & inside).any(1)
+    values = _extension(flat, labels, inside, activation, symmetric)
+    return values, labels if inside is None else labels & inside
 
 
-def _extension(errors: Any, labels: Any, inside: Any, activation: str, symmetric: bool) -> Tensor:
-    """(R,) extension of (R, P) errors."""
-    result: Tensor = _Extension.apply(errors, labels, inside, activation, symmetric)
+def _extension(
+    scores: Tensor, labels: Tensor, inside: Tensor | None, activation: str, symmetric: bool
+) -> Tensor:
+    """(R,) extension of (R, P) logits; or, with activation ``plain``, of errors in [0, 1]."""
+    result: Tensor = _Extension.apply(scores, labels, inside, activation, symmetric)
     return result
 
 
@@ -213,16 +216,14 @@ class _Extension(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        errors: Tensor,
+        scores: Tensor,
         labels: Tensor,
         inside: Tensor | None,
         activation: str,
         symmetric: bool,
     ) -> Tensor:
-        if errors.device.type == "cpu" and errors.dtype == torch.float32:
-            values, slopes = _on_cpu(errors, labels, inside, activation, symmetric)
-        else:
-            values, slopes = _in_batch(errors, labels, inside, activation, symmetric)
+        form = _on_cpu if scores.device.type == "cpu" and scores.dtype == _FLOAT else _in_batch
+        values, slopes = form(scores, labels, inside, activation, symmetric)
         ctx.save_for_backward(slopes)
         return values
 
@@ -234,9 +235,12 @@ class _Extension(torch.autograd.Function):
 
 
 def _in_batch(
-    errors: Tensor, labels: Tensor, inside: Tensor | None, activation: str, symmetric: bool
+    scores: Tensor, labels: Tensor, inside: Tensor | None, activation: str, symmetric: bool
 ) -> tuple[Tensor, Tensor]:
     """All rows in one sort: the form for accelerators, and the reference for the other."""
+    errors = scores
+    if activation != "plain":
+        errors = torch.where(labels, 1 - scores, 1 + scores)
     if inside is not None:
         errors = torch.where(inside, errors, torch.full_like(errors, -1e30))
         labels = labels & inside
@@ -248,17 +252,19 @@ def _in_batch(
         steps = (steps + _steps(1 - y if counted is None else counted - y, counted)) / 2
     if counted is not None:
         steps = steps * counted
-    if activation == "relu":
+    if activation in ("relu", "plain"):
         phi, slope = ordered.clamp_min(0), (ordered > 0).to(errors.dtype)
     else:
         phi = F.elu(ordered) + (1.0 if activation == "elu" else 0.0)
         slope = torch.exp(ordered.clamp_max(0))
+    if activation != "plain":
+        slope = slope * (1 - 2 * y)  # the error falls with the logit where the truth is one
     slopes = torch.zeros_like(errors).scatter_(1, order, slope * steps)
     return (phi * steps).sum(1), slopes
 
 
 def _steps(y: Tensor, counted: Tensor | None) -> Tensor:
-    """G of sorted labels (R, P), in closed form."""
+    """Steps g of sorted labels (R, P), in closed form."""
     total = y.sum(1, keepdim=True)
     positives = y.cumsum(1)
     negatives = (torch.ones_like(y) if counted is None else counted).cumsum(1) - positives
@@ -270,99 +276,92 @@ def _steps(y: Tensor, counted: Tensor | None) -> Tensor:
 
 
 def _on_cpu(
-    errors: Tensor, labels: Tensor, inside: Tensor | None, activation: str, symmetric: bool
+    scores: Tensor, labels: Tensor, inside: Tensor | None, activation: str, symmetric: bool
 ) -> tuple[Tensor, Tensor]:
     """Row by row with numpy's vectorised integer sort; only what has a slope is sorted."""
-    e, y = errors.detach().numpy(), labels.numpy()
+    x, y = scores.detach().numpy(), labels.numpy()
     keep = None if inside is None else inside.numpy()
-    values = np.zeros(len(e), np.float64)
-    slopes = np.zeros_like(e, order="C")
-    for row in range(len(e)):
-        chosen = e[row] > 0 if activation == "relu" else None
-        if keep is not None:
-            chosen = keep[row] if chosen is None else chosen & keep[row]
-        label = y[row] if keep is None else y[row] & keep[row]
-        size = label.size if keep is None else int(keep[row].sum())
-        if not np.isfinite(e[row].sum() if keep is None else e[row][keep[row]].sum()):
-            values[row] = np.nan  # a loss that is no number must be seen, not sorted away
+    values = np.zeros(len(x), np.float32)
+    slopes = np.zeros(x.shape, np.float32)
+    for row in range(len(x)):
+        if keep is None:
+            values[row] = _row(x[row], y[row], activation, symmetric, slopes[row])
             continue
-        values[row] = _row(e[row], label, chosen, size, activation, symmetric, slopes[row])
-    return torch.from_numpy(values.astype(np.float32)), torch.from_numpy(slopes)
+        part = np.zeros(int(keep[row].sum()), np.float32)
+        if part.size:
+            kept = keep[row]
+            values[row] = _row(x[row][kept], y[row][kept], activation, symmetric, part)
+            slopes[row][kept] = part
+    return torch.from_numpy(values), torch.from_numpy(slopes)
 
 
 def _row(
-    errors: NDArray[np.float32],
+    x: NDArray[np.float32],
     labels: NDArray[np.bool_],
-    chosen: NDArray[np.bool_] | None,
-    size: int,
     activation: str,
     symmetric: bool,
     slopes: NDArray[np.float32],
 ) -> float:
-    """The extension of one row of ``size`` counted pixels; fills ``slopes`` in place."""
+    """The extension of one row; fills ``slopes`` in place."""
+    errors = x if activation == "plain" else np.where(labels, 1 - x, 1 + x)
+    if not np.isfinite(errors.sum()):
+        return np.nan  # a loss that is no number must be seen, not sorted away
     total = int(np.count_nonzero(labels))
     if total == 0 and not symmetric:
-        return _worst(errors, chosen, activation, slopes)
-    where = np.arange(errors.size) if chosen is None else np.flatnonzero(chosen)
-    if where.size == 0:
-        return 0.0
+        return _worst(errors, activation, slopes)
+    bits = errors.view(np.int32)
+    if activation in ("relu", "plain"):
+        where = np.flatnonzero(errors > 0)
+        keys = bits[where].astype(np.int64)
+    else:
+        where = np.arange(errors.size)
+        keys = np.where(bits >= 0, bits, bits ^ 0x7FFFFFFF).astype(np.int64)  # order of floats
     # One 64-bit key: falling order of the error above, place and label below. Sorting plain
     # integers is what numpy does with vector instructions; an argsort is not.
-    bits = errors[where].view(np.int32).astype(np.int64)
-    bits = np.where(bits >= 0, bits, bits ^ 0x7FFFFFFF)  # order of floats, also below zero
-    keys = (-bits << 32) | (where << 1) | labels[where]
+    np.negative(keys, out=keys)
+    keys <<= 32
+    keys |= where << 1
+    keys |= labels[where]
     keys.sort()
-    y = (keys & 1).astype(np.int32)
-    place = (keys & 0xFFFFFFFF) >> 1
-    ordered = errors[place].astype(np.float64)
-    positives = np.cumsum(y, dtype=np.int64)
-    negatives = np.arange(1, y.size + 1) - positives
-    steps = _steps_numpy(y, positives, negatives, total)
+    y = (keys & 1).astype(np.float64)
+    keys &= 0xFFFFFFFF
+    keys >>= 1
+    ordered = errors[keys]
+    steps = _steps_sorted(y, total)
     if symmetric:
-        steps = (steps + _steps_numpy(1 - y, negatives, positives, size - total)) / 2
-    if activation == "relu":
-        slopes[place] = steps
-        return float(ordered @ steps)
-    decay = np.exp(np.minimum(ordered, 0))
-    slopes[place] = decay * steps
-    phi = np.where(ordered > 0, ordered + 1, decay)
-    if activation == "elu_raw":
-        phi -= 1
+        steps = (steps + _steps_sorted(1 - y, labels.size - total)) / 2
+    phi = ordered.astype(np.float64)
+    slope = steps
+    if activation in ("elu", "elu_raw"):
+        decay = np.exp(np.minimum(phi, 0))
+        slope = decay * steps
+        phi = np.where(phi > 0, phi + 1, decay) - (activation == "elu_raw")
+    slopes[keys] = slope if activation == "plain" else slope * (1 - 2 * y)
     return float(phi @ steps)
 
 
-def _steps_numpy(
-    y: NDArray[np.int32],
-    positives: NDArray[np.int64],
-    negatives: NDArray[np.int64],
-    total: int,
-) -> NDArray[np.float64]:
-    """G of one sorted row, in closed form."""
-    union = (total + negatives).astype(np.float64)
+def _steps_sorted(y: NDArray[np.float64], total: int) -> NDArray[np.float64]:
+    """Steps g of one sorted row, as differences; float64 has the digits for that."""
     if total == 0:
-        return ((negatives == 1) & (y == 0)).astype(np.float64)
-    below = np.where(y == 1, union, union * (union - 1))
-    above = np.where(y == 1, 1.0, total - positives)
-    return above / np.maximum(below, 1.0)
+        steps = np.zeros_like(y)
+        steps[: y.size and 1] = 1.0
+        return steps
+    missed = total - np.cumsum(y)
+    union = np.arange(1 + total, y.size + 1 + total) - (total - missed)
+    missed /= union  # one minus J
+    steps = np.empty_like(y)
+    steps[:1] = 1 - missed[:1]
+    np.subtract(missed[:-1], missed[1:], out=steps[1:])
+    return steps
 
 
-def _worst(
-    errors: NDArray[np.float32],
-    chosen: NDArray[np.bool_] | None,
-    activation: str,
-    slopes: NDArray[np.float32],
-) -> float:
+def _worst(errors: NDArray[np.float32], activation: str, slopes: NDArray[np.float32]) -> float:
     """A row without truth: g is one for the largest error and zero for all others."""
-    if chosen is not None:
-        if not chosen.any():
-            return 0.0
-        place = int(np.where(chosen, errors, -np.inf).argmax())
-    else:
-        place = int(errors.argmax())
+    place = int(errors.argmax())
     worst = float(errors[place])
-    if activation == "relu":
-        slopes[place] = 1.0
-        return worst
+    if activation in ("relu", "plain"):
+        slopes[place] = worst > 0
+        return max(worst, 0.0)
     slopes[place] = np.exp(min(worst, 0.0))
     raised = worst + 1 if worst > 0 else float(np.exp(worst))
     return raised if activation == "elu" else raised - 1
