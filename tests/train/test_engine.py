@@ -83,11 +83,12 @@ def test_finished_fit_says_when_a_snapshot_vanished(tmp_path):
         train(tmp_path, chosen=[STAGE])
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("save_seconds", [0.0, 1000.0])
+@pytest.mark.parametrize(
+    ("kind", "save_seconds"), [(RuntimeError, 0.0), (KeyboardInterrupt, 1000.0)]
+)
 def test_resumed_at_any_update_ends_in_the_same_bytes(tmp_path, kind, save_seconds):
     train(tmp_path / "whole")
-    for at in (1, 6, 16, 17, 23, 30, 42):
+    for at in (1, 6, 17, 23, 42):
         count = 0
 
         def breaking(model, batch, progress, at=at):

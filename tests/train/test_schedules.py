@@ -118,10 +118,8 @@ def test_plateau_agrees_with_torch():
 
 
 def test_plateau_goes_on_from_its_state():
-    whole, first = (
-        Plateau(Schedule("plateau", patience=1)),
-        Plateau(Schedule("plateau", patience=1)),
-    )
+    schedule = Schedule("plateau", patience=1)
+    whole, first = Plateau(schedule), Plateau(schedule)
     metrics = [1, 0, 0, 0, 0, 0]
     expected = [whole.update(m) for m in metrics]
     values = [first.update(m) for m in metrics[:3]]

@@ -24,7 +24,15 @@ from transect.recipe import Stage, to_json
 from transect.train import schedules
 from transect.train.averaging import Ema, mean_weights, refresh_batch_norm
 from transect.train.keeping import Score, best_epoch, check_keep, kept, stale_epochs
-from transect.train.loop import Epoch, NotFiniteError, TooBigError, autocast, move, updates_of
+from transect.train.loop import (
+    Epoch,
+    NotFiniteError,
+    TooBigError,
+    autocast,
+    move,
+    place_model,
+    updates_of,
+)
 from transect.train.optim import build_optimizer, freeze, hold_frozen_norms
 from transect.train.plan import (
     Batches,
@@ -233,7 +241,7 @@ class _Fit:
     def start(self) -> None:
         """Make the model, and take up the state if there is one."""
         torch.manual_seed(seed_of(self.seed))
-        self.model = self._place(self.build())
+        self.model = place_model(self.build(), self.team.device)
         path = self.folder / "state.safetensors"
         if not path.exists():
             self._enter()
@@ -604,14 +612,6 @@ class _Fit:
                 f"{self.folder} holds a training with another recipe, seed or data. Choose another "
                 "folder with --out, or remove this one."
             )
-
-    def _place(self, model: nn.Module) -> nn.Module:
-        """Bring the model to the device, its convolutions with channels last in memory."""
-        model = model.to(self.team.device)
-        for parameter in model.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        return model
 
     def _stem(self, number: int) -> str:
         """How the names of a stage's files begin; a name from a recipe may hold anything."""

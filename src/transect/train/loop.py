@@ -18,7 +18,16 @@ from transect.train.optim import set_lr
 from transect.train.plan import Batch, Batches, Step
 from transect.train.prefetch import prefetch
 
-__all__ = ["Epoch", "NotFiniteError", "TooBigError", "autocast", "move", "split", "updates_of"]
+__all__ = [
+    "Epoch",
+    "NotFiniteError",
+    "TooBigError",
+    "autocast",
+    "move",
+    "place_model",
+    "split",
+    "updates_of",
+]
 
 _CUDA_CHECK_EVERY = 16  # updates between looks at the loss, each of which waits for the device
 
@@ -72,6 +81,15 @@ def move(batch: Batch, device: torch.device) -> Batch:
             value = value.pin_memory().to(device, non_blocking=True)
         moved[name] = value
     return moved
+
+
+def place_model(model: nn.Module, device: torch.device) -> nn.Module:
+    """Bring a model to the device, its convolutions with channels last in memory."""
+    model = model.to(device)
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def split(batch: Batch, pieces: int) -> list[tuple[Batch, float]]:

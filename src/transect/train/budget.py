@@ -1,0 +1,132 @@
+"""How long training takes on this device, measured, and the epochs that fit a budget."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from transect.train.loop import autocast, move, place_model
+from transect.train.optim import build_optimizer, freeze, hold_frozen_norms
+from transect.train.plan import StagePlan
+
+__all__ = ["Pace", "epochs_for", "measure"]
+
+_OVERHEAD = 1.1  # evaluation aside: state, snapshots, a busier machine; our guess
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a stage costs on this device.
+
+    Attributes:
+        step_seconds: A training step: forward, backward, update.
+        batch_seconds: Building a batch, beside which the step runs.
+        evaluate_seconds: An evaluation; 0 if there is none.
+        startup_seconds: Making the model and the first step.
+    """
+
+    step_seconds: float
+    batch_seconds: float
+    evaluate_seconds: float
+    startup_seconds: float
+
+    def epoch_seconds(self, steps: int) -> float:
+        """An epoch of so many batches, the building of batches being hidden where it can."""
+        return steps * max(self.step_seconds, self.batch_seconds) + self.evaluate_seconds
+
+
+def measure(
+    build: Callable[[], nn.Module],
+    plan: StagePlan,
+    *,
+    device: str = "cpu",
+    evaluate: Callable[[nn.Module], object] | None = None,
+    steps: int = 3,
+    most_seconds: float = 20.0,
+) -> Pace:
+    """Train a few steps on a model of its own and take the time.
+
+    Args:
+        build: Makes the model.
+        plan: The stage.
+        device: Where.
+        evaluate: Is run once, if given.
+        steps: Measured after one that warms up; the median counts.
+        most_seconds: No further step begins after this time.
+
+    Returns:
+        The pace. Torch's random state is changed; nothing else is.
+    """
+    began = time.perf_counter()
+    place = torch.device(device)
+    model = place_model(build(), place)
+    freeze(model, plan.stage.freeze)
+    optimizer = build_optimizer(model, plan.stage.optimizer)
+    begin = getattr(plan.step, "start_stage", None)
+    if begin is not None:
+        begin(model)
+    prepare = getattr(plan.batches, "prepare", None)
+    if prepare is not None:
+        prepare(model.eval(), 0)
+    model.train()
+    hold_frozen_norms(model)
+    making, training = [], []
+    startup = 0.0
+    endless = itertools.chain.from_iterable(plan.batches.epoch(k) for k in itertools.count())
+    for k in range(steps + 1):
+        start = time.perf_counter()
+        batch = move(next(endless), place)
+        made = time.perf_counter()
+        with autocast(plan.stage, place):
+            loss, _ = plan.step(model, batch, 0.0)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        float(loss.detach())  # waits for the device
+        end = time.perf_counter()
+        if k == 0:
+            startup = end - began
+        if k > 0 or end - began > most_seconds:
+            making.append(made - start)
+            training.append(end - made)
+        if end - began > most_seconds:
+            break
+    seconds = 0.0
+    if evaluate is not None:
+        model.eval()
+        start = time.perf_counter()
+        with torch.no_grad():
+            evaluate(model)
+        seconds = time.perf_counter() - start
+    return Pace(statistics.median(training), statistics.median(making), seconds, startup)
+
+
+def epochs_for(
+    budget_seconds: float, pace: Pace, *, steps: int, fits: int = 1, least: int = 1, most: int = 300
+) -> int:
+    """Epochs that fit a budget.
+
+    Args:
+        budget_seconds: For all fits together.
+        pace: Of one fit.
+        steps: Batches per epoch.
+        fits: Trainings that share the budget (members x folds), one after another.
+        least: Not fewer, even if the budget is too small.
+        most: Not more.
+
+    Returns:
+        The epochs of each fit, in [least, most]; a tenth of the budget is left for what the
+        pace does not see.
+
+    Example:
+        >>> epochs_for(600, Pace(0.5, 0.1, 1.0, 2.0), steps=20, fits=5)
+        9
+    """
+    each = budget_seconds / fits / _OVERHEAD - pace.startup_seconds
+    return max(least, min(most, int(each / pace.epoch_seconds(steps))))

@@ -1,0 +1,361 @@
+"""Which items an epoch draws, and at which of their objects to look: pure numpy, by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.errors import TransectError, unknown_name
+from transect.recipe import Stage
+
+__all__ = [
+    "SAMPLERS",
+    "Draws",
+    "Items",
+    "Sampler",
+    "class_aware",
+    "coverage",
+    "curriculum",
+    "foreground",
+    "identity",
+    "mixed",
+    "objects",
+    "oversample",
+    "sampler_for",
+    "uniform",
+    "weighted",
+]
+
+T = TypeVar("T")
+_BINS = (1e-9, 0.1, 0.25, 0.5, 0.75)  # of coverage: empty, then as the salt winners binned it
+_SHARE_AT_START = 0.3  # of the items in a curriculum; our guess
+_ALL_FROM = 0.5  # of the stage, all items take part; our guess
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What an epoch draws, in order.
+
+    Attributes:
+        index: (N,) int64, the items.
+        focus: (N,) int64, the object of that item which the window shall show, -1 for anywhere.
+    """
+
+    index: NDArray[np.int64]
+    focus: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, part: slice) -> Draws:
+        return Draws(self.index[part], self.focus[part])
+
+
+@dataclass(frozen=True)
+class Items:
+    """What samplers may know of the items of a fold.
+
+    Attributes:
+        count: Number of items.
+        classes: Per item the classes of its objects, (K_i,) int; for foreground, object and
+            class_aware. Without them, class_aware uses ``labels``.
+        coverage: (N,) share of foreground in [0, 1]; for coverage.
+        labels: (N,) class or identity; for identity, oversample and class_aware.
+        weights: (N,) chances; for weighted.
+        difficulty: (N,) for a curriculum: the low ones come first. For ``large_first``, minus the
+            size.
+    """
+
+    count: int
+    classes: Sequence[NDArray[np.int64]] | None = None
+    coverage: NDArray[np.float64] | None = None
+    labels: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
+    difficulty: NDArray[np.float64] | None = None
+
+
+Pool = NDArray[np.int64]
+Sampler = Callable[[int], Draws]
+"""From an epoch (from 0) to its draws, the same at every call."""
+
+
+def uniform(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
+    """Shuffled passes: no item is drawn again before all have been."""
+    passes = [rng.permutation(pool) for _ in range(math.ceil(draws / len(pool)))]
+    return _anywhere(np.concatenate(passes)[:draws])
+
+
+def weighted(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
+    """With replacement, by the items' weights."""
+    weights = _known(items.weights, "weighted", "weights")[pool]
+    return _anywhere(rng.choice(pool, draws, p=_chances(weights, "weighted")))
+
+
+def foreground(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
+    """Items with any object, evenly; then one of the item's objects."""
+    return _by_objects(items, pool, draws, rng, lambda count: (count > 0).astype(np.float64))
+
+
+def objects(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
+    """Every object of the fold with the same chance (sea lions 2nd place, 20 % of its draws)."""
+    return _by_objects(items, pool, draws, rng, lambda count: count.astype(np.float64))
+
+
+def class_aware(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
+    """Classes evenly, then an item that has the class, then an object of it (Shen 2016)."""
+    if items.classes is None:
+        labels = _known(items.labels, "class_aware", "classes")[pool]
+        _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
+        return _anywhere(rng.choice(pool, draws, p=_chances(1 / count[place], "class_aware")))
+    having: dict[int, list[int]] = {}
+    for item in pool.tolist():
+        for name in np.unique(items.classes[item]).tolist():
+            having.setdefault(name, []).append(item)
+    if not having:
+        return uniform(items, pool, draws, rng)
+    names = sorted(having)
+    index, focus = np.empty(draws, np.int64), np.empty(draws, np.int64)
+    for k, name in enumerate(rng.integers(len(names), size=draws).tolist()):
+        index[k] = rng.choice(having[names[name]])
+        focus[k] = rng.choice(np.flatnonzero(items.classes[index[k]] == names[name]))
+    return Draws(index, focus)
+
+
+def coverage(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
+    """Bins of coverage (empty, to .1, .25, .5, .75, 1) evenly."""
+    bins = np.digitize(_known(items.coverage, "coverage", "coverage")[pool], _BINS)
+    return _anywhere(rng.choice(pool, draws, p=_chances(1 / np.bincount(bins)[bins], "coverage")))
+
+
+def identity(
+    items: Items,
+    pool: Pool,
+    draws: int,
+    rng: np.random.Generator,
+    *,
+    per_identity: int = 4,
+    batch: int = 16,
+) -> Draws:
+    """P identities with K items each in every batch, P = batch / K.
+
+    An identity with fewer than K items repeats some; no batch has an identity twice unless there
+    are fewer than P. Over an epoch every identity comes equally often, to within one.
+
+    Raises:
+        TransectError: If the batch is not a multiple of K.
+    """
+    if batch % per_identity:
+        raise TransectError(
+            f"batch must be a multiple of per_identity for the sampler identity; got {batch} and "
+            f"{per_identity}. Take batch={max(1, batch // per_identity) * per_identity}."
+        )
+    labels = _known(items.labels, "identity", "labels")[pool]
+    names, starts = np.unique(np.sort(labels), return_index=True)
+    members = np.split(pool[np.argsort(labels, kind="stable")], starts[1:])
+    people = batch // per_identity
+    order: list[int] = []
+    wanted = math.ceil(draws / batch) * people
+    while len(order) < wanted:
+        fresh = rng.permutation(len(names)).tolist()
+        open_places = (people - len(order) % people) % people
+        taken = set(order[len(order) - len(order) % people :])
+        # A batch that the last pass left unfinished takes identities it does not have yet.
+        first = [n for n in fresh if n not in taken][:open_places]
+        order += first + [n for n in fresh if n not in first]
+    chosen = [
+        rng.choice(members[n], per_identity, replace=len(members[n]) < per_identity)
+        for n in order[:wanted]
+    ]
+    return _anywhere(np.concatenate(chosen)[:draws])
+
+
+def oversample(
+    items: Items, pool: Pool, draws: int, rng: np.random.Generator, *, least: int = 10
+) -> Draws:
+    """Every item once, those of rare labels again until the label has ``least`` draws.
+
+    yu4u's whales repeated identities up to 10. ``draws`` is not used: the epoch has the length
+    that this gives.
+    """
+    labels = _known(items.labels, "oversample", "labels")[pool]
+    extra = [pool]
+    for name in np.unique(labels):
+        members = pool[labels == name]
+        missing = least - len(members)
+        if missing > 0:
+            whole, rest = divmod(missing, len(members))
+            extra += [members] * whole + [rng.permutation(members)[:rest]]
+    return _anywhere(rng.permutation(np.concatenate(extra)))
+
+
+SAMPLERS: dict[str, Callable[..., Draws]] = {
+    "uniform": uniform,
+    "foreground": foreground,
+    "object": objects,
+    "class_aware": class_aware,
+    "coverage": coverage,
+    "identity": identity,
+    "oversample": oversample,
+    "weighted": weighted,
+}
+
+
+def curriculum(difficulty: NDArray[np.float64], fraction: float) -> Pool:
+    """Items that take part so far: the easiest 30 % at first, all from half of the stage.
+
+    Args:
+        difficulty: (N,) low is easy; equal ones in the order of the items.
+        fraction: Progress of the stage in [0, 1].
+
+    Returns:
+        Numbers of the items, ascending, at least one.
+
+    Example:
+        >>> curriculum(np.array([3.0, 1.0, 2.0, 4.0]), 0.0)
+        array([1, 2])
+    """
+    share = _SHARE_AT_START + (1 - _SHARE_AT_START) * min(1.0, fraction / _ALL_FROM)
+    easiest = np.argsort(difficulty, kind="stable")[: max(1, math.ceil(share * len(difficulty)))]
+    return np.sort(easiest).astype(np.int64)
+
+
+def sampler_for(stage: Stage, items: Items, *, seed: int, draws: int | None = None) -> Sampler:
+    """The sampler of a stage.
+
+    Args:
+        stage: ``sampler``, ``sampler_share``, ``per_identity``, ``batch``, ``curriculum``.
+        items: What is known of the items.
+        seed: Of the draws.
+        draws: Items per epoch; None is ``steps * batch``, or one pass.
+
+    Returns:
+        Draws by epoch. With ``sampler_share`` below 1 each draw is uniform with the rest of the
+        probability.
+
+    Raises:
+        TransectError: On unknown names, no items, or something that the sampler needs and the
+            items lack.
+    """
+    if items.count < 1:
+        raise TransectError("there is nothing to draw from: the fold has no training items.")
+    if stage.sampler not in SAMPLERS:
+        raise unknown_name(f"sampler of stage {stage.name}", stage.sampler, SAMPLERS)
+    if stage.curriculum not in {"none", "easy_first", "large_first"}:
+        raise unknown_name(
+            f"curriculum of stage {stage.name}", stage.curriculum,
+            ["none", "easy_first", "large_first"],
+        )  # fmt: skip
+    fixed = stage.sampler in {"identity", "oversample"}
+    if fixed and stage.sampler_share < 1:
+        raise TransectError(
+            f"sampler {stage.sampler} of stage {stage.name} composes whole batches or epochs and "
+            f"needs sampler_share=1; got {stage.sampler_share}."
+        )
+    if draws is None:
+        draws = stage.steps * stage.batch * stage.accumulate if stage.steps else items.count
+    more = {
+        "identity": {"per_identity": stage.per_identity, "batch": stage.batch},
+        "oversample": {"least": stage.per_identity},
+    }.get(stage.sampler, {})
+
+    def sample(epoch: int) -> Draws:
+        rng = np.random.default_rng([seed, epoch])
+        pool = np.arange(items.count, dtype=np.int64)
+        if stage.curriculum != "none":
+            difficulty = _known(items.difficulty, stage.curriculum, "difficulty")
+            pool = curriculum(difficulty, epoch / max(1, stage.epochs))
+        chosen = SAMPLERS[stage.sampler](items, pool, draws, rng, **more)
+        if stage.sampler == "uniform" or stage.sampler_share >= 1:
+            return chosen
+        other = uniform(items, pool, draws, rng)
+        follow = rng.random(draws) < stage.sampler_share
+        return Draws(
+            np.where(follow, chosen.index, other.index), np.where(follow, chosen.focus, other.focus)
+        )
+
+    sample(0)  # what is missing is said now, not in the first epoch
+    return sample
+
+
+def mixed(labelled: Sampler, pseudo: Sampler, *, offset: int, share: float, batch: int) -> Sampler:
+    """Batches of labelled items with a fixed share of pseudo-labelled ones.
+
+    Args:
+        labelled: Gives the length of the epoch.
+        pseudo: Is drawn as often as needed.
+        offset: Added to the numbers of the pseudo-labelled items.
+        share: Of each batch that is pseudo-labelled, in [0, 1); rounded to whole items.
+        batch: Items per batch; in each the labelled ones come first.
+
+    Returns:
+        Draws of both kinds. Every labelled item that ``labelled`` drew is among them once.
+    """
+    of_pseudo = min(batch - 1, round(share * batch))
+    of_labelled = batch - of_pseudo
+
+    def sample(epoch: int) -> Draws:
+        own = labelled(epoch)
+        batches = math.ceil(len(own) / of_labelled)
+        wanted = batches * of_pseudo
+        parts, have, turn = [], 0, 0
+        while have < wanted:
+            parts.append(pseudo(epoch * 1000 + turn))
+            have += len(parts[-1])
+            turn += 1
+        index, focus = [], []
+        other = np.concatenate([p.index for p in parts]) + offset if parts else own.index[:0]
+        aims = np.concatenate([p.focus for p in parts]) if parts else own.focus[:0]
+        for k in range(batches):
+            mine = slice(k * of_labelled, (k + 1) * of_labelled)
+            theirs = slice(k * of_pseudo, (k + 1) * of_pseudo)
+            index += [own.index[mine], other[theirs]]
+            focus += [own.focus[mine], aims[theirs]]
+        return Draws(np.concatenate(index), np.concatenate(focus))
+
+    return sample
+
+
+def _by_objects(
+    items: Items,
+    pool: Pool,
+    draws: int,
+    rng: np.random.Generator,
+    weight: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+) -> Draws:
+    """Items by a weight of their number of objects, then any of these; uniform without any."""
+    classes = _known(items.classes, "foreground or object", "objects")
+    count = np.array([len(classes[item]) for item in pool.tolist()], np.int64)
+    if not count.any():
+        return uniform(items, pool, draws, rng)
+    chances = weight(count)
+    place = rng.choice(len(pool), draws, p=chances / chances.sum())
+    focus = (rng.random(draws) * count[place]).astype(np.int64)
+    return Draws(pool[place], focus)
+
+
+def _anywhere(index: NDArray[np.int64]) -> Draws:
+    return Draws(index.astype(np.int64), np.full(len(index), -1, np.int64))
+
+
+def _chances(weights: NDArray[np.float64], sampler: str) -> NDArray[np.float64]:
+    total = weights.sum()
+    if not np.isfinite(total) or total <= 0 or (weights < 0).any():
+        raise TransectError(
+            f"sampler {sampler} needs weights that are finite, not negative and not all zero; got "
+            f"a sum of {total}."
+        )
+    return weights / total
+
+
+def _known(value: T | None, sampler: str, what: str) -> T:
+    if value is None:
+        raise TransectError(
+            f"sampler or curriculum {sampler} needs the {what} of the items, which this survey "
+            "does not have. Choose sampler=uniform and curriculum=none."
+        )
+    return value
