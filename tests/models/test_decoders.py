@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import segmentation_models_pytorch  # noqa: F401 (slow to import: not on a test's clock)
 import torch
 
 from transect.errors import TransectError
 from transect.models import DECODERS, build
 from transect.models.centres import CENTRES
+from transect.models.decoders import ATTENTIONS
 from transect.recipe import Network
 
 SMALL = Network(encoder="plain", width=8, levels=4, weights=None)
@@ -64,6 +66,24 @@ def test_evaluation_is_deterministic_and_free_of_the_batch(decoder):
 def test_every_upsampling_fits_odd_sizes(decoder, upsample):
     model = small(decoder=decoder, upsample=upsample, decoder_attention="scse", leaky=True)
     assert model(picture(1, 2, 45, 51))["logits"].shape[-2:] == (45, 51)
+
+
+@pytest.mark.parametrize("attention", sorted(ATTENTIONS))
+@pytest.mark.parametrize("decoder", ["unet", "linknet", "gau", "phalanx", "refinenet"])
+def test_every_attention_fits(attention, decoder):
+    model = small(decoder=decoder, decoder_attention=attention)
+    model(picture(1, 2, 48, 37))["logits"].mean().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_phalanx_has_the_320_channels_of_the_original():
+    network = Network(
+        encoder="resnet34", weights=None, stem_pool=False, centre="fpa", decoder="phalanx",
+        decoder_attention="scse", encoder_attention="scse", hypercolumn=True,
+    )  # fmt: skip
+    model = build(network, in_channels=3, outputs=1)
+    assert model.decoder.channels == (64,) * 5
+    assert model.centre.channels == 256
 
 
 @pytest.mark.parametrize("centre", sorted(CENTRES))

@@ -20,10 +20,10 @@ from transect.models.blocks import (
     resize_like,
     tolerate_single_values,
 )
-from transect.models.centres import FeaturePyramidAttention, GlobalConvolution
+from transect.models.centres import FeaturePyramidAttention, GlobalConvolution, ObjectContext
 from transect.recipe import Network
 
-__all__ = ["DECODERS", "Decoder", "build_decoder"]
+__all__ = ["ATTENTIONS", "DECODERS", "Decoder", "build_decoder"]
 
 DEFAULT_WIDTHS = (96, 64, 48, 32, 16)  # our guess; a third of the usual U-Net's time
 _UPSAMPLINGS = ("nearest", "bilinear", "transpose")
@@ -63,9 +63,30 @@ def build_decoder(channels: Sequence[int], strides: Sequence[int], network: Netw
         raise unknown_name("decoder", network.decoder, DECODERS)
     if network.upsample not in _UPSAMPLINGS:
         raise unknown_name("upsample", network.upsample, _UPSAMPLINGS)
-    if network.decoder_attention not in {None, "scse"}:
-        raise unknown_name("decoder_attention", str(network.decoder_attention), ["scse"])
+    if network.decoder_attention is not None and network.decoder_attention not in ATTENTIONS:
+        raise unknown_name("decoder_attention", network.decoder_attention, ATTENTIONS)
     return DECODERS[network.decoder](channels, strides, network)
+
+
+def _context(channels: int) -> nn.Module:
+    """Object context in a decoder block: dropout 0.2 (salt 9th place), on small maps for speed."""
+    return ObjectContext(channels, dropout=0.2, most_positions=1024)
+
+
+ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
+    "scse": ChannelSpatialGate,
+    "object_context": _context,
+}
+
+
+def _extras(network: Network, channels: int, dropout: float) -> list[nn.Module]:
+    """What follows the convolutions of a block: attention and dropout, as the recipe asks."""
+    parts: list[nn.Module] = []
+    if network.decoder_attention is not None:
+        parts.append(ATTENTIONS[network.decoder_attention](channels))
+    if dropout > 0:
+        parts.append(nn.Dropout2d(dropout))
+    return parts
 
 
 def _widths(network: Network, count: int) -> list[int]:
@@ -140,10 +161,7 @@ class _UNetBlock(nn.Module):
             ConvBlock(self.up.channels + skip, outputs, norm=norm, act=activation(leaky)),
             ConvBlock(outputs, outputs, dilation=dilation, norm=norm, act=activation(leaky)),
         ]
-        if network.decoder_attention == "scse":
-            parts.append(ChannelSpatialGate(outputs))
-        if dropout > 0:
-            parts.append(nn.Dropout2d(dropout))
+        parts += _extras(network, outputs, dropout)
         self.body = nn.Sequential(*parts)
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
@@ -215,12 +233,7 @@ class _LinkBlock(nn.Module):
             if concatenate and skip
             else None
         )
-        extras: list[nn.Module] = []
-        if network.decoder_attention == "scse":
-            extras.append(ChannelSpatialGate(outputs))
-        if dropout > 0:
-            extras.append(nn.Dropout2d(dropout))
-        self.extras = nn.Sequential(*extras)
+        self.extras = nn.Sequential(*_extras(network, outputs, dropout))
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         size = _target(x, skip, self.factor)
@@ -265,10 +278,7 @@ class _PhalanxBlock(nn.Module):
         self.up = nn.ConvTranspose2d(inputs, half, kernel, stride=kernel)
         self.skip = nn.Conv2d(skip, half, 1)
         parts: list[nn.Module] = [nn.BatchNorm2d(2 * half), activation(network.leaky)]
-        if network.decoder_attention == "scse":
-            parts.append(ChannelSpatialGate(2 * half))
-        if dropout > 0:
-            parts.append(nn.Dropout2d(dropout))
+        parts += _extras(network, 2 * half, dropout)
         self.after = tolerate_single_values(nn.Sequential(*parts))
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
@@ -287,7 +297,7 @@ class _PhalanxLast(nn.Module):
             ConvBlock(inputs, half, norm=network.norm, act=nn.ELU(inplace=True)),
             ConvBlock(half, 2 * half, norm=network.norm, act=nn.ELU(inplace=True)),
         )
-        self.gate = ChannelSpatialGate(2 * half) if network.decoder_attention else nn.Identity()
+        self.gate = nn.Sequential(*_extras(network, 2 * half, 0.0))
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         x = resize_like(x, _target(x, skip, self.factor))
@@ -348,12 +358,7 @@ class _GAUBlock(nn.Module):
             nn.Conv2d(max(outputs // 4, 4), outputs, 1),
             nn.Sigmoid(),
         )
-        extras: list[nn.Module] = []
-        if network.decoder_attention == "scse":
-            extras.append(ChannelSpatialGate(outputs))
-        if dropout > 0:
-            extras.append(nn.Dropout2d(dropout))
-        self.extras = nn.Sequential(*extras)
+        self.extras = nn.Sequential(*_extras(network, outputs, dropout))
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         x = self.high(x)
@@ -442,12 +447,7 @@ class _RefineBlock(nn.Module):
         # Three links of 5x5 pooling and 3x3 convolution (salt 2nd place).
         self.chain = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(3))
         self.out = _ResidualUnit(width)
-        extras: list[nn.Module] = []
-        if network.decoder_attention == "scse":
-            extras.append(ChannelSpatialGate(width))
-        if dropout > 0:
-            extras.append(nn.Dropout2d(dropout))
-        self.extras = nn.Sequential(*extras)
+        self.extras = nn.Sequential(*_extras(network, width, dropout))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         size = max((x.shape[-2], x.shape[-1]) for x in inputs)

@@ -28,7 +28,9 @@ _log = logging.getLogger(__name__)
 
 BRANCH_FEATURES = 512
 _HIDDEN = 32
-_COMPILE_FROM = 4_000_000  # pairs; below, compiling (20 s, once) costs more than it saves
+_COMPILE_FROM = (
+    1_000_000  # pairs: from here on compiling (5 to 20 s, once) saves more than it costs
+)
 
 
 class _BranchBlock(nn.Module):
