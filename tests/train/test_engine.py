@@ -378,3 +378,81 @@ def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
 def test_stage_names_cannot_leave_the_folder(tmp_path):
     result = train(tmp_path / "in", chosen=[replace(STAGE, name="../../out")])
     assert result.snapshots[0].path.parent == tmp_path / "in"
+
+
+def test_worst_batch_of_a_window_is_repeated(tmp_path):
+    losses = []
+
+    def watched(model, batch, progress):
+        loss, parts = squared(model, batch, progress)
+        losses.append((float(loss.detach()), float(batch["y"].sum())))
+        return loss, parts
+
+    stage = replace(STAGE, epochs=1, repeat_worst=3, schedule=Schedule())
+    result = fit(Net, [StagePlan(stage, Line(steps=6), watched)], folder=tmp_path, seed=0)
+    assert result.history[0]["step"] == len(losses) == 8
+    for first in (0, 4):
+        worst = max(losses[first : first + 3])
+        assert losses[first + 3][1] == worst[1]
+
+
+def test_bf16_trains_on_the_cpu_too(tmp_path):
+    result = train(tmp_path, chosen=[replace(STAGE, precision="bf16")])
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert load_file(result.snapshots[0].path)["encoder.0.weight"].dtype == torch.float32
+
+
+def test_plateau_lowers_the_rate_and_cycles_restart_it(tmp_path):
+    flat = replace(STAGE, schedule=Schedule("plateau", warmup=0, patience=0, factor=0.5))
+    rows = train(tmp_path / "a", chosen=[flat], evaluate=lambda model: {"score": 0.0}).history
+    assert [row["lr"] for row in rows] == pytest.approx([0.02, 0.02, 0.01, 0.005])
+    rows = train(tmp_path / "b", chosen=[STAGE]).history
+    assert rows[0]["lr"] == pytest.approx(rows[2]["lr"])
+    assert rows[1]["lr"] < rows[0]["lr"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_and_resume(tmp_path):
+    """Under torchrun, as under ``accelerate launch``: gradients are averaged over processes."""
+    script = tmp_path / "script.py"
+    script.write_text(SHARED)
+    for name, stop in (("whole", "no"), ("broken", "stop"), ("broken", "no")):
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+             str(script), str(tmp_path / name), stop],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True, text=True, check=False, timeout=200,
+        )  # fmt: skip
+        assert (done.returncode == 0) == (stop == "no"), done.stderr
+    assert contents(tmp_path / "whole") == contents(tmp_path / "broken")
+    rows = (tmp_path / "whole" / "history.csv").read_text().splitlines()
+    assert rows[-1].split(",")[:3] == ["a", "3", "12"]  # half of the 8 batches per epoch each
+
+
+SHARED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from tests.train.test_engine import STAGE
+from tests.train.toy import Net, score, squared
+from transect.train.batches import IndexBatches
+from transect.train.engine import fit
+from transect.train.plan import StagePlan
+from transect.train.samplers import Items, sampler_for
+
+data = torch.randn(64, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+stage = replace(STAGE, epochs=3, batch=8, average="ema", keep="best")
+
+def make(draws, rngs, fraction):
+    x = data[draws.index]
+    return {"x": x, "y": x.mean((1, 2, 3)) * 2 + 1}
+
+def progress(event):
+    if sys.argv[2] == "stop" and (event.epoch, event.step) == (2, 2):
+        raise RuntimeError("stop")
+
+batches = IndexBatches(sampler_for(stage, Items(64), seed=0), make, batch=8, seed=0)
+fit(Net, [StagePlan(stage, batches, squared)], folder=Path(sys.argv[1]), seed=0,
+    evaluate=score, progress=progress)
+"""
