@@ -21,16 +21,14 @@ def plane_names(kind: MaskKind, classes: tuple[str, ...]) -> tuple[str, ...]:
     return ("foreground",)
 
 
-def planes_of(
-    labels: NDArray[np.integer], kind: MaskKind, values: tuple[int, ...] = ()
-) -> NDArray[np.uint8]:
+def planes_of(labels: NDArray[np.integer], kind: MaskKind, classes: int = 1) -> NDArray[np.uint8]:
     """Turn a label image into soft target planes.
 
     Args:
-        labels: (H, W); 0 is background.
+        labels: (H, W); 0 is background, -1 does not count.
         kind: ``binary`` gives one plane; ``instances`` gives foreground and ``centre_map``;
             ``classes`` gives background and one plane per value.
-        values: The mask values of the classes, in their order (``classes`` only).
+        classes: Number of classes, which are 1, 2, ... (``classes`` only).
 
     Returns:
         (H, W, T) uint8, 255 where the target is 1.
@@ -40,7 +38,9 @@ def planes_of(
         return foreground[..., None]
     if kind == "instances":
         return np.dstack([foreground, centre_map(labels)])
-    planes = [np.where(labels == value, np.uint8(255), np.uint8(0)) for value in values]
+    planes = [
+        np.where(labels == value, np.uint8(255), np.uint8(0)) for value in range(1, classes + 1)
+    ]
     background = 255 - np.maximum.reduce(planes)
     return np.dstack([background, *planes])
 
@@ -58,8 +58,9 @@ def centre_map(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     Returns:
         (H, W) uint8.
     """
-    if not labels.any():
+    if not (labels > 0).any():
         return np.zeros(labels.shape, np.uint8)
+    labels = np.maximum(labels, 0)
     inside = (labels > 0).astype(np.uint8)
     for axis in (0, 1):
         a = labels[:-1] if axis == 0 else labels[:, :-1]
@@ -89,11 +90,11 @@ def object_centres(labels: NDArray[np.integer], kind: MaskKind) -> NDArray[np.fl
     Returns:
         (K, 2) float32 x, y in pixels; (0, 2) for an empty mask.
     """
-    if not labels.any():
+    if not (labels > 0).any():
         return np.zeros((0, 2), np.float32)
     if kind != "instances":
         # Whole regions have far-off centroids; a few of their pixels aim better.
-        rows, columns = np.nonzero(labels)
+        rows, columns = np.nonzero(labels > 0)
         step = max(1, len(rows) // 64)
         return np.stack([columns[::step], rows[::step]], axis=1).astype(np.float32)
     present = np.unique(labels)

@@ -1,0 +1,146 @@
+"""A trained member of a dense recipe, asked for the maps of a picture of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
+
+from transect.data.geometry import Placement, fit_whole, unfit
+from transect.data.inputs import Inputs
+from transect.data.tiff import ArrayReader, Reader
+from transect.errors import TransectError
+from transect.predict.forward import image_forward, network_forward
+from transect.predict.tiling import Band, predict_bands, predict_whole
+from transect.recipe import Member, Network, Recipe
+from transect.types import Image
+
+__all__ = ["DenseMember", "load_weights"]
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Put a snapshot's weights into a model.
+
+    Raises:
+        TransectError: If the file is missing, damaged, or of another network.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise TransectError(f"{path} is missing. Restore it, or train again.") from error
+    except Exception as error:  # torch and safetensors raise several unrelated kinds here
+        raise TransectError(
+            f"{path} does not hold the weights of this recipe's network "
+            f"({str(error).splitlines()[0][:120]}). Restore it, or train again."
+        ) from error
+
+
+class DenseMember:
+    """One member of a recipe with the snapshots of one or more folds, ready to predict.
+
+    The answer is the mean over views of the mean over snapshots, in probabilities.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        member: Member,
+        snapshots: Sequence[tuple[Path, float]],
+        *,
+        build: Callable[[], nn.Module],
+        inputs: Inputs,
+        outputs: int,
+        activation: str,
+        device: str,
+        views: Sequence[str] | None = None,
+    ) -> None:
+        """Load the snapshots.
+
+        Args:
+            recipe: Views and their mean.
+            member: Geometry and network.
+            snapshots: Weight files with their shares.
+            build: Makes the network; pretrained weights are not needed.
+            inputs: From pixels to the network's input.
+            outputs: Planes of the network (T).
+            activation: sigmoid, softmax or none.
+            device: Where.
+            views: Instead of the recipe's.
+
+        Raises:
+            TransectError: If a weight file is missing or of another network.
+        """
+        self._geometry = member.geometry
+        self._inputs = inputs
+        self._outputs = outputs
+        models = []
+        for path, weight in snapshots:
+            model = build()
+            load_weights(model, path)
+            models.append((model, weight))
+        self._forward = network_forward(
+            models,
+            device=device,
+            activation=activation,
+            views=tuple(views) if views is not None else recipe.views,
+            view_mean=recipe.view_mean,
+        )
+        self._filled = None
+        whole = self._geometry.fit == "whole"
+        if whole and isinstance(member.network, Network) and member.network.image_head:
+            self._filled = image_forward(models, device=device)
+        self._batch = 4 if device == "cpu" else 16
+
+    def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
+        """Probabilities of one picture in memory: (T, H, W) float32."""
+        if self._geometry.fit == "whole":
+            return self._whole(pixels, image)
+        return predict_whole(self._forward, ArrayReader(pixels), **self._tiling(image))
+
+    def filled(self, pixels: NDArray[Any], image: Image) -> float:
+        """Probability that the picture holds any object, by the image-level head; else 1."""
+        if self._filled is None:
+            return 1.0
+        return float(self._filled(self._fitted(pixels, image)[0][None])[0])
+
+    def bands(self, reader: Reader, image: Image) -> Iterator[Band]:
+        """Probabilities of a picture of any size, row band after row band.
+
+        Args:
+            reader: Windows of the picture.
+            image: What the table says of it.
+
+        Yields:
+            First row and (T, rows, W) float32, at the picture's own resolution.
+        """
+        if self._geometry.fit == "whole":
+            height, width, _ = reader.shape
+            yield 0, self._whole(reader.window(0, 0, height, width), image)
+        else:
+            yield from predict_bands(self._forward, reader, **self._tiling(image))
+
+    def _tiling(self, image: Image) -> dict[str, Any]:
+        """The settings that every way of tiling takes."""
+        return {
+            "outputs": self._outputs,
+            "tile_hw": self._geometry.size_hw,
+            "overlap": self._geometry.overlap,
+            "batch": self._batch,
+            "scale": self._geometry.scale,
+            "prepare": lambda pixels, window: self._inputs.prepare(pixels, image, window),
+        }
+
+    def _whole(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
+        """Predict a small picture in one piece."""
+        prepared, placement = self._fitted(pixels, image)
+        return np.asarray(unfit(self._forward(prepared[None])[0], placement), np.float32)
+
+    def _fitted(self, pixels: NDArray[Any], image: Image) -> tuple[NDArray[np.float32], Placement]:
+        """Bring a whole picture to the network's size and channels."""
+        fitted, placement = fit_whole(pixels, self._geometry)
+        return self._inputs.prepare(fitted, image), placement

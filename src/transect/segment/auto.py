@@ -1,0 +1,256 @@
+"""What `auto` decides for a survey of masks, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from transect.recipe import (
+    Augment,
+    Folds,
+    Geometry,
+    Member,
+    Network,
+    Optimizer,
+    Recipe,
+    Schedule,
+    SegmentDecide,
+    Stage,
+)
+from transect.segment.pictures import Pictures
+from transect.segment.training import pace_of
+from transect.types import Image, Survey
+
+__all__ = ["plan", "within_budget"]
+
+# Share of a budget that reading, out-of-fold prediction, tuning and the report take on two cores.
+_OVERHEAD = 0.25  # measured on 565 microscopy pictures with a budget of 15 minutes
+_EPOCH_STEPS = 50  # our choice: a kill loses at most this many steps
+_DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
+
+
+def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed: int) -> Recipe:
+    """Choose a recipe for a survey, a device and a time.
+
+    Args:
+        pictures: A survey with masks, decoded.
+        budget_seconds: For everything; None takes half an hour on a CPU, an hour on a GPU.
+        device: Where training will run; steps are timed there.
+        seed: Of everything random.
+
+    Returns:
+        A recipe whose every number is settled; ``why`` holds one line per decision.
+    """
+    images, kind = pictures.images, pictures.kind
+    why: list[str] = []
+    if budget_seconds is None:
+        budget_seconds = _DEFAULT_SECONDS["cpu" if device == "cpu" else "cuda"]
+        why.append(f"time: none given, so {budget_seconds / 60:.0f} minutes on {device}")
+    facts = _facts(pictures)
+    geometry, reason = _geometry(images, facts)
+    why.append(reason)
+    augment, reason = _augment(facts)
+    why.append(reason)
+    batch = _batch(geometry, device)
+    network = Network(
+        encoder="efficientnet_lite0",
+        decoder="unet",
+        decoder_attention="scse" if device != "cpu" else None,
+        image_head=facts.empty_share > 0.2,
+    )
+    loss = "ce + dice" if kind == "classes" else "bce + dice"
+    aux = (("empty", "0.05 * bce"),) if network.image_head else ()
+    stage = Stage(
+        name="main",
+        steps=_EPOCH_STEPS,
+        batch=batch,
+        loss=loss,
+        aux=aux,
+        optimizer=Optimizer(name="adamw", lr=1e-3, weight_decay=1e-2, encoder_lr=0.5),
+        schedule=Schedule(name="cosine", warmup=0.05, floor=0.01),
+        sampler="foreground" if geometry.fit == "tile" else "uniform",
+        sampler_share=0.33,  # nnU-Net's share of foreground-centred patches
+        average="ema",
+        ema=0.98,
+    )
+    member = Member(
+        name="main", network=network, geometry=geometry, augment=augment, stages=(stage,)
+    )
+    why.append(
+        f"network: {network.encoder} with ImageNet weights (the ones that need no network) and "
+        f"a U-Net decoder, batch {batch}, "
+        f"{pictures.inputs(geometry).network_channels} input channels, "
+        f"output {', '.join(pictures.planes)}"
+    )
+    pace = pace_of(pictures, member, device=device)
+    per_step = pace.epoch_seconds(1)
+    total = max(_EPOCH_STEPS, int(budget_seconds * (1 - _OVERHEAD) / per_step))
+    count = min(5, max(2, _units(images)))
+    use = int(np.clip(total // 400, 1, count))  # our guess: fewer steps than that underfit
+    epochs = int(np.clip(total // (use * _EPOCH_STEPS), 1, 400))
+    member = dataclasses.replace(member, stages=(dataclasses.replace(stage, epochs=epochs),))
+    why.append(
+        f"folds: {count}, of which {use} trained, {epochs * _EPOCH_STEPS} steps each: "
+        f"one step takes {per_step:.2f} s here and the budget is {budget_seconds / 60:.0f} min"
+    )
+    views = ("identity", "hflip", "vflip", "hvflip") if augment.vflip else ("identity", "hflip")
+    decide = SegmentDecide(
+        metric="ap50" if kind == "instances" else "salt_map" if facts.empty_share > 0.2 else "dice",
+        flat_rule=facts.flat_are_empty,
+    )
+    why.append(f"decisions: tuned out of fold for {decide.metric}; loss {loss}")
+    return Recipe(
+        name="auto",
+        question="segment",
+        members=(member,),
+        folds=Folds(count=count, use=use, stratify=_strata(pictures.survey), seed=seed),
+        views=views,
+        decide=decide,
+        seed=seed,
+        notes="Chosen by auto for this survey, device and budget.",
+        why=tuple(why),
+    )
+
+
+def within_budget(
+    recipe: Recipe, pictures: Pictures, *, budget_seconds: float, device: str
+) -> Recipe:
+    """Shorten every stage of a given recipe by one factor, so that it fits a time.
+
+    Args:
+        recipe: Any recipe for masks.
+        pictures: What it will train on.
+        budget_seconds: For everything.
+        device: Where; steps are timed there.
+
+    Returns:
+        The recipe with fewer epochs; never with more, and at least one per stage.
+    """
+    folds = recipe.folds.use or recipe.folds.count
+    needed = 0.0
+    for member in recipe.members:
+        per_step = pace_of(pictures, member, device=device).epoch_seconds(1)
+        for stage in member.stages:
+            needed += folds * per_step * stage.epochs * pictures.steps_of(member, stage)
+    factor = budget_seconds * (1 - _OVERHEAD) / needed
+    if factor >= 1:
+        return recipe
+    members = tuple(
+        dataclasses.replace(
+            member,
+            stages=tuple(
+                dataclasses.replace(stage, epochs=max(1, round(stage.epochs * factor)))
+                for stage in member.stages
+            ),
+        )
+        for member in recipe.members
+    )
+    line = f"budget: {factor:.0%} of the recipe's epochs fit {budget_seconds / 60:.0f} minutes"
+    return dataclasses.replace(recipe, members=members, why=(*recipe.why, line))
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the decisions rest on."""
+
+    upright: bool
+    rgb: bool
+    empty_share: float
+    flat_are_empty: bool
+
+
+def _facts(pictures: Pictures) -> _Facts:
+    """Look at the annotations once."""
+    coverage, flat, images = pictures.coverage, pictures.flat, pictures.images
+    upright = any(image.depth is not None for image in images)
+    return _Facts(
+        upright=upright,
+        rgb=any(image.channels >= 3 for image in images),
+        empty_share=float(np.mean(coverage == 0)),
+        flat_are_empty=bool(flat.any() and (coverage[flat] == 0).all()),
+    )
+
+
+def _geometry(images: Sequence[Image], facts: _Facts) -> tuple[Geometry, str]:
+    """Whole pictures if all are small and alike, else tiles."""
+    sizes = {image.size_hw for image in images}
+    largest = max(max(size) for size in sizes)
+    channels: tuple[str, ...] = ("image", "row", "depth") if facts.upright else ("image",)
+    if all(image.depth is None for image in images):
+        channels = ("image",)
+    if len(sizes) == 1 and largest <= 192:
+        height, width = next(iter(sizes))
+        size = (-(-height // 32) * 32, -(-width // 32) * 32)
+        geometry = Geometry(fit="whole", size_hw=size, border="reflect", channels=channels)
+        return geometry, (
+            f"input: whole pictures of {height} x {width} px, reflected to {size[0]} x {size[1]}"
+        )
+    sides = np.median([min(image.size_hw) for image in images])
+    side = 256 if sides >= 224 else max(64, int(sides) // 32 * 32)
+    geometry = Geometry(fit="tile", size_hw=(side, side), channels=channels)
+    return geometry, (
+        f"input: tiles of {side} px, since pictures measure up to {largest} px "
+        f"in {len(sizes)} sizes"
+    )
+
+
+def _augment(facts: _Facts) -> tuple[Augment, str]:
+    """Geometry that is physically possible, and moderate colour."""
+    common = Augment(
+        hflip=0.5,
+        scale=(0.7, 1.4),  # nnU-Net's range
+        brightness=0.15,
+        contrast=0.25,
+        gamma=0.3,
+        noise=0.03,
+        noise_p=0.15,
+        blur=1.0,
+        blur_p=0.1,
+    )
+    if facts.upright:
+        upright = dataclasses.replace(
+            common, valid=("hflip",), scale=(0.85, 1.2), shift=0.08, affine_p=0.5
+        )
+        return upright, (
+            "augmentation: left-right flips only, since a depth column says that up is not down; "
+            "mild zoom, grey values"
+        )
+    turned = dataclasses.replace(
+        common,
+        vflip=0.5,
+        rot90=0.5,
+        rotate=45.0,
+        rotate_p=0.3,
+        channel_shift=0.05 if facts.rgb else 0.0,
+        saturation=0.3 if facts.rgb else 0.0,
+        invert=0.0,
+    )
+    return turned, "augmentation: all flips and quarter turns, zoom 0.7 to 1.4, colour"
+
+
+def _batch(geometry: Geometry, device: str) -> int:
+    """As many pictures as half a megapixel on a CPU, two on a GPU; at least 4."""
+    pixels = 2**19 if device == "cpu" else 2**21
+    area = geometry.size_hw[0] * geometry.size_hw[1]
+    return int(np.clip(2 ** int(np.log2(pixels / area)), 4, 32))
+
+
+def _units(images: Sequence[Image]) -> int:
+    """How many pictures or groups can be divided among folds."""
+    groups = {image.group for image in images if image.group is not None}
+    return len(groups) if groups else len(images)
+
+
+def _strata(survey: Survey) -> tuple[str, ...]:
+    """What the folds should have in common."""
+    strata = ["coverage"]
+    if survey.mask_kind == "classes" and len(survey.classes) > 1:
+        strata.append("class")
+    if any(image.depth is not None for image in survey.images):
+        strata.append("depth")
+    if any(image.kind is not None for image in survey.images):
+        strata.append("kind")
+    return tuple(strata)

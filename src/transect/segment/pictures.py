@@ -1,0 +1,124 @@
+"""A survey of masks as the training sees it: decoded once, with what each picture holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.data.cache import PixelCache
+from transect.data.inputs import Inputs
+from transect.data.survey import labels_from
+from transect.recipe import Geometry, Member, Stage
+from transect.segment.targets import object_centres, plane_names, planes_of
+from transect.train.dense import DenseSource
+from transect.types import Image, MaskKind, Problem, Sample, Survey
+
+__all__ = ["Pictures"]
+
+
+class Pictures:
+    """The training pictures of a survey with their masks; number i is the i-th by name.
+
+    Attributes:
+        survey: Where they come from.
+        images: Those that could be decoded.
+        problems: Those that could not, with the sentence.
+        kind: How the masks are read.
+    """
+
+    def __init__(
+        self,
+        survey: Survey,
+        *,
+        scratch: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Decode all training pictures and their masks, so that broken files are found now.
+
+        Args:
+            survey: A survey with masks.
+            scratch: Folder for decoded pixels that do not fit into memory.
+            progress: Told (done, all).
+        """
+        self.survey = survey
+        self.kind: MaskKind = survey.mask_kind or "binary"
+        self.cache = PixelCache(
+            survey.training(), scratch, labels_of=self._labels_of, progress=progress
+        )
+        self.images: tuple[Image, ...] = self.cache.images
+        self.problems: tuple[Problem, ...] = self.cache.problems
+        self._centres: dict[int, NDArray[np.float32]] = {}
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the planes that a network draws."""
+        return plane_names(self.kind, self.survey.classes)
+
+    @cached_property
+    def coverage(self) -> NDArray[np.float64]:
+        """Share of foreground of every picture, in [0, 1]."""
+        return np.array([np.mean(self.labels(i) > 0) for i in range(len(self.images))])
+
+    @cached_property
+    def flat(self) -> NDArray[np.bool_]:
+        """Which pictures have one grey value only."""
+        return np.array([np.ptp(self.cache.image(i)) == 0 for i in range(len(self.images))])
+
+    def labels(self, i: int) -> NDArray[np.integer]:
+        """The mask of picture i: (H, W), 0 is background, -1 does not count."""
+        return self.cache.labels(i)
+
+    def centres(self, i: int) -> NDArray[np.float32]:
+        """Points to aim at in picture i: (K, 2) x, y."""
+        if i not in self._centres:
+            self._centres[i] = object_centres(self.labels(i), self.kind)
+        return self._centres[i]
+
+    def inputs(self, geometry: Geometry) -> Inputs:
+        """How this survey's pixels become the input of a network."""
+        bare = Inputs.of(self.survey.images, geometry)
+        if geometry.normalise != "survey":
+            return bare
+        return Inputs.of(self.survey.images, geometry, self.cache.statistics(bare.channels))
+
+    def source(self, geometry: Geometry) -> DenseSource:
+        """What dense batches are drawn from."""
+        inputs = self.inputs(geometry)
+        return DenseSource(
+            shapes=[image.size_hw for image in self.images],
+            sample=lambda i: Sample(self.cache.image(i), labels=self.labels(i)),
+            prepare=lambda pixels, i, window: inputs.prepare(pixels, self.images[i], window),
+            target=self._target,
+            centres=self.centres,
+            coverage=self.coverage,
+        )
+
+    def steps_of(self, member: Member, stage: Stage) -> int:
+        """Steps of one epoch of a stage when a fifth of the pictures is held out."""
+        if stage.steps:
+            return stage.steps
+        count = len(self.images) * 0.8
+        if member.geometry.fit == "tile":
+            height, width = stage.size_hw or member.geometry.size_hw
+            scale = member.geometry.scale**2
+            areas = (math.prod(image.size_hw) * scale for image in self.images)
+            count = 0.8 * sum(max(1.0, area / (height * width)) for area in areas)
+        return max(1, math.ceil(count / stage.batch))
+
+    def _labels_of(self, image: Image) -> NDArray[np.int32]:
+        """Read the mask of one picture."""
+        if image.name not in self.survey.masks:
+            return np.zeros(image.size_hw, np.int32)
+        return labels_from(self.survey.masks[image.name], image.size_hw, self.survey)
+
+    def _target(self, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Planes of a warped mask (T, h, w) in [0, 1], and the pixels that count (1, h, w)."""
+        assert sample.labels is not None
+        planes = planes_of(sample.labels, self.kind, len(self.survey.classes))
+        counted = (sample.labels >= 0).astype(np.float32)[None]
+        return np.moveaxis(planes, -1, 0).astype(np.float32) / np.float32(255), counted

@@ -1,0 +1,227 @@
+"""Training of one member on one fold of a survey of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from transect import losses, models
+from transect.data.inputs import Inputs
+from transect.metrics.segment import salt_map
+from transect.recipe import Augment, Member, Stage
+from transect.segment.pictures import Pictures
+from transect.train.budget import Pace, measure
+from transect.train.dense import DenseBatches
+from transect.train.engine import fit
+from transect.train.plan import FitResult, ProgressEvent, StagePlan
+
+__all__ = ["build_member", "dense_step", "fit_fold", "pace_of", "validation"]
+
+_VALIDATION_BATCHES = 8  # our choice: enough to rank epochs, cheap beside one of them
+
+
+def build_member(
+    member: Member, inputs: Inputs, planes: int, *, pretrained: bool = True
+) -> nn.Module:
+    """Make a member's network for a survey's channels and planes."""
+    return models.build(
+        member.network,
+        in_channels=inputs.network_channels,
+        outputs=planes,
+        pretrained_allowed=pretrained,
+    )
+
+
+def dense_step(
+    stage: Stage,
+) -> Callable[[nn.Module, dict[str, Tensor], float], tuple[Tensor, dict[str, float]]]:
+    """The loss of a stage over all heads of a dense network.
+
+    The heads: ``logits`` with the stage's loss; ``deep`` with a loss averaged over levels, each
+    compared at its own resolution; ``pixel`` on non-empty pictures only; ``empty`` against
+    whether a picture holds any foreground.
+    """
+    end = losses.parse_loss(stage.loss_end) if stage.loss_end else None
+    main = losses.scheduled(losses.parse_loss(stage.loss), end, stage.loss_change)
+    aux = [(head, losses.parse_loss(expression)) for head, expression in stage.aux]
+
+    def step(
+        model: nn.Module, batch: dict[str, Tensor], progress: float
+    ) -> tuple[Tensor, dict[str, float]]:
+        outputs = model(batch["image"])
+        target, valid = batch["target"], batch["valid"]
+        loss = main(outputs["logits"], target, valid=valid, progress=progress)
+        parts = {"main": loss.detach()}
+        filled = (target[:, -1:] * valid).flatten(1).amax(1, keepdim=True) > 0.5  # (N, 1)
+        for head, term in aux:
+            if head not in outputs:
+                continue
+            if head == "empty":
+                value = term(outputs[head], filled.float())
+            elif head == "deep":
+                value = torch.stack(
+                    [_at_level(term, level, target, valid) for level in outputs[head]]
+                ).mean()
+            elif filled.any():
+                chosen = filled[:, 0]
+                value = term(outputs[head][chosen], target[chosen], valid=valid[chosen])
+            else:
+                continue
+            parts[head] = value.detach()
+            loss = loss + value
+        return loss, {name: float(value) for name, value in parts.items()}
+
+    return step
+
+
+def _at_level(term: Callable[..., Tensor], logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """A loss at a coarser resolution."""
+    size = (logits.shape[-2], logits.shape[-1])
+    if size == tuple(target.shape[-2:]):
+        return term(logits, target, valid=valid)
+    small = nn.functional.adaptive_avg_pool2d(target, size)
+    mask = (nn.functional.adaptive_avg_pool2d(valid, size) > 0.5).to(valid.dtype)
+    return term(logits, small, valid=mask)
+
+
+def fit_fold(
+    pictures: Pictures,
+    member: Member,
+    folds: NDArray[np.int64],
+    fold: int,
+    *,
+    folder: Path,
+    seed: int,
+    device: str,
+    progress: Callable[[ProgressEvent], None] | None = None,
+    extra: Sequence[StagePlan] = (),
+) -> FitResult:
+    """Train a member on all folds but one.
+
+    Args:
+        pictures: The training pictures.
+        member: What to train.
+        folds: Fold of every picture.
+        fold: The one held out.
+        folder: Where state and snapshots go.
+        seed: Of the run; every fold derives its own.
+        device: Where.
+        progress: Told after every update.
+        extra: Stages that follow those of the member (pseudo-label rounds).
+
+    Returns:
+        The snapshots to predict with.
+    """
+    train = np.flatnonzero(folds != fold).tolist()
+    held_out = np.flatnonzero(folds == fold).tolist()
+    source = pictures.source(member.geometry)
+    plans = [
+        StagePlan(
+            stage,
+            DenseBatches(
+                source,
+                train,
+                stage=stage,
+                geometry=member.geometry,
+                augment=member.augment,
+                seed=seed * 1000 + fold * 10 + number,
+            ),
+            dense_step(stage),
+        )
+        for number, stage in enumerate(member.stages)
+        if stage.data == "train"
+    ]
+    watches = any(
+        stage.keep not in {"last", "cycle_end"}
+        or stage.patience
+        or stage.schedule.name == "plateau"
+        for stage in member.stages
+    )
+    return fit(
+        _builder(pictures, member),
+        [*plans, *extra],
+        folder=folder,
+        seed=seed * 1000 + fold,
+        device=device,
+        evaluate=validation(pictures, member, held_out, device=device) if watches else None,
+        metric="dice",
+        progress=progress,
+    )
+
+
+def validation(
+    pictures: Pictures, member: Member, held_out: Sequence[int], *, device: str
+) -> Callable[[nn.Module], Mapping[str, float]]:
+    """A quick measure of a model on fixed windows of held-out pictures.
+
+    It ranks epochs; scores that are reported come from whole pictures. The windows lie where a
+    seeded draw puts them and are not augmented.
+
+    Returns:
+        From a model to ``dice`` (pooled over pixels, planes averaged), ``salt_map`` of the
+        first foreground plane at one half, and ``accuracy``.
+    """
+    stage = Stage(batch=16, steps=_VALIDATION_BATCHES, epochs=1, sampler="uniform")
+    batches = list(
+        DenseBatches(
+            pictures.source(member.geometry),
+            held_out,
+            stage=stage,
+            geometry=member.geometry,
+            augment=Augment(),
+            seed=7,
+        ).epoch(0)
+    )
+    softmax = pictures.kind == "classes"
+    plane = 1 if softmax else 0
+
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
+        shared = total = correct = pixels = 0.0
+        per_image = []
+        with torch.inference_mode():
+            for batch in batches:
+                logits = model(batch["image"].to(device))["logits"].float().cpu()
+                target = batch["target"] > 0.5
+                valid = batch["valid"] > 0
+                found = logits.argmax(1, keepdim=True) == plane if softmax else logits[:, :1] > 0
+                found, truth = found & valid, target[:, plane : plane + 1] & valid
+                shared += float((found & truth).sum())
+                total += float(found.sum() + truth.sum())
+                correct += float(((found == truth) & valid).sum())
+                pixels += float(valid.sum())
+                per_image.append(salt_map(found[:, 0].numpy(), truth[:, 0].numpy()))
+        return {
+            "dice": 2 * shared / total if total else 1.0,
+            "salt_map": float(np.concatenate(per_image).mean()),
+            "accuracy": correct / pixels,
+        }
+
+    return evaluate
+
+
+def pace_of(pictures: Pictures, member: Member, *, device: str) -> Pace:
+    """Time a few training steps of a member's first stage here, on this survey."""
+    stage = member.stages[0]
+    batches = DenseBatches(
+        pictures.source(member.geometry),
+        range(len(pictures.images)),
+        stage=stage,
+        geometry=member.geometry,
+        augment=member.augment,
+        seed=0,
+    )
+    plan = StagePlan(stage, batches, dense_step(stage))
+    return measure(_builder(pictures, member, pretrained=False), plan, device=device)
+
+
+def _builder(
+    pictures: Pictures, member: Member, *, pretrained: bool = True
+) -> Callable[[], nn.Module]:
+    """A function that makes the member's network."""
+    inputs = pictures.inputs(member.geometry)
+    return lambda: build_member(member, inputs, len(pictures.planes), pretrained=pretrained)

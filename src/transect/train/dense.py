@@ -1,0 +1,262 @@
+"""Batches for dense networks: windows of pictures with their targets, each one warp away."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from transect.augment import augment_sample
+from transect.data.geometry import Placement, fit_planes, fit_whole
+from transect.recipe import Augment, Geometry, Stage
+from transect.types import Sample
+
+__all__ = ["DenseBatches", "DenseSource"]
+
+
+@dataclass(frozen=True)
+class DenseSource:
+    """What dense batches are drawn from; the task fills it in, the drawing does not know it.
+
+    Attributes:
+        shapes: (height, width) of every picture.
+        sample: The whole picture i with its planes, labels or points.
+        prepare: From a window of pixels (h, w, C), the picture's number and where the window
+            lies, (top, left, height, width) in the picture (None: it is the whole), to the
+            network's (h, w, C) float32.
+        target: From an augmented sample to (T, h, w) float32 in [0, 1], and which pixels count:
+            (1, h, w) float32.
+        centres: (K, 2) x, y of the objects of picture i.
+        coverage: Share of foreground per picture, or number of objects; orders a curriculum.
+        classes: Class of each object of picture i, for class-aware draws; or None.
+        weights: Draw weight per picture; None is even.
+    """
+
+    shapes: Sequence[tuple[int, int]]
+    sample: Callable[[int], Sample]
+    prepare: Callable[
+        [NDArray[np.generic], int, tuple[int, int, int, int] | None], NDArray[np.float32]
+    ]
+    target: Callable[[Sample], tuple[NDArray[np.float32], NDArray[np.float32]]]
+    centres: Callable[[int], NDArray[np.float32]]
+    coverage: NDArray[np.float64]
+    classes: Callable[[int], NDArray[np.int64]] | None = None
+    weights: NDArray[np.float64] | None = None
+
+
+class DenseBatches:
+    """Batches of one stage over the training pictures of one fold.
+
+    Every draw depends on (seed, epoch, its position) alone, so an epoch can be repeated after a
+    kill, and the order of work does not matter.
+    """
+
+    def __init__(
+        self,
+        source: DenseSource,
+        pictures: Sequence[int],
+        *,
+        stage: Stage,
+        geometry: Geometry,
+        augment: Augment,
+        seed: int,
+    ) -> None:
+        """Prepare the draws.
+
+        Args:
+            source: Where pictures come from.
+            pictures: Numbers of the fold's training pictures.
+            stage: Batch size, steps, sampler and curriculum.
+            geometry: The network's input; ``stage.size_hw`` goes before its size.
+            augment: Augmentation; ``stage.augment`` goes before it.
+            seed: Of all draws.
+        """
+        self._source = source
+        self._pictures = np.asarray(pictures, np.int64)
+        self._stage = stage
+        self._size_hw = stage.size_hw or geometry.size_hw
+        self._geometry = dataclasses.replace(geometry, size_hw=self._size_hw)
+        self._augment = stage.augment or augment
+        self._seed = seed
+        # An inpainted border is worth its price for pixels, which are padded once per epoch at
+        # most; soft planes continue by reflection.
+        self._border = "reflect" if geometry.border == "inpaint" else geometry.border
+        self._weights = self._picture_weights()
+        self.steps = stage.steps or max(1, math.ceil(self._tiles() / stage.batch))
+
+    def epoch(self, epoch: int) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of one epoch.
+
+        Yields:
+            ``image`` (N, C, H, W), ``target`` (N, T, H, W), ``valid`` (N, 1, H, W), float32.
+        """
+        fraction = epoch / max(1, self._stage.epochs)
+        for step in range(self.steps):
+            items = [
+                self._item(np.random.default_rng([self._seed, epoch, step, place]), fraction)
+                for place in range(self._stage.batch)
+            ]
+            images, targets, valids = zip(*items, strict=True)
+            yield {
+                "image": _stacked(images).permute(0, 3, 1, 2).contiguous(),
+                "target": _stacked(targets),
+                "valid": _stacked(valids),
+            }
+
+    def _item(
+        self, rng: np.random.Generator, fraction: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Draw one picture, one window, one warp."""
+        picture, centre = self._draw(rng, fraction)
+        if self._geometry.fit == "whole":
+            return self._whole(picture, rng, fraction)
+        window = self._window(picture, centre, rng)
+        sample = augment_sample(
+            self._source.sample(picture),
+            self._augment,
+            rng,
+            out_hw=self._size_hw,
+            window=window,
+            fraction=fraction,
+        )
+        top, left, height, width = (round(value) for value in window)
+        image = self._source.prepare(sample.image, picture, (top, left, height, width))
+        target, valid = self._source.target(sample)
+        return image, target, valid
+
+    def _whole(
+        self, picture: int, rng: np.random.Generator, fraction: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Augment the picture at its own size, then bring it to the network's."""
+        shape = self._source.shapes[picture]
+        sample = augment_sample(
+            self._source.sample(picture),
+            self._augment,
+            rng,
+            out_hw=shape,
+            fraction=fraction,
+        )
+        image, placement = fit_whole(sample.image, self._geometry)
+        prepared = self._source.prepare(image, picture, None)
+        planes = np.concatenate(self._source.target(sample))
+        fitted = fit_planes(np.moveaxis(planes, 0, -1), placement, border=self._border)
+        fitted = np.moveaxis(fitted, -1, 0).astype(np.float32)
+        target, valid = fitted[:-1], fitted[-1:]
+        if self._stage.loss_on == "crop":
+            valid = valid * inside(placement)
+        return prepared, target, valid
+
+    def _draw(
+        self, rng: np.random.Generator, fraction: float
+    ) -> tuple[int, NDArray[np.float32] | None]:
+        """Choose a picture and, where the sampler aims, a point in it."""
+        weights = self._weights * self._curriculum(fraction)
+        aims = self._stage.sampler in {"foreground", "object", "class_aware"}
+        if aims and rng.random() < self._stage.sampler_share:
+            aimed = weights * (self._objects > 0)
+            if self._stage.sampler == "object":
+                aimed = weights * self._objects
+            if aimed.sum() > 0:
+                place = int(rng.choice(len(aimed), p=aimed / aimed.sum()))
+                picture = int(self._pictures[place])
+                return picture, self._aim(picture, rng)
+        place = int(rng.choice(len(weights), p=weights / weights.sum()))
+        return int(self._pictures[place]), None
+
+    def _aim(self, picture: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Choose an object of a picture; class-aware draws choose the class first."""
+        centres = self._source.centres(picture)
+        if self._stage.sampler == "class_aware" and self._source.classes is not None:
+            classes = self._source.classes(picture)
+            centres = centres[classes == rng.choice(np.unique(classes))]
+        chosen: NDArray[np.float32] = centres[rng.integers(len(centres))]
+        return chosen
+
+    def _window(
+        self, picture: int, centre: NDArray[np.float32] | None, rng: np.random.Generator
+    ) -> tuple[float, float, float, float]:
+        """Place a window: anywhere inside the picture, or around a point."""
+        height, width = (size / self._geometry.scale for size in self._size_hw)
+        full_h, full_w = self._source.shapes[picture]
+        if centre is None:
+            top = rng.uniform(0, max(0.0, full_h - height))
+            left = rng.uniform(0, max(0.0, full_w - width))
+        else:
+            top = float(centre[1]) - rng.uniform(0.1, 0.9) * height
+            left = float(centre[0]) - rng.uniform(0.1, 0.9) * width
+            top = min(max(top, 0.0), max(0.0, full_h - height))
+            left = min(max(left, 0.0), max(0.0, full_w - width))
+        if full_h < height:
+            top = (full_h - height) / 2
+        if full_w < width:
+            left = (full_w - width) / 2
+        if self._geometry.scale == 1.0:
+            return float(round(top)), float(round(left)), height, width
+        return top, left, height, width
+
+    def _picture_weights(self) -> NDArray[np.float64]:
+        """Even chances per tile, or as the sampler wants it."""
+        areas = np.array([self._tiles_of(i) for i in self._pictures], np.float64)
+        weights = np.ones_like(areas) if self._geometry.fit == "whole" else areas
+        self._objects = np.array(
+            [len(self._source.centres(int(i))) for i in self._pictures], np.float64
+        )
+        if self._source.weights is not None:
+            weights = weights * self._source.weights[self._pictures]
+        if self._stage.sampler == "coverage":
+            coverage = self._source.coverage[self._pictures]
+            bins = np.digitize(coverage, [1e-9, 0.1, 0.25, 0.5, 0.75])
+            share = np.bincount(bins, minlength=6)[bins]
+            even = weights / share
+            mix = self._stage.sampler_share
+            weights = mix * even / even.sum() + (1 - mix) * weights / weights.sum()
+        return weights
+
+    def _curriculum(self, fraction: float) -> NDArray[np.float64]:
+        """Which pictures are let in so far: the first 30 % at first, all at half time."""
+        if self._stage.curriculum == "none" or fraction >= 0.5:
+            return np.ones(len(self._pictures))
+        coverage = self._source.coverage[self._pictures]
+        # Empty and nearly full pictures are the easy ones; large objects come before small ones.
+        hardness = (
+            -coverage
+            if self._stage.curriculum == "large_first"
+            else -np.abs(coverage - np.median(coverage))
+        )
+        rank = np.argsort(np.argsort(hardness, kind="stable"), kind="stable") / len(hardness)
+        allowed = (rank <= 0.3 + 1.4 * fraction).astype(np.float64)
+        return allowed if (allowed * self._weights).sum() > 0 else np.ones(len(self._pictures))
+
+    def _tiles(self) -> float:
+        """Windows that one pass over the pictures takes."""
+        if self._geometry.fit == "whole":
+            return float(len(self._pictures))
+        return float(sum(self._tiles_of(int(i)) for i in self._pictures))
+
+    def _tiles_of(self, picture: int) -> float:
+        """How many windows a picture holds."""
+        height, width = self._source.shapes[picture]
+        scale = self._geometry.scale
+        return max(1.0, height * width * scale**2 / (self._size_hw[0] * self._size_hw[1]))
+
+
+def inside(placement: Placement) -> NDArray[np.float32]:
+    """A plane (1, H, W) that is 1 where the network's input is picture and 0 where it is border."""
+    plane = np.zeros((1, *placement.size_hw), np.float32)
+    plane[
+        :,
+        placement.top : placement.top + placement.content_hw[0],
+        placement.left : placement.left + placement.content_hw[1],
+    ] = 1
+    return plane
+
+
+def _stacked(arrays: Sequence[NDArray[np.float32]]) -> Tensor:
+    """One tensor from equally shaped arrays."""
+    return torch.from_numpy(np.stack(arrays))
