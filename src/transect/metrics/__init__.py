@@ -1,0 +1,73 @@
+"""Metrics: each says what it takes, which way is better, and what nothing against nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.metrics import calibration, classify, count, identify, instances, segment, spread
+
+__all__ = ["METRICS", "Metric", "calibration", "classify", "count", "identify", "instances"]
+__all__ += ["segment", "spread"]
+
+
+class Metric(NamedTuple):
+    """A score by name.
+
+    Attributes:
+        function: Called with prediction and truth; gives a number, or one per image.
+        higher_is_better: Which way is better.
+        what: One line for a table.
+    """
+
+    function: Callable[..., Any]
+    higher_is_better: bool
+    what: str
+
+
+def _per_image(score: Callable[..., Any]) -> Callable[..., NDArray[np.float64]]:
+    """Apply a score of one label image to (N, H, W), or to lists of images of any size."""
+
+    def scores(predicted: Any, truth: Any) -> NDArray[np.float64]:
+        return np.array([score(a, b) for a, b in zip(predicted, truth, strict=True)])
+
+    return scores
+
+
+METRICS: dict[str, Metric] = {
+    # Masks: (N, H, W) against (N, H, W), one value per image.
+    "salt_map": Metric(segment.salt_map, True, "share of IoU thresholds .50-.95 exceeded"),
+    "iou": Metric(segment.iou, True, "intersection over union; both empty is 1"),
+    "dice": Metric(segment.dice, True, "Dice coefficient; both empty is 1"),
+    "boundary_distance": Metric(segment.boundary_distance, False, "mean outline distance, px"),
+    "boundary_score": Metric(segment.boundary_score, True, "outline share within 2 px"),
+    # Instances: label images, one value per image.
+    "ap": Metric(
+        _per_image(lambda a, b: instances.ap(a, b).mean()), True, "instance AP over IoU .50-.95"
+    ),
+    "ap50": Metric(
+        _per_image(lambda a, b: instances.ap(a, b, (0.5,))[0]), True, "instance AP at IoU .5"
+    ),
+    "pq": Metric(
+        _per_image(lambda a, b: instances.panoptic_quality(a, b)[0]), True, "panoptic quality"
+    ),
+    "f1": Metric(_per_image(instances.f1), True, "instance F1 at IoU .5"),
+    # Counts: (N, C) against (N, C), one value.
+    "rmse": Metric(count.rmse, False, "mean over classes of the root mean squared error"),
+    "mae": Metric(count.mae, False, "mean absolute error in objects"),
+    # Classes: (N,) against (N,), one value.
+    "accuracy": Metric(classify.accuracy, True, "share of right answers"),
+    "weighted_kappa": Metric(classify.weighted_kappa, True, "quadratic weighted kappa"),
+    "f_beta": Metric(classify.f_beta, True, "F score of a yes-or-no answer"),
+    "log_loss": Metric(classify.log_loss, False, "mean -log probability of the truth"),
+    "brier": Metric(calibration.brier, False, "mean squared error of probabilities"),
+    "ece": Metric(
+        calibration.expected_calibration_error, False, "gap between probability and frequency"
+    ),
+    # Identities: ranked guesses per picture against labels, one value.
+    "map_at_5": Metric(identify.map_at_k, True, "mean 1/rank within five guesses"),
+    "top_1": Metric(identify.top_k, True, "share of right first guesses"),
+}
