@@ -13,8 +13,10 @@ from transect.data.survey import (
     mask_labels,
     open_survey,
     survey_summary,
+    without_images,
 )
 from transect.errors import TransectError
+from transect.types import Problem
 
 
 def save(path, array):
@@ -503,3 +505,14 @@ def test_wrong_mask_later_is_caught_when_decoded(masked):
     with pytest.raises(TransectError, match="is 8 x 8 and its image 40 x 60"):
         mask_labels(survey, "1.png")
     assert isinstance(fold_table(survey), pd.DataFrame)
+
+
+def test_images_that_turn_out_broken_leave_with_their_rows(folder):
+    points(folder, "image,x,y\n0.png,1,2\n1.png,1,2\n")
+    survey = open_survey(folder)
+    left = without_images(survey, [Problem("0.png", "0.png is truncated.")])
+    assert [i.name for i in left.images] == ["1.png", "2.png", "3.png"]
+    assert left.points["image"].tolist() == ["1.png"]
+    assert left.problems[-1].name == "0.png"
+    with pytest.raises(TransectError, match="no image left to train on"):
+        without_images(survey, [Problem(i.name, "It is broken.") for i in survey.images])

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from transect.data.annotations import read_boxes, read_counts, read_identities, read_points
+from transect.data.describe import KIND_WORDS, counted, fingerprint, fold_table, survey_summary
 from transect.data.folder import Progress, in_threads, list_images, list_pictures, stem_of
 from transect.data.folder import with_table as _with_table
 from transect.data.images import read_labels
+from transect.data.labels import class_labels, mask_labels, size_sentence, value_sentence
 from transect.data.masks import MaskFacts, centroids, mask_facts, mask_kind_of
 from transect.data.tables import read_table
 from transect.errors import TransectError, unknown_name
@@ -31,16 +30,12 @@ __all__ = [
     "mask_labels",
     "open_survey",
     "survey_summary",
+    "without_images",
 ]
 
 CHECKED_PX = 4_000_000_000
 """Masks are read through when the survey is opened, up to this many pixels; beyond it an even
 sample of them is, and the rest is checked when it is first decoded."""
-IGNORED = ("ignore", "void", "unlabelled", "unlabeled")
-"""Class names in classes.csv whose pixels count for nothing."""
-
-_TABLES = ("points.csv", "counts.csv", "boxes.csv", "identities.csv", "images.csv", "classes.csv")
-_KIND_WORDS = {"binary": "binary", "classes": "class", "instances": "instance"}
 _MISSING = ("empty", "unlabelled")
 
 
@@ -101,159 +96,38 @@ def open_survey(
     return replace(survey, problems=tuple(found + more))
 
 
-def mask_labels(survey: Survey, name: str) -> NDArray[np.int32]:
-    """Read one image's mask as numbers that mean the same in every survey.
+def without_images(survey: Survey, problems: Iterable[Problem]) -> Survey:
+    """Leave out images that turned out to be broken, with all that is known of them.
 
     Args:
-        survey: With masks.
-        name: The image.
+        survey: Any survey.
+        problems: Each named after its image, as ``PixelCache.problems``.
 
     Returns:
-        (H, W) int32: 0 is background; for binary masks 1 is foreground, for classes 1, 2, ...
-        in the order of ``survey.classes``, for instances the object's number; -1 is to be
-        ignored. All 0 if the image has no mask.
+        The survey without them, the problems added to its own.
 
     Raises:
-        TransectError: If the mask cannot be read, has another size, or values of no class.
+        TransectError: If no image is left to train on.
     """
-    image = next(i for i in survey.images if i.name == name)
-    if name not in survey.masks:
-        return np.zeros(image.size_hw, np.int32)
-    return labels_from(survey.masks[name], image.size_hw, survey)
-
-
-def labels_from(path: Path, size_hw: tuple[int, int], survey: Survey) -> NDArray[np.int32]:
-    """Read a mask file as ``mask_labels`` does, without looking the image up."""
-    labels = read_labels(path)
-    if labels.shape != tuple(size_hw):
-        raise TransectError(_size_sentence(path.as_posix(), labels.shape, size_hw))
-    if survey.mask_kind == "instances":
-        return labels
-    if survey.mask_kind == "binary":
-        return (labels > 0).astype(np.int32)
-    top = int(labels.max(initial=0))
-    values = _values(survey)
-    if top > 1 << 20:
-        raise TransectError(_value_sentence(path.as_posix(), [top], values))
-    table = np.full(top + 1, -2, np.int32)
-    table[0] = 0
-    for value, index in values.items():
-        if value <= top:
-            table[value] = index
-    mapped = table[labels]
-    if (mapped == -2).any():
-        strange = np.unique(labels[mapped == -2]).tolist()
-        raise TransectError(_value_sentence(path.as_posix(), strange, values))
-    return mapped
-
-
-def fold_table(survey: Survey, *, progress: Progress | None = None) -> pd.DataFrame:
-    """What ``folds.make_folds`` balances: one row per training image.
-
-    Args:
-        survey: Any survey.
-        progress: Called with (done, all) while masks are read.
-
-    Returns:
-        Columns image, and as far as known coverage (share of foreground pixels), class (the most
-        frequent class), depth, count (objects, or dots), identity, kind, group.
-    """
-    images = survey.training()
-    table: dict[str, list[Any]] = {"image": [image.name for image in images]}
-    for column in ("depth", "kind", "group"):
-        values = [getattr(image, column) for image in images]
-        if any(value is not None for value in values):
-            table[column] = values
-    if survey.masks:
-        facts = _facts(survey, images, progress)
-        table["coverage"] = [_coverage(f, survey) for f in facts]
-        if survey.mask_kind == "instances":
-            table["count"] = [len(f.foreground) if f else 0 for f in facts]
-        if survey.mask_kind == "classes":
-            table["class"] = [_main_class(f, survey) for f in facts]
-    dots = survey.points if survey.points is not None else survey.boxes
-    if survey.counts is not None:
-        totals = survey.counts.set_index("image")[list(survey.classes)]
-        table["count"] = [float(totals.loc[n].sum()) for n in table["image"]]
-        table["class"] = [
-            str(totals.loc[n].idxmax()) if totals.loc[n].sum() else "" for n in table["image"]
-        ]
-    elif dots is not None:
-        by_image = {str(n): part for n, part in dots.groupby("image")["class"]}
-        some = [by_image.get(n) for n in table["image"]]
-        table["count"] = [0 if part is None else len(part) for part in some]
-        table["class"] = ["" if part is None else str(part.mode().iloc[0]) for part in some]
-    if survey.identities is not None:
-        first = survey.identities.drop_duplicates("image").set_index("image")
-        table["identity"] = [first["identity"].get(n) for n in table["image"]]
-        if "group" in first and "group" not in table:
-            table["group"] = [first["group"].get(n) or None for n in table["image"]]
-    return pd.DataFrame(table)
-
-
-def survey_summary(survey: Survey) -> tuple[str, ...]:
-    """Say in a few lines what a survey holds.
-
-    Args:
-        survey: Any survey.
-
-    Returns:
-        Lines without line ends, for the terminal and the report.
-    """
-    lines = [f"{_count(len(survey.images), 'image')}: {_sizes_line(survey.images)}"]
-    test = len(survey.images) - len(survey.training())
-    if test:
-        lines.append(f"{len(survey.training())} to train on, {test} kept apart (split test)")
-    lines.append(_truth_line(survey))
-    for column in ("group", "kind"):
-        values = Counter(getattr(i, column) for i in survey.images if getattr(i, column))
-        if values:
-            (most, times), *_ = values.most_common(1)
-            lines.append(f"{_count(len(values), column)}, the largest {most!r} with {times} images")
-    depths = [image.depth for image in survey.images if image.depth is not None]
-    if depths:
-        lines.append(f"depth {min(depths):g} to {max(depths):g} for {len(depths)} images")
-    if survey.problems:
-        what = _count(len(survey.problems), "problem")
-        lines.append(f"{what}, left out or to be looked at; the first: {survey.problems[0].what}")
-    return tuple(lines)
-
-
-def fingerprint(survey: Survey) -> dict[str, Any]:
-    """What a run notes of its data, to tell later whether it is still the same.
-
-    Args:
-        survey: Any survey.
-
-    Returns:
-        JSON values: question, classes, number of images, pixel sizes with their frequency, and
-        ``sha256`` over the names, pixel sizes and bytes of all images and masks and the contents
-        of all tables. Two folders with equal contents give equal values wherever they lie.
-    """
-    digest = hashlib.sha256()
-    for image in survey.images:
-        mask = survey.masks.get(image.name)
-        sizes = [image.path.stat().st_size, mask.stat().st_size if mask else -1]
-        row = [image.name, *image.size_hw, image.channels, image.dtype, image.split, *sizes]
-        digest.update(json.dumps(row).encode() + b"\n")
+    found = tuple(problems)
+    gone = {problem.name for problem in found}
     tables = {}
-    for name in _TABLES:
-        path = survey.root / name
-        if path.is_file():
-            tables[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{name} {tables[name]}\n".encode())
-    sizes_hw = Counter(f"{i.size_hw[0]}x{i.size_hw[1]}" for i in survey.images)
-    return {
-        "question": survey.question,
-        "images": len(survey.images),
-        "training": len(survey.training()),
-        "classes": list(survey.classes),
-        "mask_kind": survey.mask_kind,
-        "sizes_hw": dict(sorted(sizes_hw.items(), key=lambda item: (-item[1], item[0]))[:20]),
-        "problems": len(survey.problems),
-        "tables": tables,
-        "sha256": digest.hexdigest(),
-    }
+    for name in ("points", "counts", "identities", "boxes"):
+        table = getattr(survey, name)
+        if table is not None:
+            tables[name] = table[~table["image"].isin(sorted(gone))].reset_index(drop=True)
+    left = replace(
+        survey,
+        images=tuple(image for image in survey.images if image.name not in gone),
+        masks={name: path for name, path in survey.masks.items() if name not in gone},
+        problems=(*survey.problems, *found),
+        **tables,
+    )
+    if not left.training():
+        raise TransectError(
+            f"{survey.root} has no image left to train on (first problem: {found[0].what})."
+        )
+    return left
 
 
 # --- reading the folder ------------------------------------------------------------------------
@@ -363,7 +237,7 @@ def _with_masks(
         except TransectError as error:
             return Problem(shown, str(error))
         if facts.size_hw != image.size_hw:
-            return Problem(shown, _size_sentence(shown, facts.size_hw, image.size_hw))
+            return Problem(shown, size_sentence(shown, facts.size_hw, image.size_hw))
         return facts
 
     results = in_threads(check, chosen, progress)
@@ -384,12 +258,12 @@ def _with_masks(
     classes, values = _classes(kind, names, facts)
     survey = replace(survey, mask_kind=kind, classes=classes, class_values=values)
     if kind == "classes":
-        allowed = {0, *_values(survey)}
+        allowed = {0, *class_labels(survey)}
         for name, fact in facts.items():
             strange = sorted(set(fact.values.tolist()) - allowed)
             if strange:
                 shown = masks[name].relative_to(survey.root).as_posix()
-                faulty[name] = Problem(shown, _value_sentence(shown, strange, _values(survey)))
+                faulty[name] = Problem(shown, value_sentence(shown, strange, class_labels(survey)))
     survey = replace(
         survey,
         images=tuple(i for i in survey.images if i.name not in faulty),
@@ -418,7 +292,7 @@ def _matched_masks(survey: Survey) -> tuple[dict[str, Path], list[Problem], set[
         elif options:
             broken.add(image.name)
             what = f"masks/{options[0]} does not say which image it belongs to: "
-            what += f"{_count(len(options), 'mask')} and {owners[stem_of(image.name)]} images are "
+            what += f"{counted(len(options), 'mask')} and {owners[stem_of(image.name)]} images are "
             what += f"called {stem_of(image.name)}. Rename them; {image.name} is left out."
             problems.append(Problem(f"masks/{options[0]}", what))
     if not files or not masks:
@@ -459,12 +333,6 @@ def _classes(
     return tuple(known.values()), tuple(known)
 
 
-def _values(survey: Survey) -> dict[int, int]:
-    """Mask value to label: 1, 2, ... by class, -1 for classes that are to be ignored."""
-    pairs = zip(survey.class_values, survey.classes, strict=True)
-    return {v: -1 if n.lower() in IGNORED else i for i, (v, n) in enumerate(pairs, start=1)}
-
-
 def _with_counts(
     survey: Survey,
     names: Mapping[int, str],
@@ -499,7 +367,7 @@ def _with_counts(
         survey, more = _with_masks(survey, names, missing, kind, progress)
         problems += more
         if survey.mask_kind != "instances":
-            what = _KIND_WORDS[survey.mask_kind or "binary"]
+            what = KIND_WORDS[survey.mask_kind or "binary"]
             raise TransectError(
                 f"{root / 'masks'} holds {what} masks, and counting needs one number per object. "
                 "Add points.csv, or number the objects 1, 2, 3 ... in each mask."
@@ -538,7 +406,7 @@ def _disagreeing(
     names = counts.loc[differ, "image"].tolist()
     if not names:
         return []
-    what = f"counts.csv and points.csv differ for {_count(len(names), 'image')} (first: "
+    what = f"counts.csv and points.csv differ for {counted(len(names), 'image')} (first: "
     return [Problem("counts.csv", f"{what}{names[0]}); the dots are used. Correct one of them.")]
 
 
@@ -583,121 +451,6 @@ def _missing_ones(
     return replace(survey, images=tuple(images))
 
 
-# --- describing it -----------------------------------------------------------------------------
-
-
-def _facts(
-    survey: Survey, images: Sequence[Image], progress: Progress | None
-) -> list[MaskFacts | None]:
-    """What the masks of the images hold; None where there is no mask."""
-
-    def look(image: Image) -> MaskFacts | None:
-        path = survey.masks.get(image.name)
-        return mask_facts(path) if path is not None else None
-
-    return in_threads(look, images, progress)
-
-
-def _coverage(facts: MaskFacts | None, survey: Survey) -> float:
-    """Share of foreground pixels, those to be ignored aside."""
-    if facts is None:
-        return 0.0
-    void = [v for v, label in _values(survey).items() if label < 0] if survey.class_values else []
-    wanted = ~np.isin(facts.values, [0, *void])
-    counted = ~np.isin(facts.values, void)
-    return float(facts.pixels[wanted].sum() / max(facts.pixels[counted].sum(), 1))
-
-
-def _main_class(facts: MaskFacts | None, survey: Survey) -> str:
-    """The class with the most pixels, or nothing."""
-    if facts is None:
-        return ""
-    names = dict(zip(survey.class_values, survey.classes, strict=True))
-    pairs = [
-        (int(n), names[int(v)])
-        for v, n in zip(facts.values, facts.pixels, strict=True)
-        if int(v) in names and names[int(v)].lower() not in IGNORED
-    ]
-    return max(pairs)[1] if pairs else ""
-
-
-def _sizes_line(images: Sequence[Image]) -> str:
-    """Sizes, channels and types, the most frequent first."""
-    sizes = Counter(image.size_hw for image in images).most_common()
-    shown = ", ".join(f"{h} x {w} ({n})" for (h, w), n in sizes[:3])
-    if len(sizes) > 3:
-        heights, widths = zip(*(size for size, _ in sizes), strict=True)
-        shown += f" and {len(sizes) - 3} more sizes, {min(heights)}-{max(heights)} high and "
-        shown += f"{min(widths)}-{max(widths)} wide"
-    channels = "/".join(str(c) for c in sorted({image.channels for image in images}))
-    types = "/".join(sorted({image.dtype for image in images}))
-    return f"{shown} pixels (height x width); {channels} channels, {types}"
-
-
-def _truth_line(survey: Survey) -> str:
-    """One line on masks, dots, counts or identities."""
-    if survey.question == "segment":
-        images = survey.training()
-        # A sample is enough for a summary; counting in 100,000 masks is the audit's work.
-        facts = _facts(survey, images[:: max(1, len(images) // 2000)], None)
-        coverage = np.array([_coverage(f, survey) for f in facts])
-        line = (
-            f"{_KIND_WORDS[survey.mask_kind or 'binary']} masks, {len(survey.masks)}; foreground "
-        )
-        line += f"{100 * coverage.mean():.1f} % of the pixels, "
-        line += f"{100 * (coverage == 0).mean():.1f} % of the masks empty"
-        if survey.mask_kind == "instances":
-            objects = [len(f.foreground) if f else 0 for f in facts]
-            line += f"; {sum(objects)} objects, {min(objects)} to {max(objects)} an image"
-        if survey.mask_kind == "classes":
-            line += f"; classes {', '.join(survey.classes[:12])}"
-        return line
-    if survey.question == "identify":
-        assert survey.identities is not None
-        table = survey.identities
-        photos = table.loc[table["identity"] != survey.unknown, "identity"].value_counts()
-        line = f"{_count(len(photos), 'individual')}, {(photos == 1).sum()} with a single photo"
-        new = int((table["identity"] == survey.unknown).sum())
-        return f"{line}; {new} photos of {survey.unknown}" if new else line
-    if survey.points is not None:
-        per_class = survey.points["class"].value_counts()
-        shown = ", ".join(f"{name} {n}" for name, n in per_class.items())
-        empty = len(survey.training()) - survey.points["image"].nunique()
-        return f"{len(survey.points)} dots: {shown}; {max(empty, 0)} images without any"
-    assert survey.counts is not None
-    totals = survey.counts[list(survey.classes)].sum()
-    return "counts: " + ", ".join(f"{name} {total:g}" for name, total in totals.items())
-
-
-def _count(n: int, word: str) -> str:
-    """A number and its noun.
-
-    Example:
-        >>> _count(1, "image"), _count(3, "image")
-        ('1 image', '3 images')
-    """
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
-
-
 def _pixels(image: Image) -> int:
     """Pixels of an image."""
     return image.size_hw[0] * image.size_hw[1]
-
-
-def _size_sentence(name: str, got: Sequence[int], want: Sequence[int]) -> str:
-    """The sentence for a mask that does not fit its image."""
-    turned = " It seems to be turned by 90 degrees." if tuple(got) == (want[1], want[0]) else ""
-    return (
-        f"{name} is {got[0]} x {got[1]} and its image {want[0]} x {want[1]} pixels (height x "
-        f"width).{turned} Export the mask again at the size of the image."
-    )
-
-
-def _value_sentence(name: str, strange: Sequence[int], known: Iterable[int]) -> str:
-    """The sentence for mask values that are no classes."""
-    values = ", ".join(str(v) for v in strange[:5])
-    classes = ", ".join(str(v) for v in sorted({0, *known})[:12])
-    return (
-        f"{name} has the value {values}, which is no class (they are {classes}). Correct the mask "
-        "or add the value to classes.csv."
-    )
