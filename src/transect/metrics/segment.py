@@ -50,7 +50,11 @@ def salt_map(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> NDAr
 def salt_map_sweep(
     probabilities: NDArray[np.floating], truth: NDArray[np.generic], thresholds: ArrayLike
 ) -> NDArray[np.float64]:
-    """The salt score of ``probabilities > t`` for every threshold, from one histogram per image.
+    """The salt score of ``probabilities > t`` for every threshold, from one sort per image.
+
+    The cumulative histograms of all probabilities and of those inside the truth hold every
+    threshold. numpy sorts floats with vector instructions, so sorting is the fastest exact way
+    to them: faster than looking up the bin of every pixel.
 
     Args:
         probabilities: (N, H, W) float.
@@ -65,17 +69,18 @@ def salt_map_sweep(
     """
     _same_shape(probabilities, truth)
     levels = np.asarray(thresholds).astype(probabilities.dtype)
-    order = np.argsort(levels, kind="stable")
-    bins = _Bins(levels[order])
-    count = len(levels)
-    result = np.empty((len(probabilities), count))
-    for image, mask, scores in zip(probabilities, truth, result, strict=True):
-        place = bins(image.ravel())  # how many thresholds the probability exceeds
-        inside = np.flatnonzero(mask.ravel())
-        all_above = _above(place, count)
-        both = _above(place[inside], count)
-        scores[order] = _salt(both, all_above + inside.size - both)
-    return result
+    flat, masks = probabilities.reshape(len(truth), -1), (truth != 0).reshape(len(truth), -1)
+    above, both = np.empty((2, len(flat), len(levels)), np.int64)
+    inside = np.empty((len(flat), 1), np.int64)
+    for i, (values, mask) in enumerate(zip(flat, masks, strict=True)):
+        chosen = values.take(np.flatnonzero(mask))
+        inside[i] = chosen.size
+        if not chosen.size:  # of an image without salt only one bit matters
+            both[i], above[i] = 0, values.max(initial=-np.inf) > levels
+            continue
+        both[i] = chosen.size - np.searchsorted(np.sort(chosen), levels, side="right")
+        above[i] = values.size - np.searchsorted(np.sort(values), levels, side="right")
+    return _salt(both, above + inside - both)
 
 
 def iou(predicted: NDArray[np.generic], truth: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -194,35 +199,6 @@ def boundary_score(
     return result
 
 
-class _Bins:
-    """Counts how many of the sorted levels a value exceeds, by table instead of by search."""
-
-    cells = 4096
-
-    def __init__(self, levels: NDArray[np.floating]) -> None:
-        self.levels = levels
-        edges = np.arange(self.cells + 1) / self.cells
-        self.first = np.searchsorted(levels, edges, side="left").astype(np.uint16)
-        # The table works if a cell of [0, 1) holds no more than one level.
-        self.simple = len(levels) < 60_000 and bool(
-            (np.diff(self.first.astype(np.int64)) <= 1).all()
-        )
-        self.next = np.append(levels, np.inf).astype(levels.dtype)
-
-    def __call__(self, values: NDArray[np.floating]) -> NDArray[np.integer]:
-        if not self.simple or values.size == 0 or not 0 <= values.min() <= values.max() <= 1:
-            return np.searchsorted(self.levels, values, side="left")
-        cell = (values * values.dtype.type(self.cells)).astype(np.intp)
-        place = self.first[cell]
-        return place + (values > self.next[place])
-
-
-def _above(place: NDArray[np.integer], count: int) -> NDArray[np.int64]:
-    """(T,) how many values exceed each level, from the number of levels each exceeds."""
-    histogram = np.bincount(place, minlength=count + 1)
-    return np.cumsum(histogram[::-1])[::-1][1:]
-
-
 def _salt(both: NDArray[np.int64], union: NDArray[np.int64]) -> NDArray[np.float64]:
     """Share of thresholds exceeded by both / union; an empty union counts as perfect."""
     hits = np.floor_divide(20 * both - 1, np.maximum(union, 1)) - 9  # both / union > k / 20
@@ -233,20 +209,14 @@ def _salt(both: NDArray[np.int64], union: NDArray[np.int64]) -> NDArray[np.float
 def _areas(
     predicted: NDArray[np.generic], truth: NDArray[np.generic]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(N,) intersection and both areas, counted in packed bits."""
+    """(N,) intersection and both areas, image by image: one stays in the fast cache."""
     _same_shape(predicted, truth)
-    packed = [np.packbits((m != 0).reshape(len(m), -1), axis=1) for m in (predicted, truth)]
-    short = -packed[0].shape[1] % 8
-    a, b = (np.pad(m, ((0, 0), (0, short))).view(np.uint64) for m in packed)
-    counts = [_ones(a & b), _ones(a), _ones(b)]
+    counts = np.empty((3, len(predicted)), np.int64)
+    for i, (one, other) in enumerate(zip(predicted, truth, strict=True)):
+        a = one if one.dtype == np.bool_ else one != 0
+        b = other if other.dtype == np.bool_ else other != 0
+        counts[:, i] = np.count_nonzero(a & b), np.count_nonzero(a), np.count_nonzero(b)
     return counts[0], counts[1], counts[2]
-
-
-def _ones(words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Set bits of every row."""
-    if hasattr(np, "bitwise_count"):  # numpy >= 2
-        return np.bitwise_count(words).sum(1, dtype=np.int64)
-    return np.unpackbits(words.view(np.uint8), axis=1).sum(1, dtype=np.int64)
 
 
 def _ratio(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
