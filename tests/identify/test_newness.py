@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tests.identify.worlds import world
+from transect.identify.binary import MODELS, platt
 from transect.identify.evidence import UNKNOWN
-from transect.identify.newness import MODELS, fit_newness, newness, newness_features, platt
+from transect.identify.newness import fit_newness, newness, newness_features
 
 
 def data(seed, queries=600):

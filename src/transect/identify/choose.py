@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.errors import TransectError
+from transect.identify.binary import platt, sigmoid
 from transect.identify.evidence import (
     FAR,
     NOBODY,
@@ -20,7 +21,6 @@ from transect.identify.evidence import (
     place_of_truth,
     rewards,
 )
-from transect.identify.newness import platt, sigmoid
 from transect.identify.policies import (
     PLAIN,
     fit_policy,
