@@ -429,7 +429,8 @@ def _band_noise(rng: np.random.Generator, shape: tuple[int, ...], period: float)
     narrow = cv2.GaussianBlur(noise, (0, 0), sigmaX=period / 3, sigmaY=period / 6)
     band = narrow - cv2.GaussianBlur(noise, (0, 0), sigmaX=period / 1.6, sigmaY=period / 3)
     tilt = np.array([[1, 0, 0], [rng.normal(0, 0.35), 1, 0]], np.float64)
-    tilted: Floats = cv2.warpAffine(band, tilt, (shape[1], shape[0]), borderMode=cv2.BORDER_REFLECT)
+    size = shape[1], shape[0]
+    tilted = np.asarray(cv2.warpAffine(band, tilt, size, borderMode=cv2.BORDER_REFLECT), np.float32)
     return (tilted / (tilted.std() + 1e-6)).astype(np.float32)
 
 
