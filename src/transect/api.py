@@ -129,6 +129,7 @@ def train(
         for line in survey_summary(survey):
             progress.say(line)
         task = _task(survey.question)
+        prepared = task.prepare(survey, folder.path / "cache", progress)
         if resume and folder.exists():
             resolved = folder.recipe()
             if not folder.same_data(fingerprint(survey)):
@@ -138,13 +139,12 @@ def train(
                 )
             progress.say(f"going on with {folder.path}")
         else:
-            resolved = _resolve(recipe, survey, task, seconds, chosen_device, seed, settings or {})
+            options = _Options(seconds, chosen_device, seed, settings or {})
+            resolved = _resolve(recipe, survey, task, prepared, options)
             folder.begin(resolved, _data_record(survey, missing, root, fingerprint(survey)))
         for line in resolved.why:
             progress.say(line)
-        task.train(
-            survey, resolved, folder.path, resume=resume, progress=progress, device=chosen_device
-        )
+        task.train(prepared, resolved, folder.path, progress=progress, device=chosen_device)
     return Run(folder.path)
 
 
@@ -259,19 +259,25 @@ def seconds_of(budget: str | float | None) -> float | None:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+@dataclass(frozen=True)
+class _Options:
+    """What the caller of ``train`` asked for."""
+
+    seconds: float | None
+    device: str
+    seed: int | None
+    settings: Mapping[str, str]
+
+
 def _resolve(
-    recipe: str | Recipe,
-    survey: Survey,
-    task: ModuleType,
-    seconds: float | None,
-    device: str,
-    seed: int | None,
-    settings: Mapping[str, str],
+    recipe: str | Recipe, survey: Survey, task: ModuleType, prepared: Any, options: _Options
 ) -> Recipe:
     """Settle every number before training: what is written is what will be done."""
+    fixed, seconds = not isinstance(recipe, str), options.seconds
     if isinstance(recipe, str):
-        chosen: Recipe = task.plan(survey, budget_seconds=seconds, device=device, seed=seed or 0)
-        seconds = None
+        chosen: Recipe = task.plan(
+            prepared, budget_seconds=seconds, device=options.device, seed=options.seed or 0
+        )
     else:
         chosen = recipe
     if chosen.question != survey.question:
@@ -279,12 +285,12 @@ def _resolve(
             f"recipe {chosen.name} answers '{chosen.question}', but {survey.root} is read as "
             f"'{survey.question}'. Choose another recipe, or give --question {chosen.question}."
         )
-    if seed is not None:
-        chosen = dataclasses.replace(chosen, seed=seed)
-    for path, value in settings.items():
+    if options.seed is not None:
+        chosen = dataclasses.replace(chosen, seed=options.seed)
+    for path, value in options.settings.items():
         chosen = set_field(chosen, path, value)
-    if seconds is not None:
-        chosen = task.within_budget(chosen, survey, budget_seconds=seconds, device=device)
+    if fixed and seconds is not None:
+        chosen = task.within_budget(chosen, prepared, budget_seconds=seconds, device=options.device)
     return chosen
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transect.ensemble.blend import blend
 
 from transect.data.inputs import Inputs
+from transect.ensemble.blend import blend
 from transect.files import atomic_path, read_json, safe_join, write_json
 from transect.predict.dense import DenseMember
 from transect.recipe import Member, Recipe
@@ -108,7 +108,12 @@ def map_path(run: RunFolder, member: str, image: Image) -> Path:
 
 
 class OutOfFold:
-    """The blended out-of-fold predictions of a run, read picture by picture."""
+    """The blended out-of-fold predictions of a run, read picture by picture.
+
+    Attributes:
+        images: Those that have predictions of every member.
+        has_image_head: Whether any member tells if there is an object at all.
+    """
 
     def __init__(self, run: RunFolder, recipe: Recipe, images: Sequence[Image]) -> None:
         """Find which pictures have predictions of every member."""
@@ -120,6 +125,7 @@ class OutOfFold:
             if all(map_path(run, member.name, image).is_file() for member in recipe.members)
         ]
         self._filled = _filled(run, recipe)
+        self.has_image_head = bool(self._filled)
 
     def maps(self, image: Image) -> NDArray[np.float32]:
         """(T, H, W) probabilities, blended over members as the recipe says."""
@@ -129,9 +135,9 @@ class OutOfFold:
         ]
         if len(loaded) == 1:
             return loaded[0].astype(np.float32) / 255
-        weights = np.array([member.weight for member in self._recipe.members])
-        stacked = np.stack([maps.astype(np.float32) / 255 for maps in loaded])
-        return np.asarray(blend(stacked, how=self._recipe.blend, weights=weights), np.float32)
+        weights = [member.weight for member in self._recipe.members]
+        soft = [maps.astype(np.float32) / 255 for maps in loaded]
+        return blend(soft, self._recipe.blend, weights=weights)
 
     def filled(self, image: Image) -> float:
         """Probability of any object, by the image-level heads; 1 without such heads."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from transect.data.cache import PixelCache
 from transect.data.inputs import Inputs
-from transect.data.survey import labels_from
+from transect.data.survey import fingerprint, mask_labels
 from transect.recipe import Geometry, Member, Stage
 from transect.segment.targets import object_centres, plane_names, planes_of
 from transect.train.dense import DenseSource
@@ -48,7 +48,11 @@ class Pictures:
         self.survey = survey
         self.kind: MaskKind = survey.mask_kind or "binary"
         self.cache = PixelCache(
-            survey.training(), scratch, labels_of=self._labels_of, progress=progress
+            survey.training(),
+            scratch,
+            labels_of=lambda image: mask_labels(survey, image),
+            key=fingerprint(survey)["sha256"],
+            progress=progress,
         )
         self.images: tuple[Image, ...] = self.cache.images
         self.problems: tuple[Problem, ...] = self.cache.problems
@@ -109,12 +113,6 @@ class Pictures:
             areas = (math.prod(image.size_hw) * scale for image in self.images)
             count = 0.8 * sum(max(1.0, area / (height * width)) for area in areas)
         return max(1, math.ceil(count / stage.batch))
-
-    def _labels_of(self, image: Image) -> NDArray[np.int32]:
-        """Read the mask of one picture."""
-        if image.name not in self.survey.masks:
-            return np.zeros(image.size_hw, np.int32)
-        return labels_from(self.survey.masks[image.name], image.size_hw, self.survey)
 
     def _target(self, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Planes of a warped mask (T, h, w) in [0, 1], and the pixels that count (1, h, w)."""

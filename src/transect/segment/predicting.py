@@ -1,0 +1,301 @@
+"""New pictures: masks of any size by streaming, files that people use, the competition's table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.data.exchange import Annotations, Instance, Picture
+from transect.data.formats import coco
+from transect.data.images import geo_tags, open_reader, read_image, write_tiff_bands
+from transect.data.rle import counts_of, encode
+from transect.data.survey import list_images
+from transect.ensemble.blend import blend
+from transect.errors import TransectError, unknown_name
+from transect.files import atomic_path, safe_join, spreadsheet_safe
+from transect.recipe import Recipe
+from transect.run import RunFolder
+from transect.segment.deciding import Decisions, labels_of
+from transect.segment.oof import loaded_member
+from transect.segment.streaming import by_row, label_bands
+from transect.types import Image, MaskKind, Progress
+
+__all__ = ["FORMATS", "Predictor", "answer_folder", "submission"]
+
+FORMATS = ("coco", "rle", "probability")
+_LARGE_PX = 16_000_000  # our choice: above this a picture is streamed and its mask is a TIFF
+
+
+class Predictor:
+    """The members of a run, loaded once, with the decision for new pictures.
+
+    Attributes:
+        kind: How masks are read.
+        classes: Number of classes.
+    """
+
+    def __init__(self, run: RunFolder, *, device: str) -> None:
+        """Load every member with the snapshots of all trained folds."""
+        recipe: Recipe = run.recipe()
+        facts = run.read_json("inputs.json")
+        views = run.read_json("views.json")["kept"]
+        folds = range(recipe.folds.use or recipe.folds.count)
+        self.kind: MaskKind = facts["mask_kind"]
+        self.class_names: tuple[str, ...] = tuple(facts["classes"])
+        self.class_values: tuple[int, ...] = tuple(facts["class_values"])
+        self.classes = len(self.class_names)
+        self._recipe = recipe
+        self._decisions = Decisions.from_json(run.read_json("decide.json"))
+        self._members = [
+            loaded_member(run, recipe, member, folds, device=device, views=views)
+            for member in recipe.members
+        ]
+
+    def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
+        """Blended probabilities of a picture in memory: (T, H, W)."""
+        return self._blended([member.maps(pixels, image) for member in self._members])
+
+    def labels(self, pixels: NDArray[Any], image: Image) -> NDArray[np.int32]:
+        """The mask of a picture in memory, as ``deciding.labels_of`` gives it."""
+        return self.decide(self.maps(pixels, image), pixels, image)
+
+    def decide(
+        self, maps: NDArray[np.float32], pixels: NDArray[Any], image: Image
+    ) -> NDArray[np.int32]:
+        """Turn blended probabilities into a mask."""
+        filled = float(np.mean([member.filled(pixels, image) for member in self._members]))
+        return labels_of(
+            maps, self._decisions.final, self.kind, filled=filled, flat=bool(np.ptp(pixels) == 0)
+        )
+
+    def bands(self, path: Path, image: Image) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Blended probabilities of a picture on disk, band by band, in bounded memory."""
+        readers = [open_reader(path) for _ in self._members]
+        streams = [
+            member.bands(reader, image)
+            for member, reader in zip(self._members, readers, strict=True)
+        ]
+        if len(streams) == 1:
+            yield from streams[0]
+            return
+        for parts in zip(*(by_row(stream) for stream in streams), strict=True):
+            row = parts[0][0]
+            yield row, self._blended([part[1][:, None] for part in parts])
+
+    @property
+    def decisions(self) -> Decisions:
+        """What was tuned."""
+        return self._decisions
+
+    @property
+    def dtype(self) -> type[np.unsignedinteger]:
+        """The type of masks of classes: as small as their values allow."""
+        return np.uint8 if max(self.class_values, default=0) < 256 else np.uint16
+
+    def written(self, labels: NDArray[np.int32]) -> NDArray[np.generic]:
+        """Labels as the survey's own masks write them."""
+        if self.kind == "instances":
+            return labels.astype(np.uint16 if labels.max(initial=0) < 2**16 else np.uint32)
+        if self.kind == "classes":
+            return np.array([0, *self.class_values], self.dtype)[labels]
+        return np.where(labels > 0, np.uint8(255), np.uint8(0))
+
+    def _blended(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """One set of maps from those of the members."""
+        if len(maps) == 1:
+            return maps[0]
+        weights = [member.weight for member in self._recipe.members]
+        return blend(list(maps), self._recipe.blend, weights=weights)
+
+
+def answer_folder(
+    run: RunFolder,
+    images: Path,
+    out: Path,
+    *,
+    device: str,
+    progress: Progress,
+    formats: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write a mask for every picture: PNG, or tiled TIFF where the picture is large.
+
+    A picture that cannot be read is left out, listed in ``problems.csv``, and the others are
+    answered. ``summary.csv`` holds objects and coverage of every picture; ``overlays/`` shows the
+    first 50 with outlines.
+
+    Args:
+        run: A trained run.
+        images: A folder of pictures, or one.
+        out: The folder to write.
+        device: Where.
+        progress: Told what happens.
+        formats: Further files: ``coco``, ``rle``, ``probability``.
+
+    Returns:
+        images, problems, files.
+
+    Raises:
+        TransectError: On an unknown format, or if there is no picture at all.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_name("a format", name, FORMATS)
+    listed, problems = list_images(images)
+    if not listed and not problems:
+        raise TransectError(f"{images} holds no pictures. Give a folder with PNG, JPEG or TIFF.")
+    predictor = Predictor(run, device=device)
+    rows, faults, files = [], [f"{p.name}: {p.what}" for p in problems], []
+    collected = _Collected(predictor, formats)
+    for done, image in enumerate(listed):
+        try:
+            if image.size_hw[0] * image.size_hw[1] > _LARGE_PX:
+                row, file = _answer_large(predictor, image, out, progress)
+            else:
+                row, file = _answer_small(predictor, image, out, done, formats, collected)
+            rows.append(row)
+            files.append(file)
+        except TransectError as error:
+            faults.append(f"{image.name}: {error}")
+        progress.step("predicting", done + 1, len(listed))
+    _write_table(out / "summary.csv", ("image", "objects", "coverage"), rows)
+    if faults:
+        _write_table(out / "problems.csv", ("problem",), [(fault,) for fault in faults])
+    collected.write(out)
+    return {"images": len(rows), "problems": faults, "files": [str(file) for file in files]}
+
+
+def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress: Progress) -> None:
+    """Write ``id,rle_mask``: column-major run lengths from 1; one row per picture, or per object.
+
+    Raises:
+        TransectError: If a picture cannot be read: a submission with holes would be refused.
+    """
+    listed, problems = list_images(images)
+    if problems:
+        raise TransectError(
+            f"{problems[0].name}: {problems[0].what} A submission needs every picture."
+        )
+    predictor = Predictor(run, device=device)
+    with atomic_path(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "rle_mask"])
+        for done, image in enumerate(listed):
+            labels = predictor.labels(read_image(image.path), image)
+            name = spreadsheet_safe(str(Path(image.name).with_suffix("")))
+            numbers = np.unique(labels[labels > 0]) if predictor.kind != "binary" else [1]
+            rows = [(name, encode(labels == number)) for number in numbers] or [(name, "")]
+            writer.writerows(rows)
+            progress.step("predicting", done + 1, len(listed))
+
+
+def _answer_small(
+    predictor: Predictor,
+    image: Image,
+    out: Path,
+    number: int,
+    formats: Sequence[str],
+    collected: _Collected,
+) -> tuple[tuple[Any, ...], Path]:
+    """Answer a picture that fits into memory."""
+    from transect.report.pictures import outlined
+
+    pixels = read_image(image.path)
+    maps = predictor.maps(pixels, image)
+    labels = predictor.decide(maps, pixels, image)
+    path = safe_join(out / "masks", str(Path(image.name).with_suffix(".png")))
+    _write_png(path, predictor.written(labels))
+    if "probability" in formats:
+        soft = np.round(maps[-1 if predictor.kind == "classes" else 0] * 255).astype(np.uint8)
+        _write_png(safe_join(out / "probability", str(Path(image.name).with_suffix(".png"))), soft)
+    if number < 50:
+        shown = outlined(pixels, labels)
+        _write_png(safe_join(out / "overlays", str(Path(image.name).with_suffix(".png"))), shown)
+    collected.add(image, labels)
+    objects = int(labels.max(initial=0)) if predictor.kind == "instances" else _pieces(labels)
+    return (image.name, objects, f"{np.mean(labels > 0):.6f}"), path
+
+
+def _answer_large(
+    predictor: Predictor, image: Image, out: Path, progress: Progress
+) -> tuple[tuple[Any, ...], Path]:
+    """Answer a picture by streaming: the mask is a tiled TIFF with the picture's georeference."""
+    path = safe_join(out / "masks", str(Path(image.name).with_suffix(".tif")))
+    counted = {"objects": 0, "foreground": 0}
+    height, width = image.size_hw
+
+    def shown() -> Iterator[NDArray[np.generic]]:
+        done = 0
+        for labels in label_bands(predictor, image, counted):
+            done += len(labels)
+            progress.step(f"predicting {image.name}", done, height)
+            yield labels
+
+    dtype = np.dtype(np.uint32 if predictor.kind == "instances" else predictor.dtype)
+    place = geo_tags(image.path) if image.path.suffix.lower() in {".tif", ".tiff"} else []
+    write_tiff_bands(path, shown(), (height, width), dtype, extratags=place)
+    coverage = counted["foreground"] / (height * width)
+    return (image.name, counted["objects"], f"{coverage:.6f}"), path
+
+
+class _Collected:
+    """Objects gathered for the table formats, as run lengths."""
+
+    def __init__(self, predictor: Predictor, formats: Sequence[str]) -> None:
+        self._predictor = predictor
+        self._formats = tuple(set(formats) & {"coco", "rle"})
+        self._rows: list[tuple[str, str, str]] = []
+        self._pictures: list[Picture] = []
+
+    def add(self, image: Image, labels: NDArray[np.int32]) -> None:
+        """Keep the objects of one picture, if anybody asked for them."""
+        if not self._formats:
+            return
+        names = self._predictor.class_names or ("object",)
+        found = []
+        for number in np.unique(labels[labels > 0]):
+            name = names[number - 1] if self._predictor.kind == "classes" else names[0]
+            mask = labels == number
+            self._rows.append((image.name, name, encode(mask)))
+            found.append(Instance(label=name, counts=tuple(counts_of(mask))))
+        self._pictures.append(Picture(image.name, image.size_hw, tuple(found)))
+
+    def write(self, out: Path) -> None:
+        """Write the tables that were asked for."""
+        if "rle" in self._formats:
+            _write_table(out / "masks.csv", ("image", "class", "rle_mask"), self._rows)
+        if "coco" in self._formats:
+            classes = self._predictor.class_names or ("object",)
+            coco.write(Annotations(tuple(self._pictures), classes), out / "masks.coco.json")
+
+
+def _pieces(labels: NDArray[np.int32]) -> int:
+    """Connected pieces of foreground."""
+    return int(cv2.connectedComponents((labels > 0).astype(np.uint8))[0]) - 1
+
+
+def _write_png(path: Path, pixels: NDArray[np.generic]) -> None:
+    """Write a PNG, whole or not at all; 32-bit labels become a TIFF."""
+    if pixels.dtype == np.uint32:
+        write_tiff_bands(path.with_suffix(".tif"), iter([pixels]), pixels.shape, pixels.dtype)
+        return
+    shown = pixels[..., ::-1] if pixels.ndim == 3 else pixels
+    done, data = cv2.imencode(".png", np.ascontiguousarray(shown))
+    if not done:
+        raise TransectError(f"{path} could not be encoded as PNG. Report this with the picture.")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a CSV that a spreadsheet may open safely."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([spreadsheet_safe(str(cell)) for cell in row])

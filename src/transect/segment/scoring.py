@@ -1,0 +1,124 @@
+"""Scores of masks: which metrics a kind of mask has, per picture, with spread and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.metrics import instances, segment
+from transect.metrics.spread import bootstrap
+from transect.types import MaskKind
+
+__all__ = ["METRICS_OF", "picture_scores", "score_record", "tuned_metric"]
+
+METRICS_OF: dict[MaskKind, tuple[str, ...]] = {
+    "binary": ("salt_map", "dice", "iou", "boundary_distance"),
+    "classes": ("dice", "iou", "accuracy"),
+    "instances": ("ap50", "ap", "pq", "f1", "dice", "iou"),
+}
+"""The metrics that are reported for a kind of mask, the main one first."""
+
+
+def picture_scores(
+    answer: NDArray[np.integer], truth: NDArray[np.integer], kind: MaskKind, classes: int = 1
+) -> dict[str, float]:
+    """All metrics of one picture.
+
+    Args:
+        answer: (H, W) predicted labels.
+        truth: (H, W) true labels; pixels of -1 do not count.
+        kind: How labels are read.
+        classes: Number of classes.
+
+    Returns:
+        Metric name to value; ``boundary_distance`` is NaN where it has no meaning.
+    """
+    ignored = truth < 0
+    if ignored.any():
+        answer, truth = np.where(ignored, 0, answer), np.where(ignored, 0, truth)
+    if kind == "classes":
+        ious, dices = segment.class_overlap(answer, truth, classes)
+        accuracy = float((answer == truth)[~ignored].mean()) if not ignored.all() else 1.0
+        return {"dice": _known_mean(dices), "iou": _known_mean(ious), "accuracy": accuracy}
+    found, real = (answer > 0)[None], (truth > 0)[None]
+    scores = {
+        "dice": float(segment.dice(found, real)[0]),
+        "iou": float(segment.iou(found, real)[0]),
+    }
+    if kind == "binary":
+        scores["salt_map"] = float(segment.salt_map(found, real)[0])
+        scores["boundary_distance"] = float(segment.boundary_distance(found, real)[0])
+        return scores
+    aps = instances.ap(answer, truth)
+    scores["ap50"], scores["ap"] = float(aps[0]), float(aps.mean())
+    scores["pq"] = float(instances.panoptic_quality(answer, truth)[0])
+    scores["f1"] = instances.f1(answer, truth)
+    return scores
+
+
+def tuned_metric(
+    name: str, answer: NDArray[np.integer], truth: NDArray[np.integer], kind: MaskKind, classes: int
+) -> float:
+    """The one metric that decisions are tuned for; cheaper than all of ``picture_scores``."""
+    if kind == "instances":
+        if name == "ap50":
+            return float(instances.ap(answer, truth, (0.5,))[0])
+        if name == "pq":
+            return float(instances.panoptic_quality(answer, truth)[0])
+    elif kind == "binary":
+        found, real = (answer > 0)[None], (truth > 0)[None]
+        if name == "salt_map":
+            return float(segment.salt_map(found, real)[0])
+        if name == "dice":
+            return float(segment.dice(found, real)[0])
+    return picture_scores(answer, truth, kind, classes).get(name, float("nan"))
+
+
+def score_record(
+    rows: Sequence[Mapping[str, float]], folds: Sequence[int], groups: Sequence[str | None]
+) -> dict[str, dict[str, Any]]:
+    """Means over pictures with a bootstrap interval and the mean of every fold.
+
+    Args:
+        rows: Metric values of every picture.
+        folds: The fold of every picture; all -1 if there are none.
+        groups: The group of every picture; pictures of one group are drawn together.
+
+    Returns:
+        Metric name to value, interval (95 %, 2,000 bootstrap draws), folds, pictures.
+    """
+    record: dict[str, dict[str, Any]] = {}
+    order = [name for names in METRICS_OF.values() for name in names]
+    present = sorted(rows[0], key=order.index) if rows else []
+    fold_of = np.array(folds)
+    names = [group if group is not None else f"#{i}" for i, group in enumerate(groups)]
+    for metric in present:
+        values = np.array([row[metric] for row in rows], np.float64)
+        known = np.isfinite(values)
+        if not known.any():
+            continue
+        low, high = bootstrap(
+            values[known],
+            groups=[name for name, keep in zip(names, known, strict=True) if keep],
+            rng=np.random.default_rng(0),
+        )
+        record[metric] = {
+            "value": float(values[known].mean()),
+            "interval": [float(low), float(high)],
+            "folds": [
+                float(values[known & (fold_of == fold)].mean())
+                for fold in sorted(set(fold_of.tolist()))
+                if fold >= 0 and (known & (fold_of == fold)).any()
+            ],
+            "pictures": int(known.sum()),
+        }
+    return record
+
+
+def _known_mean(values: NDArray[np.float64]) -> float:
+    """Mean over the classes that are in a picture or its answer; 1 if there are none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else 1.0
