@@ -1,0 +1,1 @@
+"""From maps to answers: pieces, objects, fields, blobs and boxes; and how their rules are tuned."""

@@ -1,0 +1,253 @@
+"""From a foreground map and a centre map to separate objects, whole or streamed by bands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.errors import TransectError
+from transect.postprocess.components import label, remove_small_labels
+
+__all__ = ["seeds", "split_instances", "split_instances_streamed"]
+
+
+def seeds(
+    centre_prob: NDArray[np.floating], *, seed_threshold: float, seed_distance: int
+) -> NDArray[np.int32]:
+    """Local maxima of the centre map, numbered from 1.
+
+    Args:
+        centre_prob: (H, W).
+        seed_threshold: Maxima at or below it are no seeds.
+        seed_distance: A maximum is the highest within this many pixels; of equally high
+            neighbours that touch one plateau is one seed.
+
+    Returns:
+        (H, W) int32.
+    """
+    level = np.ascontiguousarray(centre_prob, np.float32)
+    reach = max(int(seed_distance), 1)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = (x * x + y * y <= reach * reach + 1).astype(np.uint8)
+    # A wide disc is slow to dilate by; only what tops its inscribed square needs the disc.
+    top = cv2.dilate(level, disc) if reach <= 3 else _maximum_in_disc(level, reach)
+    peaks = (level >= top) & (level > seed_threshold)
+    return label(peaks)
+
+
+def split_instances(
+    foreground_prob: NDArray[np.floating],
+    centre_prob: NDArray[np.floating] | None = None,
+    *,
+    threshold: float = 0.5,
+    seed_threshold: float = 0.5,
+    seed_distance: int = 3,
+    min_area: int = 0,
+) -> NDArray[np.int32]:
+    """Split touching objects by a watershed of the centre map inside the foreground.
+
+    A piece of foreground with one seed, or none, is one object and needs no watershed; only
+    pieces with several seeds are flooded, which is what makes this fast.
+
+    Args:
+        foreground_prob: (H, W) in [0, 1].
+        centre_prob: (H, W), high at the middle of objects; None takes the distance from the
+            edge of the foreground, relative to its largest value within each piece.
+        threshold: Foreground is above it.
+        seed_threshold: Seeds are above it.
+        seed_distance: Smallest distance of two seeds, pixels.
+        min_area: Smaller objects are removed.
+
+    Returns:
+        (H, W) int32 labels 1, 2, ..., 0 is background.
+
+    Raises:
+        TransectError: If the maps differ in shape.
+    """
+    if centre_prob is not None and centre_prob.shape != foreground_prob.shape:
+        raise TransectError(
+            f"foreground and centre maps must have one shape; got {foreground_prob.shape} and "
+            f"{centre_prob.shape}."
+        )
+    on = np.ascontiguousarray(foreground_prob > threshold)
+    pieces = label(on)
+    count = int(pieces.max(initial=0)) + 1
+    level = _distance_level(on, pieces, count) if centre_prob is None else centre_prob
+    marks = seeds(level, seed_threshold=seed_threshold, seed_distance=seed_distance)
+    marks[~on] = 0
+    y, x = np.nonzero(marks)
+    number, home = marks[y, x], pieces[y, x]
+    # A plateau may touch two pieces: a seed is a pair of both.
+    pairs, place = np.unique(np.stack([home, number], 1), axis=0, return_inverse=True)
+    place = place.ravel()
+    many = np.bincount(pairs[:, 0], minlength=count) > 1
+    labels = np.where(many[pieces], 0, pieces).astype(np.int32)
+    if many.any():
+        contested = many[home]
+        marks = np.zeros_like(labels)
+        marks[y[contested], x[contested]] = count + place[contested]
+        _flood(labels, level, pieces, marks, many)
+    return remove_small_labels(labels, min_area)
+
+
+def split_instances_streamed(
+    bands: Iterable[tuple[int, NDArray[np.floating]]],
+    *,
+    margin: int = 128,
+    block: int = 1024,
+    threshold: float = 0.5,
+    seed_threshold: float = 0.5,
+    seed_distance: int = 3,
+    min_area: int = 0,
+    split: Callable[..., NDArray[np.int32]] = split_instances,
+) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """``split_instances`` of a map of any height in bounded memory.
+
+    The map is split block by block, each with ``margin`` rows of its neighbours; an object
+    belongs to the block that holds its middle row, so none is counted twice or cut. Objects
+    taller than ``margin`` may be cut or broken at block borders.
+
+    Args:
+        bands: (first row, (T, rows, W)) from top to bottom without gaps; map 0 is foreground,
+            map 1, if there, the centres.
+        margin: Rows seen beyond a block; at least the height of the largest object.
+        block: Rows of a block.
+        threshold: As in ``split_instances``, with the following three.
+        seed_threshold: As there.
+        seed_distance: As there.
+        min_area: As there.
+        split: What splits a block; for tests and for other methods.
+
+    Yields:
+        (first row, (rows, W) int32 labels), contiguous, labels unique over the whole map and
+        below 2**31.
+    """
+    options = {
+        "threshold": threshold,
+        "seed_threshold": seed_threshold,
+        "seed_distance": seed_distance,
+        "min_area": min_area,
+    }
+    given = 0
+    canvas = np.empty((0, 0), np.int32)  # labels of the rows from max(0, start - margin) on
+    maps: NDArray[np.floating] | None = None  # probabilities of the same rows
+    start = 0  # first row of the block to come
+    done = False
+    source = iter(bands)
+    end = 0  # rows received
+    while True:
+        while end < start + block + margin and not done:
+            band = next(source, None)
+            if band is None:
+                done = True
+                break
+            row0, values = band
+            if row0 != end:
+                raise TransectError(f"bands must follow one another: row {end} was expected.")
+            maps = values if maps is None else np.concatenate([maps, values], 1)
+            end += values.shape[1]
+        if maps is None:
+            return
+        top, core = max(0, start - margin), min(start + block, end)
+        last = done and start + block >= end
+        bottom = end if last else min(end, start + block + margin)
+        canvas = _grown(canvas, bottom - top, maps.shape[2])
+        labels = split(
+            maps[0, : bottom - top], maps[1, : bottom - top] if len(maps) > 1 else None, **options
+        )
+        given = _paint(canvas, labels, start - top, bottom - top if last else core - top, given)
+        final = bottom if last else max(core - margin, top)
+        if final > top:
+            yield top, canvas[: final - top].copy()
+        if last:
+            return
+        start = core
+        canvas, maps = canvas[final - top :], maps[:, final - top :]
+
+
+def _paint(
+    canvas: NDArray[np.int32], labels: NDArray[np.int32], first: int, last: int, given: int
+) -> int:
+    """Write the objects whose middle row is in [first, last); return the labels given so far."""
+    rows, columns = np.nonzero(labels)
+    if not rows.size:
+        return given
+    number = labels[rows, columns]
+    count = int(number.max()) + 1
+    low, high = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+    np.minimum.at(low, number, rows)
+    np.maximum.at(high, number, rows)
+    middle = np.where(high >= 0, (low + high) // 2, -1)
+    owned = (middle >= first) & (middle < last)
+    fresh = np.where(owned, given + np.cumsum(owned), 0).astype(np.int32)
+    value = fresh[number]
+    write = (value > 0) & (canvas[rows, columns] == 0)
+    canvas[rows[write], columns[write]] = value[write]
+    return given + int(owned.sum())
+
+
+def _grown(canvas: NDArray[np.int32], rows: int, width: int) -> NDArray[np.int32]:
+    """The canvas with empty rows below."""
+    grown = np.zeros((rows, width), np.int32)
+    if canvas.size:
+        grown[: len(canvas)] = canvas[:rows]
+    return grown
+
+
+def _flood(
+    labels: NDArray[np.int32],
+    level: NDArray[np.floating],
+    pieces: NDArray[np.int32],
+    marks: NDArray[np.int32],
+    many: NDArray[np.bool_],
+) -> None:
+    """Watershed of the pieces with several seeds, in place."""
+    from skimage.segmentation import watershed
+
+    contested = many[pieces]
+    rows, columns = np.flatnonzero(contested.any(1)), np.flatnonzero(contested.any(0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    inside = contested[box]
+    flooded = watershed(-np.asarray(level[box], np.float32), marks[box], mask=inside)
+    labels[box][inside] = flooded[inside]
+
+
+def _distance_level(
+    on: NDArray[np.bool_], pieces: NDArray[np.int32], count: int
+) -> NDArray[np.floating]:
+    """Distance from the outside, smoothed a little, relative to the deepest point of the piece."""
+    framed = np.pad(on.view(np.uint8), 1)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    depth = cv2.GaussianBlur(depth, (0, 0), 1.0) * on
+    deepest = np.zeros(count, np.float32)
+    np.maximum.at(deepest, pieces.ravel(), depth.ravel())
+    return depth / np.maximum(deepest, 1e-6)[pieces]
+
+
+def _maximum_in_disc(level: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """Maximum within a disc of ``reach`` pixels, for pixels that top their inscribed square.
+
+    All others are given a value above their own: they are no peaks whatever the disc says.
+    """
+    inner = int(reach / np.sqrt(2))
+    square = np.ones((2 * inner + 1,) * 2, np.uint8)
+    top = np.asarray(cv2.dilate(level, square), np.float32)
+    rows, columns = np.nonzero(level >= top)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = x * x + y * y <= reach * reach + 1
+    positive = level[rows, columns] > 0  # zeros are never seeds of a probability map
+    result = top.copy()
+    result[rows[~positive], columns[~positive]] = np.inf
+    rows, columns = rows[positive], columns[positive]
+    padded = np.pad(level, reach, constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, disc.shape)
+    step = max(1, 20_000_000 // disc.size)
+    for i in range(0, rows.size, step):
+        chosen = slice(i, i + step)
+        result[rows[chosen], columns[chosen]] = windows[rows[chosen], columns[chosen]][:, disc].max(
+            1
+        )
+    return result
