@@ -17,7 +17,15 @@ from transect.data.tables import match_images, numbers, read_table
 from transect.errors import TransectError, unknown_name
 from transect.types import Image, Problem
 
-__all__ = ["Progress", "in_threads", "list_images", "list_pictures", "stem_of", "with_table"]
+__all__ = [
+    "Progress",
+    "in_threads",
+    "list_images",
+    "list_new",
+    "list_pictures",
+    "stem_of",
+    "with_table",
+]
 
 Progress = Callable[[int, int], None]
 """Called with (done, all)."""
@@ -143,6 +151,19 @@ def list_images(
             "files there."
         )
     return images, tuple(problems)
+
+
+def list_new(folder: Path) -> tuple[tuple[Image, ...], tuple[Problem, ...]]:
+    """List pictures as ``list_images`` does, with what an ``images.csv`` beside them says.
+
+    Raises:
+        TransectError: As ``list_images`` and ``with_table``.
+    """
+    images, problems = list_images(folder)
+    if not (folder / "images.csv").is_file():
+        return images, problems
+    images, more = with_table(images, folder / "images.csv")
+    return images, (*problems, *more)
 
 
 def with_table(images: Iterable[Image], path: Path) -> tuple[tuple[Image, ...], list[Problem]]:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.exchange import Annotations, Instance, Picture
+from transect.data.folder import list_new
 from transect.data.formats import coco
 from transect.data.images import geo_tags, open_reader, read_image, write_tiff_bands
 from transect.data.rle import counts_of, encode
-from transect.data.survey import list_images
 from transect.ensemble.blend import blend
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path, safe_join, spreadsheet_safe
@@ -146,7 +146,7 @@ def answer_folder(
     for name in formats:
         if name not in FORMATS:
             raise unknown_name("a format", name, FORMATS)
-    listed, problems = list_images(images)
+    listed, problems = list_new(images)
     if not listed and not problems:
         raise TransectError(f"{images} holds no pictures. Give a folder with PNG, JPEG or TIFF.")
     predictor = Predictor(run, device=device)
@@ -176,7 +176,7 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
     Raises:
         TransectError: If a picture cannot be read: a submission with holes would be refused.
     """
-    listed, problems = list_images(images)
+    listed, problems = list_new(images)
     if problems:
         raise TransectError(
             f"{problems[0].name}: {problems[0].what} A submission needs every picture."

@@ -1,0 +1,1 @@
+"""Comparisons that take minutes to hours: peers, torture, large surveys."""
