@@ -345,8 +345,12 @@ class Stage:
         curriculum: none, easy_first or large_first.
         repeat_worst: Repeat the worst of this many batches; 0 is off.
         freeze: none, encoder, or all_but_head.
-        data: train, pseudo, or mixed.
-        pseudo_share: Share of a mixed batch that is pseudo-labelled.
+        data: train, pseudo (pseudo-labelled pictures alone), mixed (both in every batch), or
+            teacher (labelled pictures, and agreement with a mean teacher on unlabelled ones).
+        round: The round of pseudo-labels, from 1, after which this stage is trained. None: before
+            all rounds if ``data`` is train or teacher, else after every round.
+        pseudo_share: Share of a mixed batch that is pseudo-labelled, or of a teacher's batch that
+            is unlabelled.
         start: previous, best (of the stage before) or scratch.
         keep: last, best, cycle_end, cycle_best, best_k, or best_each (the best by every metric
             of the validation, and the last).
@@ -385,6 +389,7 @@ class Stage:
     repeat_worst: int = 0
     freeze: str = "none"
     data: str = "train"
+    round: int | None = None
     pseudo_share: float = 0.5
     start: str = "previous"
     keep: str = "last"
@@ -414,7 +419,7 @@ class Member:
         geometry: Its input.
         augment: Its augmentation.
         stages: Its stages, in order.
-        weight: Its weight in the blend.
+        weight: Its weight in the blend; 0 for a model that only teaches others (pseudo-labels).
     """
 
     name: str = "main"
@@ -457,6 +462,9 @@ class PseudoRound:
         fold_wise: Teachers of a fold never saw its validation pictures (nothing leaks).
         drop_flat: Leave out pictures of one grey value.
         empty_share: Share of empty pictures kept.
+        least_px: Pictures with fewer foreground pixels, but not none, are left out.
+        most_coverage: Pictures with a larger share of foreground are left out.
+        teachers: Names of the members that label; () takes all that are trained by then.
     """
 
     confidence: float = 0.9
@@ -466,6 +474,9 @@ class PseudoRound:
     fold_wise: bool = True
     drop_flat: bool = True
     empty_share: float = 1.0
+    least_px: int = 0
+    most_coverage: float = 1.0
+    teachers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -581,9 +592,10 @@ class Recipe:
             and ``scale:0.8``.
         view_mean: arithmetic, geometric or power:ALPHA.
         drop_views: Leave out a view that does not pay out of fold.
-        blend: mean, weighted (by out-of-fold score), rank, vote, power:ALPHA, stack.
-        pseudo: Rounds of pseudo-labels; after each one the stages with ``data`` pseudo or mixed
-            are trained.
+        blend: mean, weighted (by out-of-fold score), rank, vote, weighted_vote, power:ALPHA,
+            stack.
+        pseudo: Rounds of pseudo-labels; after each one the stages that name it in ``round`` are
+            trained.
         decide: From predictions to answers.
         seed: Of everything random.
         notes: Where the recipe comes from, one paragraph.

@@ -17,7 +17,7 @@ __all__ = ["load", "names"]
 def names() -> tuple[str, ...]:
     """The bundled recipes, as a user types them (``salt-1st``)."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name.replace("_", "-") for name in found))
+    return tuple(sorted(name.replace("_", "-") for name in found if not name.startswith("_")))
 
 
 def load(name: str, *, quick: bool = False) -> Recipe:
