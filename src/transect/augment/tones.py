@@ -63,7 +63,7 @@ def change_tones(image: Pixels, spec: Augment, draws: Draws) -> Pixels:
     low, high = full_range(image)
     mean = 0.5
     if contrast != 1.0:
-        mean = float(np.mean(image[::2, ::2], dtype=np.float64))  # a quarter tells the mean
+        mean = _mean(image)
         mean = min(max((mean - low) / (high - low), 0.0), 1.0) ** gamma if mean == mean else 0.5
     if image.dtype == np.uint8 or image.dtype == np.uint16:
         values = np.arange(int(high) + 1, dtype=np.float64) / high
@@ -76,6 +76,13 @@ def change_tones(image: Pixels, spec: Augment, draws: Draws) -> Pixels:
     share = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     toned = _toned(np.clip(share, 0, 1), gamma, contrast, mean, brightness, invert)
     return (toned * (high - low) + low).astype(image.dtype)
+
+
+def _mean(image: Pixels) -> float:
+    """The mean of all values; OpenCV is much faster at it, up to four channels."""
+    if image.shape[2] > 4:
+        return float(np.mean(image, dtype=np.float64))
+    return sum(cv2.mean(image)[: image.shape[2]]) / image.shape[2]
 
 
 def _toned(

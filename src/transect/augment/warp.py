@@ -137,9 +137,10 @@ class Warp:
         """Whether the map only permutes pixels: flips, quarter turns, whole-pixel shifts."""
         if self.field is not None or _bent(self.matrix):
             return False
-        turn = np.abs(self.matrix[:2, :2])
-        whole = np.abs(self.matrix - np.rint(self.matrix)).max() < 1e-6
-        return bool(whole and (turn.sum() - 2) ** 2 < 1e-9 and turn.max() < 1.5)
+        (a, b, tx), (c, d, ty), _ = self.matrix.tolist()
+        straight = abs(abs(a) - 1) + abs(b) + abs(c) + abs(abs(d) - 1) < 1e-6
+        turned = abs(a) + abs(abs(b) - 1) + abs(abs(c) - 1) + abs(d) < 1e-6
+        return (straight or turned) and abs(tx - round(tx)) + abs(ty - round(ty)) < 1e-6
 
     @cached_property
     def _maps(self) -> tuple[Floats, Floats]:
@@ -163,12 +164,13 @@ class Warp:
             x, y = self._maps
             spans = (float(y.min()), float(y.max())), (float(x.min()), float(x.max()))
         else:
-            height, width = self.out_hw
-            right, bottom = width - 1.0, height - 1.0
-            corners = np.array([[0.0, 0.0], [right, 0.0], [0.0, bottom], [right, bottom]])
-            places = _mapped(self.matrix, corners)
-            low, high = places.min(axis=0).tolist(), places.max(axis=0).tolist()
-            spans = (low[1], high[1]), (low[0], high[0])
+            right, bottom = self.out_hw[1] - 1.0, self.out_hw[0] - 1.0
+            corners = (0.0, 0.0), (right, 0.0), (0.0, bottom), (right, bottom)
+            (a, b, tx), (c, d, ty), (e, f, one) = self.matrix.tolist()
+            below = [e * u + f * v + one for u, v in corners]
+            x_ = [(a * u + b * v + tx) / w for (u, v), w in zip(corners, below, strict=True)]
+            y_ = [(c * u + d * v + ty) / w for (u, v), w in zip(corners, below, strict=True)]
+            spans = (min(y_), max(y_)), (min(x_), max(x_))
         (top, bottom_), (left, right_) = (
             _needed(low, high, side)
             for (low, high), side in zip(spans, self.source_hw, strict=True)
@@ -178,13 +180,14 @@ class Warp:
     @cached_property
     def _reduction(self) -> tuple[int, int]:
         """Whole factors by which the picture is averaged first, lest shrinking alias."""
-        m = self.matrix
-        rows = math.hypot(m[1, 0], m[1, 1]), math.hypot(m[0, 0], m[0, 1])
+        (a, b, _), (c, d, _), _ = self.matrix.tolist()
+        down, across = math.hypot(c, d), math.hypot(a, b)
+        if max(down, across) < 2 - 1e-6:
+            return 1, 1
         top, left, bottom, right = self._region
-        sides = bottom - top, right - left
         return (
-            max(1, min(int(rows[0] + 1e-6), sides[0] // 2)),
-            max(1, min(int(rows[1] + 1e-6), sides[1] // 2)),
+            max(1, min(int(down + 1e-6), (bottom - top) // 2)),
+            max(1, min(int(across + 1e-6), (right - left) // 2)),
         )
 
     def _local(self, reduced: tuple[int, int]) -> Matrix:
@@ -330,7 +333,8 @@ def _drawn_field(spec: Augment, draws: Draws, height: int, width: int) -> Floats
     """The sum of the elastic, grid and barrel displacements, (H, W, 2) pixels, or None."""
     field: Floats | None = None
     if spec.elastic and draws.chance(spec.elastic_p):
-        step = max(2, round(spec.elastic_sigma))
+        # Random values this far apart, joined smoothly, vary as noise blurred by the sigma does.
+        step = max(2, round(2 * spec.elastic_sigma))
         noise = draws.rng.uniform(-1, 1, (height // step + 5, width // step + 5, 2))
         coarse = (noise * spec.elastic).astype(np.float32)
         field = _enlarged(coarse, step, height, width, cv2.INTER_CUBIC)
@@ -359,11 +363,12 @@ def _enlarged(coarse: Floats, step: int, height: int, width: int, how: int) -> F
 
 def _unfolded(field: Floats) -> Floats:
     """Weaken a field that is so steep that it would fold the picture over itself."""
-    steep = 0.0
-    for axis in (0, 1):
-        if field.shape[axis] > 1:
-            slope = np.diff(field, axis=axis)
-            steep += float(max(slope.max(), -slope.min()))
+    step = max(1, min(field.shape[:2]) // 32)  # it is smooth: a part of the pixels tells
+    some = field[::step, ::step]
+    if min(some.shape[:2]) < 2:
+        return field
+    slope = np.abs(some[1:, :-1] - some[:-1, :-1]) + np.abs(some[:-1, 1:] - some[:-1, :-1])
+    steep = float(slope.max()) / step
     return field if steep <= _STEEPEST else field * np.float32(_STEEPEST / steep)
 
 
