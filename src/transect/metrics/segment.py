@@ -69,7 +69,7 @@ def salt_map_sweep(
     """
     _same_shape(probabilities, truth)
     levels = np.asarray(thresholds).astype(probabilities.dtype)
-    flat, masks = probabilities.reshape(len(truth), -1), (truth != 0).reshape(len(truth), -1)
+    flat, masks = probabilities.reshape(len(truth), -1), truth.reshape(len(truth), -1)
     above, both = np.empty((2, len(flat), len(levels)), np.int64)
     inside = np.empty((len(flat), 1), np.int64)
     for i, (values, mask) in enumerate(zip(flat, masks, strict=True)):

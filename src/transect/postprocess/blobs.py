@@ -195,7 +195,7 @@ def _responses_at(
     scale, y, x = points
     values = np.empty(scale.size)
     wide = int(4.0 * sigmas.max() + 0.5)
-    padded = np.asarray(cv2.copyMakeBorder(image, *[wide] * 4, cv2.BORDER_REFLECT))
+    padded = np.asarray(cv2.copyMakeBorder(image, wide, wide, wide, wide, cv2.BORDER_REFLECT))
     for number, sigma in enumerate(sigmas):
         plain, second = _kernels(sigma)
         reach = len(plain) // 2
