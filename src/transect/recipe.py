@@ -50,6 +50,9 @@ class Geometry:
             field of the network.
         normalise: imagenet, unit (divide by the type's maximum), standardise (each picture to
             mean 0, deviation 1), survey (the survey's own mean and deviation) or raw.
+        margin: Which one: share of an animal's box that is added on every side.
+        aspect: Which one: the box grows on its shorter side to this width / height; None keeps
+            it. Then it is brought to ``size_hw``, squeezed if the two differ.
     """
 
     fit: str = "tile"
@@ -60,6 +63,8 @@ class Geometry:
     overlap: float = 0.5
     channels: tuple[str, ...] = ("image",)
     normalise: str = "imagenet"
+    margin: float = 0.0
+    aspect: float | None = None
 
 
 @dataclass(frozen=True)
@@ -530,6 +535,12 @@ class CountDecide:
         test_scale: Resampling of new pictures: a number, ``check`` (warn), or ``auto`` (repair).
         reclassify: A second network re-labels blobs, its output becomes features.
         correct_confusion: Unmix class confusion when that pays out of fold.
+        merge_classes: The network draws one map for all classes.
+        oof_scale: Held-out pictures are resampled by a factor from this range, fixed by their
+            name, so that regressors see the scale noise of new pictures; (1, 1) is off.
+        block_px: Pictures are cut into blocks of about this side for folds and intervals, for
+            surveys of very few pictures; None keeps them whole.
+        spacing_px: Usual distance of neighbouring dots in network pixels; None measures it.
     """
 
     target: str = "gaussian"
@@ -546,6 +557,10 @@ class CountDecide:
     test_scale: float | str = "check"
     reclassify: bool = False
     correct_confusion: bool = True
+    merge_classes: bool = False
+    oof_scale: tuple[float, float] = (1.0, 1.0)
+    block_px: int | None = None
+    spacing_px: float | None = None
 
 
 @dataclass(frozen=True)
@@ -553,7 +568,8 @@ class IdentifyDecide:
     """From scores to identities.
 
     Attributes:
-        sources: Of scores: embedding, siamese, geometry.
+        sources: Of scores: embedding (every such member), siamese (every such member), geometry,
+            lnbnn; or the name of a member.
         fuse: best, mean, power, logistic, svm, knn, lightgbm, xgboost.
         power: Alpha of the power mean.
         to_identity: max, mean, sum or prototype.
@@ -564,6 +580,10 @@ class IdentifyDecide:
         abstain: Least quality for an answer; None never abstains.
         shortlist: Candidates per query that geometry looks at; 0 is all.
         views: Boxes or scales averaged at test time.
+        keypoints: Most keypoints per photo.
+        keypoint_side: Longest side at which keypoints are looked for; 0 is the photo's own.
+        keypoint_clahe: Clip limit of the equalisation before that; 0 is off.
+        min_matches: Fewer matches than this prove nothing.
     """
 
     sources: tuple[str, ...] = ("embedding", "geometry")
@@ -577,6 +597,10 @@ class IdentifyDecide:
     abstain: float | None = None
     shortlist: int = 50
     views: tuple[float, ...] = (1.0,)
+    keypoints: int = 300
+    keypoint_side: int = 640
+    keypoint_clahe: float = 0.0
+    min_matches: int = 8
 
 
 @dataclass(frozen=True)

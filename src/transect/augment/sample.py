@@ -26,6 +26,7 @@ def augment_sample(
     out_hw: tuple[int, int],
     window: tuple[float, float, float, float] | None = None,
     fraction: float = 1.0,
+    points_margin: float = 0.0,
 ) -> Sample:
     """Cut a window out of a picture and change it, its masks, dots and boxes alike.
 
@@ -44,6 +45,8 @@ def augment_sample(
             is changed: pixel i covers i - 0.5 to i + 0.5, so an integer window is a plain cut.
             It may reach outside the picture. None is the whole picture.
         fraction: How far training is, [0, 1]; only flips before ``spec.warmup``.
+        points_margin: Points up to so many pixels outside the result are kept: what is drawn
+            around them may reach inside.
 
     Returns:
         A sample of ``out_hw``: the image in its own dtype, planes interpolated, labels to the
@@ -70,6 +73,9 @@ def augment_sample(
     points = boxes = None
     if sample.points is not None:
         moved, inside = warp.points(sample.points[:, :2])
+        if points_margin:
+            low, high = -points_margin, np.array(out_hw[::-1], np.float32) + points_margin
+            inside = ((moved >= low) & (moved < high)).all(axis=1)
         points = np.concatenate([moved, sample.points[:, 2:]], axis=1)[inside]
     if sample.boxes is not None:
         placed, left = warp.boxes(sample.boxes[:, :4])

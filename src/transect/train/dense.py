@@ -36,6 +36,7 @@ class DenseSource:
         coverage: Share of foreground per picture, or number of objects; orders a curriculum.
         classes: Class of each object of picture i, for class-aware draws; or None.
         weights: Draw weight per picture; None is even.
+        points_margin: Points so many pixels outside a window still come to ``target``.
     """
 
     shapes: Sequence[tuple[int, int]]
@@ -48,6 +49,7 @@ class DenseSource:
     coverage: NDArray[np.float64]
     classes: Callable[[int], NDArray[np.int64]] | None = None
     weights: NDArray[np.float64] | None = None
+    points_margin: float = 0.0
 
 
 class DenseBatches:
@@ -124,6 +126,7 @@ class DenseBatches:
             out_hw=self._size_hw,
             window=window,
             fraction=fraction,
+            points_margin=self._source.points_margin,
         )
         top, left, height, width = (round(value) for value in window)
         image = self._source.prepare(sample.image, picture, (top, left, height, width))
