@@ -14,7 +14,7 @@ from typing import Any
 from transect.errors import TransectError
 from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, locked
-from transect.types import Progress, Quiet, Survey
+from transect.types import Problem, Progress, Quiet, Survey
 
 __all__ = ["Run", "predict", "report", "score", "submit", "train"]
 
@@ -40,6 +40,12 @@ class Run:
     def recipe(self) -> Recipe:
         """The recipe that this run was trained with."""
         return RunFolder.open(self.path).recipe()
+
+    @property
+    def problems(self) -> list[str]:
+        """Files of the survey that were left out, each with its sentence."""
+        left_out = RunFolder.open(self.path).data()["problems"]
+        return [f"{problem['name']}: {problem['what']}" for problem in left_out]
 
     def score(self, truth: Path | str | None = None) -> dict[str, Any]:
         """See ``transect.score``."""
@@ -141,7 +147,10 @@ def train(
         else:
             options = _Options(seconds, chosen_device, seed, settings or {})
             resolved = _resolve(recipe, survey, task, prepared, options)
-            folder.begin(resolved, _data_record(survey, missing, root, fingerprint(survey)))
+            problems = (*survey.problems, *prepared.problems)
+            folder.begin(
+                resolved, _data_record(survey, missing, root, fingerprint(survey), problems)
+            )
         for line in resolved.why:
             progress.say(line)
         task.train(prepared, resolved, folder.path, progress=progress, device=chosen_device)
@@ -295,17 +304,21 @@ def _resolve(
 
 
 def _data_record(
-    survey: Survey, missing: str | None, root: Path, fingerprint: dict[str, Any]
+    survey: Survey,
+    missing: str | None,
+    root: Path,
+    fingerprint: dict[str, Any],
+    problems: Sequence[Problem],
 ) -> dict[str, Any]:
     """What a run remembers of its survey."""
     return {
-        "folder": str(root.resolve()),
+        "folder": root.resolve().name,
         "question": survey.question,
         "missing": missing,
         "mask_kind": survey.mask_kind,
         "classes": list(survey.classes),
         "images": len(survey.images),
-        "problems": [dataclasses.asdict(problem) for problem in survey.problems],
+        "problems": [dataclasses.asdict(problem) for problem in problems],
         "fingerprint": fingerprint,
     }
 

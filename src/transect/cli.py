@@ -186,8 +186,7 @@ def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int
         )
     print(f"\nreport:  {run.path / 'report.html'}")
     print(f"next:    transect predict {run.path} NEW_IMAGES --out OUT")
-    problems = api.RunFolder(run.path).data()["problems"]
-    return 1 if problems else 0
+    return 1 if run.problems else 0
 
 
 def _train_list(options: argparse.Namespace) -> int:
@@ -363,7 +362,7 @@ class _Bars:
         self._bar: Any = None
         self._task: Any = None
         self._phase = ""
-        self._plain_at = 0.0
+        self._plain_at = time.monotonic()
 
     def __enter__(self) -> _Bars:
         return self
@@ -387,7 +386,7 @@ class _Bars:
                 self._open(phase, total)
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, note=note)
-        elif time.monotonic() - self._plain_at > 10:
+        elif time.monotonic() - self._plain_at > 10 and done < total:
             self._plain_at = time.monotonic()
             print(f"{phase}: {done} of {total} {note}".rstrip(), file=sys.stderr, flush=True)
         if done >= total:

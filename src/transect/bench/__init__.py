@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Row", "interleaved"]
+from transect.errors import unknown_name
+
+__all__ = ["Row", "interleaved", "names", "run_all"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,34 @@ def interleaved(contenders: dict[str, Callable[[], object]], repeats: int) -> di
             run()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def names() -> tuple[str, ...]:
+    """The benchmarks, as a user types them."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name.replace("_", "-") for name in found))
+
+
+def run_all(chosen: Sequence[str] = (), *, quick: bool = True) -> Iterator[str]:
+    """Run benchmarks and lay out their rows as they come.
+
+    Args:
+        chosen: Names; none means all.
+        quick: Small sizes, seconds each; else those of the design, minutes each.
+
+    Yields:
+        Lines of a table; the ratio is to the path's reference in the same run.
+
+    Raises:
+        TransectError: On an unknown name, before anything runs.
+    """
+    for name in chosen:
+        if name not in names():
+            raise unknown_name("a benchmark", name, names())
+    yield f"{'path':<28}{'contender':<34}{'seconds':>10}{'ratio':>8}  note"
+    for name in chosen or names():
+        module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+        for row in module.run(quick=quick):
+            yield (
+                f"{row.path:<28}{row.contender:<34}{row.seconds:>10.4f}{row.ratio:>8.2f}  {row.note}"
+            ).rstrip()

@@ -1,0 +1,160 @@
+"""The whole story of the first question, and what happens when it is told wrongly."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+import transect
+from tests.small import tiny_recipe, write_disc_survey
+from transect.cli import main
+from transect.errors import TransectError
+from transect.recipe import set_field
+from transect.run import locked
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One finished run that several tests read."""
+    folder = tmp_path_factory.mktemp("story")
+    write_disc_survey(folder / "survey")
+    found = transect.train(folder / "survey", recipe=tiny_recipe(), out=folder / "run", threads=1)
+    return folder, found
+
+
+def test_a_run_folder_holds_everything(run):
+    _folder, found = run
+    names = {path.name for path in found.path.iterdir()}
+    wanted = "recipe.json environment.json data.json folds.csv oof decide.json metrics.json"
+    assert set(f"{wanted} report.html card.md".split()) <= names
+    assert found.recipe == tiny_recipe()
+    assert not list(found.path.rglob("*.pkl"))
+
+
+def test_the_score_beats_empty_masks_and_has_a_spread(run):
+    _, found = run
+    scores = found.score()
+    assert scores["dice"]["value"] > 0.6
+    low, high = scores["dice"]["interval"]
+    assert low <= scores["dice"]["value"] <= high
+    assert len(scores["dice"]["folds"]) == 2
+
+
+def test_predict_writes_masks_of_the_pictures_own_size(run, tmp_path):
+    folder, found = run
+    summary = found.predict(folder / "survey", tmp_path / "out", formats=("coco", "rle"), threads=1)
+    assert summary["images"] == 8
+    assert not summary["problems"]
+    image = cv2.imread(str(folder / "survey/images/p3.png"), 0)
+    mask = cv2.imread(str(tmp_path / "out/masks/p3.png"), 0)
+    assert mask.shape == image.shape
+    assert set(np.unique(mask)) <= {0, 255}
+    assert json.loads((tmp_path / "out/masks.coco.json").read_text())["annotations"]
+    assert (tmp_path / "out/masks.csv").exists()
+
+
+def test_a_broken_picture_is_listed_and_the_others_are_answered(run, tmp_path):
+    folder, found = run
+    shutil.copytree(folder / "survey/images", tmp_path / "new")
+    (tmp_path / "new/p1.png").write_bytes((tmp_path / "new/p1.png").read_bytes()[:60])
+    (tmp_path / "new/p2.png").write_bytes(b"")
+    code = main(["predict", str(found.path), str(tmp_path / "new"), "--out", str(tmp_path / "out")])
+    assert code == 1
+    assert len(list((tmp_path / "out/masks").iterdir())) == 6
+    listed = (tmp_path / "out/problems.csv").read_text()
+    assert "p1.png" in listed
+    assert "p2.png" in listed
+
+
+def test_submission_rows_decode_to_the_predicted_masks(run, tmp_path):
+    from transect.data.rle import decode
+
+    folder, found = run
+    found.predict(folder / "survey", tmp_path / "out", threads=1)
+    found.submit(folder / "survey", tmp_path / "out.csv")
+    rows = list(csv.reader((tmp_path / "out.csv").open()))
+    assert rows[0] == ["id", "rle_mask"]
+    for name, text in rows[1:]:
+        mask = cv2.imread(str(tmp_path / f"out/masks/{name}.png"), 0) > 0
+        np.testing.assert_array_equal(decode(text, mask.shape), mask)
+
+
+def test_the_same_seed_gives_the_same_bytes(run, tmp_path):
+    folder, found = run
+    again = transect.train(
+        folder / "survey", recipe=tiny_recipe(), out=tmp_path / "again", threads=1
+    )
+    for name in ("metrics.json", "decide.json", "folds.csv"):
+        assert (again.path / name).read_bytes() == (found.path / name).read_bytes()
+    ours = sorted(p.relative_to(found.path) for p in found.path.rglob("*.safetensors"))
+    assert ours
+    for name in ours:
+        assert (again.path / name).read_bytes() == (found.path / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["classes", "instances"])
+def test_other_kinds_of_masks_go_through_the_same_story(kind, tmp_path):
+    write_disc_survey(tmp_path / "survey", kind=kind)
+    recipe = tiny_recipe()
+    if kind == "classes":
+        recipe = set_field(recipe, "members.main.stages.main.loss", "ce + dice")
+    found = transect.train(tmp_path / "survey", recipe=recipe, out=tmp_path / "run", threads=1)
+    assert found.score()["dice"]["value"] > 0.3
+    summary = found.predict(tmp_path / "survey", tmp_path / "out", threads=1)
+    assert summary["images"] == 8
+
+
+def wrong(words, capsys) -> str:
+    """Run a command that must fail, and give its one sentence."""
+    assert main(words) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("transect: ")
+    return said
+
+
+def test_mistakes_get_a_sentence_before_any_work(tmp_path, capsys):
+    survey = str(write_disc_survey(tmp_path / "survey"))
+    out = str(tmp_path / "run")
+    assert "Did you mean" in wrong(["train", survey, "--recipe", "aut", "--out", out], capsys)
+    assert "15m" in wrong(["train", survey, "--budget", "soon", "--out", out], capsys)
+    assert "path=value" in wrong(["train", survey, "--set", "folds", "--out", out], capsys)
+    assert "no run folder" in wrong(["score", survey], capsys)
+    assert "not a folder" in wrong(["train", str(tmp_path / "nowhere"), "--out", out], capsys)
+    assert not (tmp_path / "run" / "recipe.json").exists()
+
+
+def test_a_finished_run_is_not_overwritten(run, capsys):
+    folder, found = run
+    assert "--resume" in wrong(["train", str(folder / "survey"), "--out", str(found.path)], capsys)
+
+
+def test_a_folder_in_use_names_its_owner(run, tmp_path):
+    with (
+        locked(tmp_path / "run"),
+        pytest.raises(TransectError, match="in use by process"),
+        locked(tmp_path / "run"),
+    ):
+        pass
+
+
+def test_missing_masks_are_an_error_unless_said_otherwise(tmp_path, capsys):
+    root = write_disc_survey(tmp_path / "survey")
+    (root / "masks/p0.png").unlink()
+    said = wrong(["train", str(root), "--out", str(tmp_path / "run")], capsys)
+    assert "p0.png" in said
+    assert "--missing empty" in said or "missing" in said
+
+
+def test_a_resumed_run_must_have_the_same_data(run, tmp_path, capsys):
+    folder, found = run
+    shutil.copytree(found.path, tmp_path / "run")
+    shutil.copytree(folder / "survey", tmp_path / "survey")
+    (tmp_path / "survey/images/p0.png").unlink()
+    (tmp_path / "survey/masks/p0.png").unlink()
+    words = ["train", str(tmp_path / "survey"), "--out", str(tmp_path / "run"), "--resume"]
+    assert "not the survey" in wrong(words, capsys)
