@@ -1,5 +1,6 @@
 """Run-length codes against hand-worked values, slow loops and, where installed, pycocotools."""
 
+import contextlib
 import time
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_runs_that_touch_are_accepted():
     ],
 )
 def test_malformed_codes_say_where(text, says):
-    with pytest.raises(TransectError, match="b.png") as caught:
+    with pytest.raises(TransectError, match=r"b\.png") as caught:
         rle.decode_many(["1 2", text, ""], (4, 5), names=["a.png", "b.png", "c.png"])
     assert says in str(caught.value)
 
@@ -150,10 +151,8 @@ def test_compressed_counts_come_back(counts):
 @given(st.binary(max_size=30))
 @settings(max_examples=100, deadline=None)
 def test_any_bytes_decompress_or_are_refused(data):
-    try:
+    with contextlib.suppress(TransectError):
         assert min(rle.decompress_counts(data), default=0) >= 0
-    except TransectError:
-        pass
 
 
 def test_agrees_with_pycocotools():

@@ -1,0 +1,133 @@
+"""Kaggle's mask tables: one row per mask, ``id,rle_mask``; several rows of an image are objects."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from transect.data import rle
+from transect.data.exchange import Annotations, Builder, Instance, Pictures, mask_of
+from transect.data.formats import checked
+from transect.data.tables import read_table
+from transect.errors import TransectError
+from transect.files import atomic_path, spreadsheet_safe
+
+__all__ = ["NAME", "matches", "read", "write"]
+
+NAME = "kaggle"
+_RLE = ("rle_mask", "encodedpixels", "rle", "segmentation", "annotation", "mask", "predicted")
+_IMAGE = ("id", "image", "imageid", "image_id", "img_id", "filename", "image_name", "name", "case")
+_CLASS = ("class", "classid", "class_id", "label", "category")
+_EMPTY = ("", "-1", "nan", "none")
+_CELL = 256 << 20  # bytes of one RLE; Python's csv stops at 128 KiB otherwise
+
+
+def matches(path: Path) -> bool:
+    """Whether a CSV has a column of run-length codes."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    with path.open("rb") as handle:
+        head = handle.readline(1 << 16).decode("latin-1").lower()
+    cells = {cell.strip(' \r\n\t"\ufeffï»¿') for cell in head.replace(";", ",").split(",")}
+    return bool(cells & set(_RLE)) and bool(cells & {*_IMAGE, "imageid_classid", "image_label"})
+
+
+def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
+    """Read a table of run-length codes (column by column, from 1).
+
+    ``ImageId_ClassId`` and ``Image_Label`` columns are split at their last underscore. An empty
+    cell or -1 is an empty mask. Sizes come from columns height and width, else from the pictures.
+
+    Args:
+        path: The CSV.
+        pictures: Where sizes are looked up.
+
+    Returns:
+        The annotations; faulty rows are left out and listed.
+
+    Raises:
+        TransectError: If it is no such table.
+    """
+    with _long_cells():
+        table, problems = read_table(path, [])
+    codes = next((c for c in _RLE if c in table), None)
+    joined = next((c for c in ("imageid_classid", "image_label") if c in table), None)
+    image = joined or next((c for c in _IMAGE if c in table), None)
+    kind = next((c for c in _CLASS if c in table), None)
+    if codes is None or image is None:
+        raise TransectError(f"{path} needs the columns id,rle_mask. Rename its columns.")
+    builder = Builder(pictures)
+    builder.problems += problems
+    blank = [""] * len(table)
+    columns = (
+        table["line"],
+        table[image],
+        table[codes],
+        table[kind] if kind else blank,
+        table.get("height", blank),
+        table.get("width", blank),
+    )
+    for line, text, code, label, height, width in zip(*columns, strict=True):
+        where = f"{path.name} line {line}"
+        try:
+            if joined and "_" in text:
+                text, label = text.rsplit("_", 1)
+            name = builder.picture(
+                checked.text(text, f"{where}: {image}"), checked.size(height, width, where)
+            )
+            if code.lower() in _EMPTY:
+                continue
+            size_hw = builder.size(name, "a run-length code needs it")
+            counts = tuple(rle.counts_of(rle.decode(code, size_hw, where=where)))
+            builder.add(name, Instance(checked.label(label, where), counts=counts))
+        except TransectError as error:
+            builder.problem(path.name, error)
+    return builder.done()
+
+
+def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = None) -> list[Path]:
+    """Write ``id,rle_mask,height,width`` (and class if there are several), row by row.
+
+    An image with nothing on it gets one row with an empty code. Points are left out, for they
+    have no pixels.
+
+    Args:
+        annotations: Every picture needs its size.
+        path: The CSV.
+        pictures: Not needed.
+
+    Returns:
+        The files written.
+
+    Raises:
+        TransectError: If a picture has no size.
+    """
+    several = len(annotations.classes) > 1
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["id", "rle_mask", "height", "width", *(["class"] if several else [])])
+        for picture in annotations.pictures:
+            if picture.size_hw is None:
+                raise TransectError(
+                    f"the size of {picture.name} is not known, and a run-length code needs it. "
+                    "Name the folder of the pictures with --images."
+                )
+            name = spreadsheet_safe(picture.name)
+            solid = [i for i in picture.instances if i.has_area or i.box is not None]
+            codes = [(rle.encode(mask_of(i, picture.size_hw)), i.label) for i in solid]
+            for code, label in codes or [("", "")]:
+                label_cell = [spreadsheet_safe(label)] if several else []
+                table.writerow([name, code, *picture.size_hw, *label_cell])
+    return [path]
+
+
+@contextlib.contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let the csv module read long cells for a while."""
+    before = csv.field_size_limit(_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
