@@ -180,7 +180,7 @@ def test_points_come_back_to_the_pixel_that_reads_them(kind):
     pixels = np.stack(np.meshgrid(np.arange(70), np.arange(50)), axis=-1).reshape(-1, 2)
     places = pixels.astype(float)
     if warp.field is not None:
-        places = places + warp.field.reshape(-1, 2)
+        places = places + warp.field.reshape(2, -1).T
     homogeneous = np.c_[places, np.ones(len(places))] @ warp.matrix.T
     source = homogeneous[:, :2] / homogeneous[:, 2:]
     back, inside = warp.points(source.astype(np.float32))
@@ -238,7 +238,7 @@ def test_a_cut_region_gives_what_the_whole_picture_gives(kind):
     for row, column in np.random.default_rng(0).integers(0, 48, (150, 2)):
         place = np.array([column, row], float)
         if warp.field is not None:
-            place += warp.field[row, column]
+            place += warp.field[:, row, column]
         x, y, w = warp.matrix @ np.array([*place, 1.0])
         x, y = x / w, y / w
         x0, y0 = int(np.floor(x)), int(np.floor(y))

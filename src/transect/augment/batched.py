@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from transect.augment.fields import STEEPEST, nodes, spread
 from transect.augment.validity import allowed
 from transect.recipe import Augment
 
 __all__ = ["augment_batch", "left_out"]
 
 _PADDING = {"reflect": "reflection", "edge": "border", "zero": "zeros"}
-_STEEPEST = 0.7  # as in ``warp``: steeper fields would fold the picture
 _GRID_CELLS = 5
 # RGB to YIQ (ITU-R BT.601) and back, as in ``tones``.
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
@@ -241,11 +241,11 @@ def _field(grid: Tensor, spec: Augment, draw: _Draws) -> Tensor | None:
     parts = []
     if spec.elastic and spec.elastic_p:
         step = max(2, round(2 * spec.elastic_sigma))
-        bent = _enlarged(draw, step, height, width, "bicubic") * spec.elastic
+        bent = _spread(draw, step, height, width, smooth=True) * spec.elastic
         parts.append(bent * _per_image(draw.chance(spec.elastic_p)))
     if spec.grid and spec.grid_p:
         step = max(2, math.ceil(max(height, width) / _GRID_CELLS))
-        bent = _enlarged(draw, step, height, width, "bilinear") * (spec.grid * step)
+        bent = _spread(draw, step, height, width, smooth=False) * (spec.grid * step)
         parts.append(bent * _per_image(draw.chance(spec.grid_p)))
     if spec.barrel and spec.barrel_p:
         strength = draw.around(spec.barrel) * draw.chance(spec.barrel_p)
@@ -261,15 +261,16 @@ def _field(grid: Tensor, spec: Augment, draw: _Draws) -> Tensor | None:
     start = some[:, :-1, :-1]
     slope = (some[:, 1:, :-1] - start).abs() + (some[:, :-1, 1:] - start).abs()
     steep = slope.flatten(1).amax(1) / step
-    return field * _per_image((_STEEPEST / steep.clamp_min(1e-6)).clamp_max(1.0))
+    return field * _per_image((STEEPEST / steep.clamp_min(1e-6)).clamp_max(1.0))
 
 
-def _enlarged(draw: _Draws, step: int, height: int, width: int, mode: str) -> Tensor:
-    """(N, H, W, 2) in about [-1, 1] from random numbers every ``step`` pixels."""
-    coarse = 2 * draw.uniform(draw.count, 2, height // step + 5, width // step + 5) - 1
-    large = F.interpolate(coarse, scale_factor=float(step), mode=mode, align_corners=False)
-    cut = large[:, :, 2 * step : 2 * step + height, 2 * step : 2 * step + width]
-    return cut.permute(0, 2, 3, 1)
+def _spread(draw: _Draws, step: int, height: int, width: int, *, smooth: bool) -> Tensor:
+    """(N, H, W, 2) in [-1, 1] from random numbers at nodes ``step`` pixels apart."""
+    noise = 2 * draw.uniform(draw.count, 2, nodes(height, step), nodes(width, step)) - 1
+    down, across = (
+        torch.tensor(spread(length, step, smooth)).to(noise) for length in (height, width)
+    )
+    return (down @ noise @ across.T).permute(0, 2, 3, 1)
 
 
 def _toned(x: Tensor, spec: Augment, draw: _Draws) -> Tensor:

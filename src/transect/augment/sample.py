@@ -75,7 +75,7 @@ def augment_sample(
         moved, inside = warp.points(sample.points[:, :2])
         if points_margin:
             low, high = -points_margin, np.array(out_hw[::-1], np.float32) + points_margin
-            inside = ((moved >= low) & (moved < high)).all(axis=1)
+            inside = np.asarray(((moved >= low) & (moved < high)).all(axis=1))
         points = np.concatenate([moved, sample.points[:, 2:]], axis=1)[inside]
     if sample.boxes is not None:
         placed, left = warp.boxes(sample.boxes[:, :4])

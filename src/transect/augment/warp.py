@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.augment.draws import Draws
+from transect.augment.fields import nodes, spread, unfolded
 from transect.augment.pixels import Pixels, by_fours
 from transect.recipe import Augment
 
@@ -24,8 +25,6 @@ _BORDERS = {
     "edge": cv2.BORDER_REPLICATE,
     "zero": cv2.BORDER_CONSTANT,
 }
-# A field steeper than this would fold the picture over itself, and points had no place.
-_STEEPEST = 0.7
 _GRID_CELLS = 5
 
 
@@ -35,7 +34,7 @@ class Warp:
 
     Attributes:
         matrix: (3, 3) from output to source pixels, in homogeneous x, y, 1.
-        field: (H, W, 2) displacement dx, dy in output pixels, or None.
+        field: (2, H, W) displacement dx, dy in output pixels, or None.
         out_hw: (height, width) of the output.
         source_hw: (height, width) of the picture.
         border: reflect, edge or zero: what lies outside the picture.
@@ -101,7 +100,7 @@ class Warp:
         moved = _mapped(inverse, points.astype(np.float64))
         if self.field is not None:
             aim, moved = moved, moved.copy()
-            for _ in range(60):  # contracts by _STEEPEST each time: 1e-3 px after about 25
+            for _ in range(60):  # contracts by STEEPEST each time: 1e-3 px after about 25
                 step = aim - _bilinear(self.field, moved)
                 still = np.abs(step - moved).max(initial=0.0) < 1e-3
                 moved = step
@@ -147,8 +146,8 @@ class Warp:
         """Source x and y of every output pixel; only for warps with a field."""
         assert self.field is not None
         height, width = self.out_hw
-        x = self.field[..., 0] + np.arange(width, dtype=np.float32)
-        y = self.field[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+        x = self.field[0] + np.arange(width, dtype=np.float32)
+        y = self.field[1] + np.arange(height, dtype=np.float32)[:, None]
         (a, b, tx), (c, d, ty), (e, f, one) = self.matrix.tolist()  # Python's floats keep float32
         source_x = a * x + (b * y + tx)
         source_y = c * x + (d * y + ty)
@@ -330,46 +329,34 @@ def _inset(share: float, draws: Draws, right: float, bottom: float) -> Matrix:
 
 
 def _drawn_field(spec: Augment, draws: Draws, height: int, width: int) -> Floats | None:
-    """The sum of the elastic, grid and barrel displacements, (H, W, 2) pixels, or None."""
+    """The sum of the elastic, grid and barrel displacements, (2, H, W) pixels, or None."""
     field: Floats | None = None
     if spec.elastic and draws.chance(spec.elastic_p):
-        # Random values this far apart, joined smoothly, vary as noise blurred by the sigma does.
+        # Nodes this far apart, joined smoothly, vary as noise blurred by the sigma does.
         step = max(2, round(2 * spec.elastic_sigma))
-        noise = draws.rng.uniform(-1, 1, (height // step + 5, width // step + 5, 2))
-        coarse = (noise * spec.elastic).astype(np.float32)
-        field = _enlarged(coarse, step, height, width, cv2.INTER_CUBIC)
+        field = _spread_noise(draws, step, height, width, spec.elastic, smooth=True)
     if spec.grid and draws.chance(spec.grid_p):
         step = max(2, math.ceil(max(height, width) / _GRID_CELLS))
-        noise = draws.rng.uniform(-1, 1, (height // step + 5, width // step + 5, 2))
-        coarse = (noise * spec.grid * step).astype(np.float32)
-        bent = _enlarged(coarse, step, height, width, cv2.INTER_LINEAR)
+        bent = _spread_noise(draws, step, height, width, spec.grid * step, smooth=False)
         field = bent if field is None else field + bent
     if spec.barrel and draws.chance(spec.barrel_p):
         strength = draws.around(spec.barrel)
         x = np.arange(width, dtype=np.float32) - (width - 1) / 2
         y = (np.arange(height, dtype=np.float32) - (height - 1) / 2)[:, None]
         growth = np.float32(4 * strength / (height**2 + width**2)) * (x * x + y * y)
-        bent = np.stack([growth * x, growth * y], axis=-1).astype(np.float32)
+        bent = np.stack([growth * x, growth * y])
         field = bent if field is None else field + bent
-    return None if field is None else _unfolded(field)
+    return None if field is None else unfolded(field)
 
 
-def _enlarged(coarse: Floats, step: int, height: int, width: int, how: int) -> Floats:
-    """A smooth field from its values every ``step`` pixels; the margin keeps the edge free."""
-    size = coarse.shape[1] * step, coarse.shape[0] * step
-    large = cv2.resize(coarse, size, interpolation=how)
-    return np.asarray(large[2 * step : 2 * step + height, 2 * step : 2 * step + width])
-
-
-def _unfolded(field: Floats) -> Floats:
-    """Weaken a field that is so steep that it would fold the picture over itself."""
-    step = max(1, min(field.shape[:2]) // 32)  # it is smooth: a part of the pixels tells
-    some = field[::step, ::step]
-    if min(some.shape[:2]) < 2:
-        return field
-    slope = np.abs(some[1:, :-1] - some[:-1, :-1]) + np.abs(some[:-1, 1:] - some[:-1, :-1])
-    steep = float(slope.max()) / step
-    return field if steep <= _STEEPEST else field * np.float32(_STEEPEST / steep)
+def _spread_noise(
+    draws: Draws, step: int, height: int, width: int, largest: float, *, smooth: bool
+) -> Floats:
+    """(2, H, W) from numbers in [-largest, largest] at nodes ``step`` pixels apart."""
+    noise = draws.rng.random((2, nodes(height, step), nodes(width, step)), dtype=np.float32)
+    noise = (2 * noise - 1) * np.float32(largest)
+    field = spread(height, step, smooth) @ noise @ spread(width, step, smooth).T
+    return np.asarray(field, np.float32)
 
 
 def _bent(matrix: Matrix) -> bool:
@@ -387,15 +374,15 @@ def _mapped(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _bilinear(field: Floats, places: NDArray[np.float64]) -> NDArray[np.float64]:
     """The field at (K, 2) places x, y; beyond its edge it stays constant."""
-    height, width = field.shape[:2]
+    height, width = field.shape[1:]
     x, y = np.clip(places[:, 0], 0, width - 1), np.clip(places[:, 1], 0, height - 1)
     x0 = np.minimum(x.astype(np.intp), max(width - 2, 0))
     y0 = np.minimum(y.astype(np.intp), max(height - 2, 0))
     x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    across, down = (x - x0)[:, None], (y - y0)[:, None]
-    upper = field[y0, x0] * (1 - across) + field[y0, x1] * across
-    lower = field[y1, x0] * (1 - across) + field[y1, x1] * across
-    return upper * (1 - down) + lower * down
+    across, down = x - x0, y - y0
+    upper = field[:, y0, x0] * (1 - across) + field[:, y0, x1] * across
+    lower = field[:, y1, x0] * (1 - across) + field[:, y1, x1] * across
+    return np.asarray(upper * (1 - down) + lower * down).T
 
 
 def _needed(low: float, high: float, side: int) -> tuple[int, int]:
