@@ -1,0 +1,1 @@
+"""Several predictions made into one: blends, stacking, calibration and intervals, out of fold."""
