@@ -1,0 +1,106 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from transect.recipe import Augment, Geometry, Stage
+from transect.train.dense import DenseBatches, DenseSource
+from transect.types import Sample
+
+
+def source(shapes=((60, 80), (40, 50)), points=None):
+    """Pictures whose grey value is their number and whose target is the pixel's own column."""
+    images = [np.full((*shape, 1), 10 * (i + 1), np.uint8) for i, shape in enumerate(shapes)]
+    labels = [np.tile(np.arange(shape[1], dtype=np.int32), (shape[0], 1)) for shape in shapes]
+    points = points or [np.zeros((0, 2), np.float32)] * len(shapes)
+    return DenseSource(
+        shapes=shapes,
+        sample=lambda i: Sample(images[i], labels=labels[i]),
+        prepare=lambda pixels, i, window: pixels.astype(np.float32),
+        target=lambda s: (
+            s.labels[None].astype(np.float32),
+            np.ones((1, *s.labels.shape), np.float32),
+        ),
+        centres=lambda i: points[i],
+        coverage=np.array([0.0, 0.5, 0.1][: len(shapes)]),
+    )
+
+
+def batches(src=None, *, geometry=None, pictures=(0, 1), **stage):
+    geometry = geometry or Geometry(fit="tile", size_hw=(32, 32))
+    stage = Stage(**{"batch": 4, "epochs": 4, **stage})
+    return DenseBatches(
+        src or source(), pictures, stage=stage, geometry=geometry, augment=Augment(), seed=1
+    )
+
+
+def test_an_epoch_is_the_same_at_every_call_and_another_at_the_next():
+    found = batches(steps=2)
+    first, again, other = list(found.epoch(0)), list(found.epoch(0)), list(found.epoch(1))
+    for a, b in zip(first, again, strict=True):
+        assert all((a[name] == b[name]).all() for name in a)
+    assert any((a["target"] != b["target"]).any() for a, b in zip(first, other, strict=True))
+
+
+def test_shapes_and_one_pass_over_the_area():
+    found = batches()
+    batch = next(iter(found.epoch(0)))
+    assert batch["image"].shape == (4, 1, 32, 32)
+    assert batch["target"].shape == batch["valid"].shape == (4, 1, 32, 32)
+    assert found.steps == int(np.ceil((60 * 80 / 32**2 + 40 * 50 / 32**2) / 4))
+
+
+def test_windows_lie_inside_the_picture():
+    for batch in batches(steps=8).epoch(0):
+        columns = batch["target"][:, 0, 0]
+        assert (columns[:, 1:] - columns[:, :-1] == 1).all()
+
+
+def test_a_foreground_draw_holds_its_object():
+    points = [np.array([[70.0, 50.0]], np.float32), np.zeros((0, 2), np.float32)]
+    found = batches(source(points=points), steps=5, sampler="foreground", sampler_share=1.0)
+    for batch in found.epoch(0):
+        assert (batch["image"] == 10).all()  # the picture with the object
+        assert ((batch["target"] == 70).flatten(1).any(1)).all()
+
+
+def test_object_draws_follow_the_number_of_objects():
+    many = np.random.default_rng(0).uniform(5, 35, (99, 2)).astype(np.float32)
+    points = [many, many[:1]]
+    found = batches(source(points=points), steps=50, sampler="object", sampler_share=1.0)
+    seen = np.concatenate([batch["image"][:, 0, 0, 0].numpy() for batch in found.epoch(0)])
+    assert np.mean(seen == 10) > 0.95
+
+
+def test_whole_pictures_are_padded_and_the_border_does_not_count():
+    geometry = Geometry(fit="whole", size_hw=(64, 96), border="zero")
+    found = batches(geometry=geometry, pictures=(0,), steps=1, batch=1)
+    batch = next(iter(found.epoch(0)))
+    assert batch["image"].shape == (1, 1, 64, 96)
+    assert batch["valid"].sum() == 60 * 80
+    padded = batches(geometry=geometry, pictures=(0,), steps=1, batch=1, loss_on="padded")
+    assert next(iter(padded.epoch(0)))["valid"].sum() >= 60 * 80
+
+
+def test_a_stage_may_change_the_size():
+    assert next(iter(batches(size_hw=(16, 24)).epoch(0)))["image"].shape[-2:] == (16, 24)
+
+
+def test_a_curriculum_begins_with_the_easy_pictures():
+    src = source(shapes=((40, 40),) * 3)
+    src = dataclasses.replace(src, coverage=np.array([0.9, 0.5, 0.0]))
+    found = batches(src, pictures=(0, 1, 2), steps=20, epochs=10, curriculum="large_first")
+    early = {float(v) for b in found.epoch(0) for v in b["image"][:, 0, 0, 0]}
+    late = {float(v) for b in found.epoch(9) for v in b["image"][:, 0, 0, 0]}
+    assert early == {10.0}
+    assert late == {10.0, 20.0, 30.0}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_balanced_draws_even_out_coverage(share):
+    shapes = ((40, 40),) * 20
+    src = dataclasses.replace(source(shapes=shapes), coverage=np.array([0.0] * 19 + [0.9]))
+    found = batches(src, pictures=range(20), steps=100, sampler="coverage", sampler_share=share)
+    seen = np.concatenate([batch["image"][:, 0, 0, 0].numpy() for batch in found.epoch(0)])
+    rare = np.mean(seen == 200)
+    assert rare == pytest.approx(0.5 if share else 0.05, abs=0.08)
