@@ -45,7 +45,7 @@ def test_classes_take_the_likeliest():
 def test_decisions_survive_json():
     decisions = Decisions(
         "binary", Values(threshold=0.4), {0: Values(), 1: Values(min_area=3)},
-        {"a.png": 1}, ((0.5, 0.9),), {"threshold": 0.01}, "dice",
+        {"a.png": 1}, ((0.5, 0.9),), {"threshold": 0.01}, (0.1, 0.0, 0.2), "dice",
     )  # fmt: skip
     assert Decisions.from_json(decisions.to_json()) == decisions
 
@@ -55,7 +55,7 @@ class Bands:
 
     def __init__(self, maps, kind, values):
         self.maps, self.kind = maps, kind
-        self.decisions = Decisions(kind, values, {}, {}, (), {}, "dice")
+        self.decisions = Decisions(kind, values, {}, {}, (), {}, (0.0, 0.0, 0.0), "dice")
 
     def bands(self, path, image):
         for row in range(0, self.maps.shape[1], 7):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.files import read_json
+from transect.metrics.spread import bootstrap
 from transect.postprocess.components import clean, remove_small
+from transect.postprocess.tune import nested_search
 from transect.postprocess.watershed import split_instances
 from transect.recipe import Recipe, SegmentDecide
 from transect.run import RunFolder
@@ -22,7 +24,7 @@ from transect.types import MaskKind, Progress
 
 __all__ = ["Decisions", "Values", "decide_out_of_fold", "labels_of"]
 
-_TUNED_PICTURES = 150  # our choice: more change the tuned numbers little and cost minutes
+_TUNED_PICTURES = 100  # our choice: more change the tuned numbers little and cost minutes
 
 # Values that are tried, in the order in which they are tuned. Nothing is changed unless the
 # out-of-fold score gains, so the first of each list is where the search starts.
@@ -39,9 +41,9 @@ _GRIDS: dict[MaskKind, dict[str, tuple[float, ...]]] = {
     "classes": {"min_area": (0, 10, 20, 40, 80), "min_total": (0, 20, 80)},
     "instances": {
         "seed_threshold": (0.5, 0.35, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7),
-        "threshold": (0.5, 0.3, 0.4, 0.45, 0.55, 0.6, 0.7),
+        "threshold": (0.5, 0.3, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7),
         "min_area": (0, 10, 20, 40, 80),
-        "seed_distance": (3, 1, 5, 8),
+        "seed_distance": (3, 1, 5, 8, 12),
     },
 }
 
@@ -58,6 +60,12 @@ class Values:
     seed_threshold: float = 0.5
     seed_distance: int = 3
     flat_rule: bool = False
+
+    @staticmethod
+    def of(values: Mapping[str, float]) -> Values:
+        """From numbers by name; those that count pixels become whole."""
+        kinds = {field.name: type(field.default) for field in dataclasses.fields(Values)}
+        return Values(**{name: kinds[name](value) for name, value in values.items()})
 
 
 def labels_of(
@@ -114,7 +122,8 @@ class Decisions:
         nested: Per part, the decision tuned on the other parts; for honest scores.
         part_of: Picture name to its part: its fold, or its half where one fold was trained.
         curve: (threshold, score) with all else as in ``final``; for the report.
-        gain: Parameter to the out-of-fold gain it brought when it was tuned.
+        gain: Parameter to the (optimistic) gain it brought when it was tuned on everything.
+        honest_gain: (mean, low, high) of what all tuning brought, nested.
         metric: What was maximised.
     """
 
@@ -124,6 +133,7 @@ class Decisions:
     part_of: Mapping[str, int]
     curve: tuple[tuple[float, float], ...]
     gain: Mapping[str, float]
+    honest_gain: tuple[float, float, float]
     metric: str
 
     def answer(self, out_of_fold: OutOfFold, pictures: Pictures, i: int) -> NDArray[np.int32]:
@@ -146,6 +156,7 @@ class Decisions:
             "part_of": dict(self.part_of),
             "curve": [list(point) for point in self.curve],
             "gain": dict(self.gain),
+            "honest_gain": list(self.honest_gain),
             "metric": self.metric,
         }
 
@@ -159,6 +170,7 @@ class Decisions:
             {str(name): int(part) for name, part in value["part_of"].items()},
             tuple((float(x), float(y)) for x, y in value["curve"]),
             {str(name): float(gain) for name, gain in value["gain"].items()},
+            tuple(float(x) for x in value["honest_gain"]),
             str(value["metric"]),
         )
 
@@ -179,133 +191,79 @@ def decide_out_of_fold(
     path = run.path / "decide.json"
     if path.is_file():
         return Decisions.from_json(read_json(path))
-    assert isinstance(recipe.decide, SegmentDecide)
+    spec = recipe.decide
+    assert isinstance(spec, SegmentDecide)
     out_of_fold = OutOfFold(run, recipe, pictures.images)
     number = {image.name: i for i, image in enumerate(pictures.images)}
     chosen = [number[image.name] for image in out_of_fold.images]
-    table = _Table(out_of_fold, pictures, recipe.decide, np.array(chosen))
     parts = _parts(folds, chosen)
-    progress.step("deciding", 0, len(parts) + 1)
-    final, gain = table.tune(chosen)
-    progress.step("deciding", 1, len(parts) + 1)
-    nested = {}
-    for done, (part, members) in enumerate(parts.items()):
-        others = [i for i in chosen if i not in members]
-        nested[part] = table.tune(others)[0]
-        progress.step("deciding", done + 2, len(parts) + 1)
+    looked_at = chosen[:: max(1, -(-len(chosen) // _TUNED_PICTURES))]
+    grids = dict(_GRIDS[pictures.kind])
+    if not out_of_fold.has_image_head:
+        grids.pop("empty_threshold", None)
+    fixed = {
+        field.name: float(getattr(spec, field.name))
+        for field in dataclasses.fields(Values)
+        if getattr(spec, field.name, None) is not None
+    }
+    maps = {i: out_of_fold.maps(pictures.images[i]) for i in looked_at}
+    asked = 0
+
+    def score(values: Mapping[str, float], row: int) -> float:
+        nonlocal asked
+        asked += 1
+        progress.step("deciding", asked % 1000, 1000)
+        i = looked_at[row]
+        answer = labels_of(
+            maps[i],
+            Values.of(values),
+            pictures.kind,
+            filled=out_of_fold.filled(pictures.images[i]),
+            flat=bool(pictures.flat[i]),
+        )
+        truth = np.maximum(pictures.labels(i), 0)
+        return tuned_metric(spec.metric, answer, truth, pictures.kind, len(pictures.survey.classes))
+
+    tuned = nested_search(
+        score,
+        {name: grid for name, grid in grids.items() if name not in fixed},
+        np.array([parts[i] for i in looked_at]),
+        fixed=fixed,
+        per_fold="threshold" if spec.per_fold else None,
+        interval=bootstrap,
+    )
     decisions = Decisions(
         kind=pictures.kind,
-        final=final,
-        nested=nested,
-        part_of={pictures.images[i].name: part for part, own in parts.items() for i in own},
-        curve=table.curve(chosen, final),
-        gain=gain,
-        metric=recipe.decide.metric,
+        final=Values.of(tuned.values),
+        nested={part: Values.of(values) for part, values in tuned.nested.items()},
+        part_of={pictures.images[i].name: part for i, part in parts.items()},
+        curve=_curve(score, tuned.values, len(looked_at), pictures.kind),
+        gain=tuned.gains,
+        honest_gain=tuned.gain,
+        metric=spec.metric,
     )
     run.write_json("decide.json", decisions.to_json())
     return decisions
 
 
-def _parts(folds: NDArray[np.int64], chosen: Sequence[int]) -> dict[int, set[int]]:
-    """Which pictures share a decision that was tuned without them, by number of the part."""
-    present = sorted({int(folds[i]) for i in chosen})
-    if len(present) > 1:
-        return {fold: {i for i in chosen if folds[i] == fold} for fold in present}
-    return {0: set(chosen[::2]), 1: set(chosen[1::2])}
+def _parts(folds: NDArray[np.int64], chosen: Sequence[int]) -> dict[int, int]:
+    """Picture to its part: its fold, or its half where one fold was trained."""
+    if len({int(folds[i]) for i in chosen}) > 1:
+        return {i: int(folds[i]) for i in chosen}
+    return {i: place % 2 for place, i in enumerate(chosen)}
 
 
-class _Table:
-    """Scores of decisions on out-of-fold pictures, remembered by decision and picture."""
-
-    def __init__(
-        self,
-        out_of_fold: OutOfFold,
-        pictures: Pictures,
-        spec: SegmentDecide,
-        chosen: NDArray[np.int64],
-    ) -> None:
-        self._out_of_fold, self._pictures, self._spec = out_of_fold, pictures, spec
-        self._scores: dict[tuple[Values, int], float] = {}
-        self._maps: dict[int, NDArray[np.float32]] = {}
-        open_names = {name for name in _GRIDS[pictures.kind] if getattr(spec, name, None) is None}
-        if not out_of_fold.has_image_head:
-            open_names.discard("empty_threshold")
-        self._grid = {n: g for n, g in _GRIDS[pictures.kind].items() if n in open_names}
-        fixed = {
-            field.name: getattr(spec, field.name)
-            for field in dataclasses.fields(Values)
-            if getattr(spec, field.name, None) is not None
-        }
-        self._start = Values(**fixed)
-
-    def tune(self, chosen: Sequence[int]) -> tuple[Values, dict[str, float]]:
-        """Search one number after another, twice round; ties keep the earlier value."""
-        chosen = _thinned(chosen)
-        best, gains = self._start, dict.fromkeys(self._grid, 0.0)
-        if not chosen:
-            return best, gains
-        score = self.mean(best, chosen)
-        for _ in range(2):
-            before = best
-            for name, grid in self._grid.items():
-                for value in grid:
-                    kind = type(getattr(best, name))
-                    trial = dataclasses.replace(best, **{name: kind(value)})
-                    if trial == best:
-                        continue
-                    found = self.mean(trial, chosen)
-                    # A gain below a ten-thousandth is noise; the simpler rule stays.
-                    if found > score + 1e-4:
-                        gains[name] += found - score
-                        best, score = trial, found
-            if best == before:
-                break
-        return best, gains
-
-    def curve(self, chosen: Sequence[int], values: Values) -> tuple[tuple[float, float], ...]:
-        """Score against threshold, all else equal."""
-        chosen = _thinned(chosen)
-        if self._pictures.kind == "classes" or not chosen:
-            return ()
-        levels = [round(0.1 + 0.05 * k, 2) for k in range(17)]
-        return tuple(
-            (level, self.mean(dataclasses.replace(values, threshold=level), chosen))
-            for level in levels
-        )
-
-    def mean(self, values: Values, chosen: Sequence[int]) -> float:
-        """Mean of the tuned metric over pictures."""
-        return float(np.mean([self._score(values, i) for i in chosen]))
-
-    def _score(self, values: Values, i: int) -> float:
-        key = (values, i)
-        if key not in self._scores:
-            pictures = self._pictures
-            image = pictures.images[i]
-            answer = labels_of(
-                self._map(i),
-                values,
-                pictures.kind,
-                filled=self._out_of_fold.filled(image),
-                flat=bool(pictures.flat[i]),
-            )
-            truth = np.maximum(pictures.labels(i), 0)
-            classes = len(pictures.survey.classes)
-            self._scores[key] = tuned_metric(
-                self._spec.metric, answer, truth, pictures.kind, classes
-            )
-        return self._scores[key]
-
-    def _map(self, i: int) -> NDArray[np.float32]:
-        """Maps of picture i; small ones stay in memory while they are tuned on."""
-        if i not in self._maps:
-            if len(self._maps) > _TUNED_PICTURES:
-                self._maps.clear()
-            self._maps[i] = self._out_of_fold.maps(self._pictures.images[i])
-        return self._maps[i]
-
-
-def _thinned(chosen: Sequence[int]) -> list[int]:
-    """At most ``_TUNED_PICTURES`` of them, evenly spread."""
-    step = max(1, -(-len(chosen) // _TUNED_PICTURES))
-    return list(chosen)[::step]
+def _curve(
+    score: Callable[[Mapping[str, float], int], float],
+    values: Mapping[str, float],
+    count: int,
+    kind: MaskKind,
+) -> tuple[tuple[float, float], ...]:
+    """Score against threshold, all else equal."""
+    if kind == "classes":
+        return ()
+    levels = [round(0.1 * k, 1) for k in range(1, 10)]
+    return tuple(
+        (level, float(np.mean([score({**values, "threshold": level}, i) for i in range(count)])))
+        for level in levels
+    )

@@ -11,14 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.exchange import Annotations, Instance, Picture
+from transect.data.exchange import Annotations, Picture
 from transect.data.folder import list_new
 from transect.data.formats import coco
-from transect.data.images import geo_tags, open_reader, read_image, write_tiff_bands
-from transect.data.rle import counts_of, encode
+from transect.data.geometry import match_channels
+from transect.data.images import open_reader, read_image
+from transect.data.predictions import from_labels
+from transect.data.rle import encode
+from transect.data.submission import write_masks
 from transect.ensemble.blend import blend
 from transect.errors import TransectError, unknown_name
-from transect.files import atomic_path, safe_join, spreadsheet_safe
+from transect.files import atomic_path, spreadsheet_safe
+from transect.predict.outputs import output_path, write_mask, write_mask_bands, write_picture
 from transect.recipe import Recipe
 from transect.run import RunFolder
 from transect.segment.deciding import Decisions, labels_of
@@ -29,6 +33,7 @@ from transect.types import Image, MaskKind, Progress
 __all__ = ["FORMATS", "Predictor", "answer_folder", "submission"]
 
 FORMATS = ("coco", "rle", "probability")
+_SHOWN = 50  # overlays; our choice
 _LARGE_PX = 16_000_000  # our choice: above this a picture is streamed and its mask is a TIFF
 
 
@@ -182,13 +187,23 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
             f"{problems[0].name}: {problems[0].what} A submission needs every picture."
         )
     predictor = Predictor(run, device=device)
+
+    def masks() -> Iterator[tuple[list[str], NDArray[np.bool_]]]:
+        for done, image in enumerate(listed):
+            labels = predictor.labels(read_image(image.path), image)
+            yield [image.name], (labels > 0)[None]
+            progress.step("predicting", done + 1, len(listed))
+
+    if predictor.kind == "binary":
+        write_masks(out, masks())
+        return
     with atomic_path(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "rle_mask"])
         for done, image in enumerate(listed):
             labels = predictor.labels(read_image(image.path), image)
             name = spreadsheet_safe(str(Path(image.name).with_suffix("")))
-            numbers = np.unique(labels[labels > 0]) if predictor.kind != "binary" else [1]
+            numbers = np.unique(labels[labels > 0])
             rows = [(name, encode(labels == number)) for number in numbers] or [(name, "")]
             writer.writerows(rows)
             progress.step("predicting", done + 1, len(listed))
@@ -203,19 +218,15 @@ def _answer_small(
     collected: _Collected,
 ) -> tuple[tuple[Any, ...], Path]:
     """Answer a picture that fits into memory."""
-    from transect.report.pictures import outlined
-
     pixels = read_image(image.path)
     maps = predictor.maps(pixels, image)
     labels = predictor.decide(maps, pixels, image)
-    path = safe_join(out / "masks", str(Path(image.name).with_suffix(".png")))
-    _write_png(path, predictor.written(labels))
+    path = write_mask(output_path(out / "masks", image.name, ".png"), predictor.written(labels))
     if "probability" in formats:
         soft = np.round(maps[-1 if predictor.kind == "classes" else 0] * 255).astype(np.uint8)
-        _write_png(safe_join(out / "probability", str(Path(image.name).with_suffix(".png"))), soft)
-    if number < 50:
-        shown = outlined(pixels, labels)
-        _write_png(safe_join(out / "overlays", str(Path(image.name).with_suffix(".png"))), shown)
+        write_mask(output_path(out / "probability", image.name, ".png"), soft, most=255)
+    if number < _SHOWN:
+        write_picture(output_path(out / "overlays", image.name, ".jpg"), _outlined(pixels, labels))
     collected.add(image, labels)
     objects = int(labels.max(initial=0)) if predictor.kind == "instances" else _pieces(labels)
     return (image.name, objects, f"{np.mean(labels > 0):.6f}"), path
@@ -225,20 +236,19 @@ def _answer_large(
     predictor: Predictor, image: Image, out: Path, progress: Progress
 ) -> tuple[tuple[Any, ...], Path]:
     """Answer a picture by streaming: the mask is a tiled TIFF with the picture's georeference."""
-    path = safe_join(out / "masks", str(Path(image.name).with_suffix(".tif")))
     counted = {"objects": 0, "foreground": 0}
     height, width = image.size_hw
 
-    def shown() -> Iterator[NDArray[np.generic]]:
+    def shown() -> Iterator[tuple[int, NDArray[np.generic]]]:
         done = 0
         for labels in label_bands(predictor, image, counted):
+            yield done, labels
             done += len(labels)
             progress.step(f"predicting {image.name}", done, height)
-            yield labels
 
-    dtype = np.dtype(np.uint32 if predictor.kind == "instances" else predictor.dtype)
-    place = geo_tags(image.path) if image.path.suffix.lower() in {".tif", ".tiff"} else []
-    write_tiff_bands(path, shown(), (height, width), dtype, extratags=place)
+    dtype = np.uint32 if predictor.kind == "instances" else predictor.dtype
+    target = output_path(out / "masks", image.name, ".tif")
+    path = write_mask_bands(target, shown(), (height, width), dtype, source=image.path)
     coverage = counted["foreground"] / (height * width)
     return (image.name, counted["objects"], f"{coverage:.6f}"), path
 
@@ -257,13 +267,12 @@ class _Collected:
         if not self._formats:
             return
         names = self._predictor.class_names or ("object",)
-        found = []
-        for number in np.unique(labels[labels > 0]):
-            name = names[number - 1] if self._predictor.kind == "classes" else names[0]
-            mask = labels == number
-            self._rows.append((image.name, name, encode(mask)))
-            found.append(Instance(label=name, counts=tuple(counts_of(mask))))
-        self._pictures.append(Picture(image.name, image.size_hw, tuple(found)))
+        found = from_labels([(image.name, labels)], self._predictor.kind, names)
+        self._pictures += found.pictures
+        if "rle" in self._formats:
+            numbers = np.unique(labels[labels > 0])
+            objects = zip(numbers, found.pictures[0].instances, strict=True)
+            self._rows += [(image.name, one.label, encode(labels == n)) for n, one in objects]
 
     def write(self, out: Path) -> None:
         """Write the tables that were asked for."""
@@ -274,22 +283,22 @@ class _Collected:
             coco.write(Annotations(tuple(self._pictures), classes), out / "masks.coco.json")
 
 
+def _outlined(pixels: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """A picture with the edges of its objects drawn: (H, W, 3) uint8."""
+    shown = match_channels(pixels, 3) if pixels.shape[2] < 5 else pixels[..., :3]
+    low, high = np.percentile(shown, (1, 99))
+    scaled = np.clip((shown.astype(np.float32) - low) * (255 / max(high - low, 1e-6)), 0, 255)
+    picture = scaled.astype(np.uint8)
+    widest = labels.astype(np.float32)
+    kernel = np.ones((3, 3), np.uint8)
+    edge = cv2.dilate(widest, kernel) != cv2.erode(widest, kernel)
+    picture[edge & (labels > 0)] = (255, 176, 0)
+    return picture
+
+
 def _pieces(labels: NDArray[np.int32]) -> int:
     """Connected pieces of foreground."""
     return int(cv2.connectedComponents((labels > 0).astype(np.uint8))[0]) - 1
-
-
-def _write_png(path: Path, pixels: NDArray[np.generic]) -> None:
-    """Write a PNG, whole or not at all; 32-bit labels become a TIFF."""
-    if pixels.dtype == np.uint32:
-        write_tiff_bands(path.with_suffix(".tif"), iter([pixels]), pixels.shape, pixels.dtype)
-        return
-    shown = pixels[..., ::-1] if pixels.ndim == 3 else pixels
-    done, data = cv2.imencode(".png", np.ascontiguousarray(shown))
-    if not done:
-        raise TransectError(f"{path} could not be encoded as PNG. Report this with the picture.")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
