@@ -123,8 +123,10 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     """Read features and place them on the pictures.
 
     A feature with a property ``image`` belongs to that picture, any other to every picture that
-    holds its centre. Points, multipoints, polygons and multipolygons are read; ``class`` (or
-    label, species, name), ``identity``, ``confidence`` and ``shape: box`` are understood.
+    holds its centre. Without ``crs`` the positions are in the pictures' system or, if they lie on
+    none of them and can be degrees, WGS 84. Points, multipoints, polygons and multipolygons are
+    read; ``class`` (or label, species, name), ``identity``, ``confidence`` and ``shape: box`` are
+    understood.
 
     Args:
         path: GeoJSON or GeoPackage.
@@ -155,10 +157,11 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             f"no picture in {pictures.folder} has a position on the ground. Give GeoTIFFs."
         )
     features = _gpkg_features if path.suffix.lower() == ".gpkg" else _geojson_features
-    reproject = _Reprojection()
+    sizes = {name: builder.size(name, "its extent follows from it") for name in grounds}
+    index = _Index(grounds, sizes)
     for where, geometry, words, epsg in features(path, builder):
         try:
-            _place(where, geometry, words, epsg, grounds, builder, reproject)
+            _place(where, geometry, words, epsg, index, builder)
         except TransectError as error:
             builder.problem(path.name, error)
     return builder.done()
@@ -216,9 +219,8 @@ def _place(
     geometry: tuple[str, Any],
     words: dict[str, Any],
     epsg: int | None,
-    grounds: dict[str, Ground],
+    index: _Index,
     builder: Builder,
-    reproject: _Reprojection,
 ) -> None:
     """Put one feature on its pictures."""
     label = next(
@@ -229,77 +231,104 @@ def _place(
         "identity": checked.optional_text(words.get("identity"), f"{where}: identity"),
         "confidence": checked.confidence(words.get("confidence"), f"{where}: confidence"),
     }
-    named = words.get("image")
-    if named and builder.pictures is not None:
-        key = builder.pictures.find(checked.text(named, f"{where}: image"))
-        if key not in grounds:
-            raise TransectError(f"{where} names {str(named)[:80]!r}, which is no GeoTIFF here.")
-        grounds = {key: grounds[key]}
+    key = None
+    if words.get("image") and builder.pictures is not None:
+        name = checked.text(words["image"], f"{where}: image")
+        key = builder.pictures.find(name)
+        if key not in index.grounds:
+            raise TransectError(f"{where} names {name[:80]!r}, which is no GeoTIFF here.")
     kind, parts = geometry
+    # Each dot, or the whole outline, goes to the pictures that hold its middle.
+    pieces = [points[None] for points in parts] if kind == "points" else [_outer(parts)]
     placed = False
-    for name, ground in grounds.items():
-
-        def move(points: NDArray[np.float64], ground: Ground = ground) -> NDArray[np.float64]:
-            return ground.to_pixels(reproject(points, epsg, ground.epsg))
-
-        size_hw = builder.size(name, "its extent follows from it")
-        if kind == "points":
-            for x, y in move(parts).tolist():
-                if _inside(x, y, size_hw) or named:
-                    builder.add(name, Instance(**common, point=(x, y)))
-                    placed = True
-            continue
-        moved = tuple(tuple(move(ring) for ring in part) for part in parts)
-        outer = np.concatenate([part[0] for part in moved])
-        low, high = outer.min(axis=0), outer.max(axis=0)
-        middle = (low + high) / 2
-        if not (_inside(middle[0], middle[1], size_hw) or named):
-            continue
-        placed = True
-        if words.get("shape") == "box":
-            corners = checked.box((*low.tolist(), *high.tolist()), where)
-            builder.add(name, Instance(**common, box=corners))
-        else:
-            builder.add(name, Instance(**common, parts=moved))
+    for piece in pieces:
+        middle = (piece.min(axis=0) + piece.max(axis=0)) / 2
+        if epsg is None and not index.holding(middle, None) and (np.abs(middle) <= (180, 90)).all():
+            epsg = 4326  # RFC 7946: degrees, unless a crs says otherwise
+        for name in [key] if key is not None else index.holding(middle, epsg):
+            ground = index.grounds[name]
+            placed = True
+            if kind == "points":
+                x, y = index.pixels(piece, epsg, ground)[0].tolist()
+                builder.add(name, Instance(**common, point=(x, y)))
+                continue
+            moved = tuple(tuple(index.pixels(r, epsg, ground) for r in part) for part in parts)
+            if words.get("shape") == "box":
+                every = _outer(moved)
+                low, high = every.min(axis=0).tolist(), every.max(axis=0).tolist()
+                builder.add(name, Instance(**common, box=checked.box((*low, *high), where)))
+            else:
+                builder.add(name, Instance(**common, parts=moved))
     if not placed:
         raise TransectError(f"{where} lies on none of the pictures. Add its GeoTIFF.")
 
 
-def _inside(x: float, y: float, size_hw: tuple[int, int]) -> bool:
-    """Whether a position is on a picture."""
-    return -0.5 <= x < size_hw[1] - 0.5 and -0.5 <= y < size_hw[0] - 0.5
+def _outer(parts: Sequence[Part]) -> NDArray[np.float64]:
+    """All points of the outer rings: (K, 2)."""
+    return np.concatenate([part[0] for part in parts])
 
 
-class _Reprojection:
-    """Moves coordinates between reference systems; does nothing where they are the same."""
+class _Index:
+    """Which of many pictures hold a position on the ground."""
 
-    def __call__(
-        self, points: NDArray[np.float64], source: int | None, target: int | None
+    def __init__(self, grounds: dict[str, Ground], sizes: dict[str, tuple[int, int]]) -> None:
+        """Gather the places of all pictures by their reference systems."""
+        self.grounds = grounds
+        self._systems: dict[int | None, list[str]] = {}
+        for name, ground in grounds.items():
+            self._systems.setdefault(ground.epsg, []).append(name)
+        self._inverses = {
+            epsg: np.linalg.inv([(*grounds[n].matrix, (0.0, 0.0, 1.0)) for n in names])[:, :2]
+            for epsg, names in self._systems.items()
+        }
+        self._limits = {
+            epsg: np.array([sizes[n][::-1] for n in names]) for epsg, names in self._systems.items()
+        }
+
+    def holding(self, point: NDArray[np.float64], epsg: int | None) -> list[str]:
+        """The pictures that hold a map position (2,)."""
+        found = []
+        for target, names in self._systems.items():
+            x, y = _reprojected(point[None], epsg, target)[0]
+            place = self._inverses[target] @ np.array([x, y, 1.0])  # (P, 2) column, row
+            inside = ((place >= 0) & (place < self._limits[target])).all(axis=1)
+            found += [names[i] for i in np.flatnonzero(inside)]
+        return found
+
+    def pixels(
+        self, points: NDArray[np.float64], epsg: int | None, ground: Ground
     ) -> NDArray[np.float64]:
-        """(K, 2) in the source's system to (K, 2) in the target's."""
-        if source is None or target is None or source == target:
-            return points
-        try:
-            from rasterio.errors import RasterioError
-            from rasterio.warp import transform
-        except ImportError as error:
-            raise TransectError(
-                f"the features are in EPSG:{source} and the picture in EPSG:{target}. Install "
-                "rasterio to reproject them: pip install transect[geo]."
-            ) from error
-        try:
-            x, y = transform(
-                f"EPSG:{source}", f"EPSG:{target}", points[:, 0].tolist(), points[:, 1].tolist()
-            )
-        except (RasterioError, ValueError, RuntimeError) as error:
-            raise TransectError(
-                f"coordinates cannot be moved from EPSG:{source} to EPSG:{target} "
-                f"({str(error)[:80]}). Export them in the pictures' system."
-            ) from error
-        moved = np.stack([x, y], axis=1).astype(np.float64)
-        if not np.isfinite(moved).all():
-            raise TransectError(f"a feature lies outside the reach of EPSG:{target}. Remove it.")
-        return moved
+        """Map positions (K, 2) in any system as our pixel positions."""
+        return ground.to_pixels(_reprojected(points, epsg, ground.epsg))
+
+
+def _reprojected(
+    points: NDArray[np.float64], source: int | None, target: int | None
+) -> NDArray[np.float64]:
+    """Map positions (K, 2) in another reference system; the same ones where that is the same."""
+    if source is None or target is None or source == target:
+        return points
+    try:
+        from rasterio.errors import RasterioError
+        from rasterio.warp import transform
+    except ImportError as error:
+        raise TransectError(
+            f"the features are in EPSG:{source} and the picture in EPSG:{target}. Install "
+            "rasterio to reproject them: pip install transect[geo]."
+        ) from error
+    try:
+        x, y = transform(
+            f"EPSG:{source}", f"EPSG:{target}", points[:, 0].tolist(), points[:, 1].tolist()
+        )
+    except (RasterioError, ValueError, RuntimeError) as error:
+        raise TransectError(
+            f"coordinates cannot be moved from EPSG:{source} to EPSG:{target} "
+            f"({str(error)[:80]}). Export them in the pictures' system."
+        ) from error
+    moved = np.stack([x, y], axis=1).astype(np.float64)
+    if not np.isfinite(moved).all():
+        raise TransectError(f"a feature lies outside the reach of EPSG:{target}. Remove it.")
+    return moved
 
 
 # --- GeoJSON -----------------------------------------------------------------------------------
@@ -327,14 +356,14 @@ def _geojson_features(
 
 
 def _named_system(crs: Any, path: Path) -> int | None:
-    """The number in a ``crs`` member; without one, degrees if the numbers look like it."""
+    """The number in a ``crs`` member, or None without one."""
     if crs is None:
-        return None  # RFC 7946 says WGS 84, yet most files of surveys are in the pictures' system
+        return None  # the pictures' own system, or degrees: see ``_place``
     name = crs.get("properties") if isinstance(crs, dict) else None
     text = str(name.get("name")) if isinstance(name, dict) else ""
     if "CRS84" in text:
         return 4326
-    found = re.search(r"EPSG:+[\d.]*:?(\d{3,6})\Z", text)
+    found = re.search(r"EPSG:(?:[\d.]*:)?(\d{3,6})\Z", text)
     if found is None:
         raise TransectError(f"{path} has an unknown crs {text[:60]!r}. Write EPSG:number.")
     return int(found.group(1))

@@ -156,7 +156,9 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
     Raises:
         TransectError: If a picture has no size.
     """
-    numbers = {name: i for i, name in enumerate(annotations.classes)}
+    drawn = (i for p in annotations.pictures for i in p.instances if i.has_area or i.box)
+    order = dict.fromkeys([*annotations.classes, *(i.label for i in drawn)])
+    numbers = {name: i for i, name in enumerate(order)}
     written = []
     for picture in annotations.pictures:
         lines = [
