@@ -1,0 +1,215 @@
+"""How many: from photos and dots to counts with intervals, told in order.
+
+Read ``train`` from top to bottom for the whole story; each line is a room or a file here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.count import auto
+from transect.count.annotate import next_to_annotate
+from transect.count.calibrate import calibrate
+from transect.count.deciding import decide_out_of_fold
+from transect.count.demonstration import demonstrate
+from transect.count.maps import predict_held_out
+from transect.count.page import write_report
+from transect.count.pictures import CountPictures
+from transect.count.predicting import answer_folder, score_survey, submission
+from transect.count.scalecheck import write_training_look
+from transect.count.training import Task, fit_fold
+from transect.errors import TransectError
+from transect.folds import folds_once
+from transect.recipe import Recipe
+from transect.run import RunFolder
+from transect.train.plan import ProgressEvent
+from transect.types import Progress, Survey
+
+__all__ = [
+    "calibrate",
+    "demonstrate",
+    "next_to_annotate",
+    "plan",
+    "predict",
+    "prepare",
+    "report",
+    "score",
+    "submit",
+    "train",
+    "within_budget",
+]
+
+
+def prepare(survey: Survey, scratch: Path, progress: Progress) -> CountPictures:
+    """Decode all training photos; broken ones are told and left out.
+
+    Raises:
+        TransectError: If nothing is left to train on, or there is not a single dot.
+    """
+    pictures = CountPictures(
+        survey,
+        scratch=scratch,
+        progress=lambda done, total: progress.step("decoding", done, total),
+    )
+    for problem in (*survey.problems, *pictures.problems):
+        progress.say(f"left out: {problem.name}: {problem.what}")
+    if not pictures.photos or pictures.counts.sum() < 2:
+        raise TransectError(
+            f"{survey.root} has {len(pictures.photos)} readable training photos with "
+            f"{pictures.counts.sum():.0f} dots; at least 2 dots are needed. Add dotted photos."
+        )
+    return pictures
+
+
+plan = auto.plan
+within_budget = auto.within_budget
+
+
+def train(
+    pictures: CountPictures, recipe: Recipe, path: Path, *, progress: Progress, device: str
+) -> None:
+    """Train every member on every fold, decide out of fold, score, report.
+
+    Called again on the same folder, it goes on where it stopped.
+
+    Args:
+        pictures: From ``prepare``.
+        recipe: With every number settled.
+        path: The run folder.
+        progress: Told what happens.
+        device: Where.
+    """
+    run = RunFolder(path)
+    pictures, folds = _divided(run, pictures, recipe, progress)
+    task = _task_of(run, pictures, recipe)
+    used = range(recipe.folds.use or recipe.folds.count)
+    for member in recipe.members:
+        for fold in used:
+            fit_fold(
+                pictures,
+                member,
+                task,
+                folds,
+                fold,
+                folder=run.fold(member.name, fold),
+                seed=recipe.seed,
+                device=device,
+                progress=_told(progress, member.name, fold),
+            )
+    for fold in used:
+        predict_held_out(
+            run, recipe, task, pictures, folds, fold, device=device, progress=progress
+        )
+    spacing = float(run.read_json("inputs.json")["spacing"])
+    metrics = decide_out_of_fold(
+        run, pictures, task, folds, spacing_px=spacing, seed=recipe.seed, progress=progress
+    )
+    write_training_look(run, pictures)
+    run.write_json("metrics.json", metrics)
+    report(path)
+    _say_result(metrics, progress)
+
+
+def score(path: Path, truth: Path | None, *, progress: Progress) -> dict[str, Any]:
+    """Scores out of fold, or against a survey with known dots or totals.
+
+    Returns:
+        Metric name to value, interval and folds.
+    """
+    run = RunFolder.open(path)
+    if truth is None:
+        return dict(run.read_json("metrics.json"))
+    return score_survey(run, truth, device="cpu", progress=progress)
+
+
+def predict(
+    path: Path, images: Path, out: Path, *, device: str, progress: Progress, **options: Any
+) -> dict[str, Any]:
+    """Count every photo of a folder; see ``predicting.answer_folder``."""
+    return answer_folder(
+        RunFolder.open(path), images, out, device=device, progress=progress, **options
+    )
+
+
+def submit(path: Path, images: Path, out: Path, *, device: str, progress: Progress) -> None:
+    """Write the competition's file: one row per photo, one rounded count per class."""
+    submission(RunFolder.open(path), images, out, device=device, progress=progress)
+
+
+def report(path: Path) -> Path:
+    """Write ``report.html`` from what is in the run folder."""
+    return write_report(RunFolder.open(path))
+
+
+def _divided(
+    run: RunFolder, pictures: CountPictures, recipe: Recipe, progress: Progress
+) -> tuple[CountPictures, NDArray[np.int64]]:
+    """The photos, in blocks if the recipe says so or folds need it, and their folds."""
+    side = getattr(recipe.decide, "block_px", None)
+    spec = recipe.folds
+    if side is None and len(pictures.photos) < spec.count:
+        least = min(min(photo.size_hw) for photo in pictures.photos)
+        side = max(96, least // 3)
+        progress.say(
+            f"{len(pictures.photos)} photos are too few for {spec.count} folds: they are cut into "
+            f"blocks of about {side} px, and parts of one photo are in several folds"
+        )
+        spec = dataclasses.replace(spec, group=False)
+    if side:
+        pictures = pictures.in_blocks(side)
+    table = pictures.table()
+    return pictures, folds_once(run.path / "folds.csv", table, spec)
+
+
+def _task_of(run: RunFolder, pictures: CountPictures, recipe: Recipe) -> Task:
+    """Settle what is measured on the survey, once, and write what prediction must know."""
+    path = run.path / "inputs.json"
+    task = Task.of(recipe, len(pictures.classes))
+    if not path.is_file():
+        spacing = pictures.spacing()
+        scale = recipe.members[0].geometry.scale
+        size = task.decide.target_px or max(1.5, 0.2 * spacing * scale)
+        run.write_json(
+            "inputs.json",
+            {
+                "classes": list(pictures.classes),
+                "spacing": spacing,
+                "scale": scale,
+                "target_px": size,
+                "members": {
+                    member.name: pictures.inputs(member.geometry).to_json()
+                    for member in recipe.members
+                },
+            },
+        )
+    return task.settled(run.read_json("inputs.json"))
+
+
+def _say_result(metrics: dict[str, Any], progress: Progress) -> None:
+    """The result in two lines."""
+    low, high = metrics["mae"]["interval"]
+    progress.say(
+        f"out of fold: mean error {metrics['mae']['value']:.2f} objects a picture "
+        f"[{low:.2f}, {high:.2f}]; always answering the mean: "
+        f"{metrics['mae_of_the_mean']['value']:.2f}"
+    )
+    progress.say(
+        f"intervals held {metrics['coverage']['value']:.0%} of held-out totals; points: "
+        f"precision {metrics['precision']['value']:.2f}, recall {metrics['recall']['value']:.2f}"
+    )
+
+
+def _told(progress: Progress, member: str, fold: int) -> Any:
+    """Pass the engine's events on."""
+
+    def tell(event: ProgressEvent) -> None:
+        done = (event.epoch - 1) * event.steps + event.step
+        phase = f"training {member}, fold {fold}, {event.stage}"
+        progress.step(phase, done, event.epochs * event.steps, f"loss {event.loss:.3f}")
+
+    return tell

@@ -1,0 +1,342 @@
+"""From measured maps to counts: three ways, fitted out of fold, compared, the best kept per class.
+
+``sum`` divides the sum of a map by what one object adds. ``peaks`` counts local maxima above a
+height. ``regressors`` are trees on features of windows (sea lion 2nd place). Each is fitted on
+some blocks and asked about the others, so that the comparison and all errors are out of fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.count.measures import PEAK_LEVELS, Measured, peak_numbers
+from transect.count.regressors import fit_regressor, load_regressor, predict_mean, save_regressor
+from transect.errors import TransectError, unknown_name
+from transect.files import safe_join
+from transect.recipe import CountDecide
+
+__all__ = ["METHODS", "Counter", "Evidence", "choose_counter", "parts_of"]
+
+METHODS = ("sum", "peaks", "regressors")
+"""Simplest first: of two that are nearly as good, the simpler is kept."""
+
+_GAIN = 0.03  # a less simple way must err this share less out of fold; our guess
+_PARTS = 4  # sea lion 2nd place: GroupKFold(4) where one fold only was trained
+_LEAST_WINDOWS = 40  # trees on fewer windows are noise; our guess
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Measured blocks with their true counts.
+
+    Attributes:
+        measured: (N) numbers of every block.
+        window_counts: (N) dots in every window, (windows, C) each.
+        truth: (N, C) dots.
+        merged: Whether all classes share one map.
+    """
+
+    measured: Sequence[Measured]
+    window_counts: Sequence[NDArray[np.float64]]
+    truth: NDArray[np.float64]
+    merged: bool = False
+
+    def map_of(self, kind: int) -> int:
+        """Number of the map of a class."""
+        return 0 if self.merged else kind
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A fitted way from measured maps to counts of every class.
+
+    Attributes:
+        methods: Per class: sum, peaks or regressors.
+        factors: Per class: objects per unit of the map's sum.
+        heights: Per class: least height of a peak.
+        models: Per class: regressors; none where they are not used.
+        unmix: (C, C) factors from counted to corrected classes, or None.
+        scale: Per class: factor of a calibration on a pilot; 1 without.
+        merged: Whether all classes share one map.
+    """
+
+    methods: tuple[str, ...]
+    factors: tuple[float, ...]
+    heights: tuple[float, ...]
+    models: tuple[tuple[Any, ...], ...]
+    unmix: NDArray[np.float64] | None = None
+    scale: tuple[float, ...] = ()
+    merged: bool = False
+
+    def __call__(self, measured: Measured) -> NDArray[np.float64]:
+        """(C,) counts of one picture, not rounded, never negative."""
+        counts = np.array([self._one(measured, kind) for kind in range(len(self.methods))])
+        if self.unmix is not None:
+            counts = np.clip(self.unmix @ counts, 0, None)
+        return counts * np.array(self.scale) if self.scale else counts
+
+    def _one(self, measured: Measured, kind: int) -> float:
+        """The count of one class."""
+        plane = 0 if self.merged else kind
+        method = self.methods[kind]
+        if method == "sum":
+            return float(self.factors[kind] * measured.sums[plane])
+        if method == "peaks":
+            share = self.factors[kind] if self.merged else 1.0
+            return float(share * (measured.peaks[plane][:, 2] >= self.heights[kind]).sum())
+        assert measured.windows is not None
+        windows = predict_mean(self.models[kind], measured.features[..., plane])
+        return float(windows.sum() / measured.windows.coverage)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the regressors below ``folder``; the rest as plain values."""
+        files = [
+            [save_regressor(model, folder / f"class{kind}-{i}").name for i, model in enumerate(own)]
+            for kind, own in enumerate(self.models)
+        ]
+        return {
+            "methods": list(self.methods),
+            "factors": list(self.factors),
+            "heights": list(self.heights),
+            "models": files,
+            "unmix": None if self.unmix is None else self.unmix.tolist(),
+            "scale": list(self.scale),
+            "merged": self.merged,
+        }
+
+    @staticmethod
+    def load(value: Mapping[str, Any], folder: Path) -> Counter:
+        """Read back what ``save`` wrote.
+
+        Raises:
+            TransectError: If it is something else, or a regressor is missing.
+        """
+        try:
+            models = tuple(
+                tuple(load_regressor(safe_join(folder, str(name))) for name in own)
+                for own in value["models"]
+            )
+            unmix = value["unmix"]
+            methods = tuple(str(method) for method in value["methods"])
+            for method in methods:
+                if method not in METHODS:
+                    raise unknown_name("a count method", method, METHODS)
+            return Counter(
+                methods,
+                tuple(float(v) for v in value["factors"]),
+                tuple(float(v) for v in value["heights"]),
+                models,
+                None if unmix is None else np.array(unmix, np.float64),
+                tuple(float(v) for v in value["scale"]),
+                bool(value["merged"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise TransectError(
+                f"decide.json does not hold a counter ({error!r}). Restore it or train again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What ``choose_counter`` found.
+
+    Attributes:
+        counter: Fitted on all blocks.
+        out_of_fold: (N, C) counts of every block by what was chosen and fitted without its part.
+        errors: Per class: method to mean absolute error out of fold.
+        unmixed: Whether the correction of confusion paid.
+        confusion_error: Mean absolute error before and after the correction, or ().
+        importance: Per class: share of each feature in the trees, empty without regressors.
+    """
+
+    counter: Counter
+    out_of_fold: NDArray[np.float64]
+    errors: tuple[dict[str, float], ...]
+    unmixed: bool = False
+    confusion_error: tuple[float, ...] = ()
+    importance: tuple[tuple[float, ...], ...] = field(default_factory=tuple)
+
+
+def parts_of(
+    folds: NDArray[np.int64], groups: Sequence[str | None], seed: int
+) -> NDArray[np.int64]:
+    """Which blocks are fitted on together: the folds, or four parts if one fold was trained.
+
+    Args:
+        folds: (N,) the fold of every block that has maps.
+        groups: (N,) blocks of one group stay together where there are groups enough.
+        seed: Of the division.
+
+    Returns:
+        (N,) numbers of parts, at least two of them if N > 1.
+    """
+    if len(np.unique(folds)) > 1:
+        return np.unique(folds, return_inverse=True)[1].astype(np.int64)
+    names = np.array([group or f"\0{i}" for i, group in enumerate(groups)])
+    keys = np.unique(names, return_inverse=True)[1]
+    if keys.max(initial=0) == 0:  # one photo: its blocks must do
+        keys = np.arange(len(names))
+    order = np.random.default_rng(seed).permutation(int(keys.max()) + 1)
+    return np.asarray(order[keys] % min(_PARTS, int(keys.max()) + 1), np.int64)
+
+
+def choose_counter(
+    evidence: Evidence, parts: NDArray[np.int64], decide: CountDecide, *, seed: int
+) -> Choice:
+    """Fit every method on all parts but one, compare, and keep the best for each class.
+
+    The method for a part is chosen by the errors on the other parts, so the counts out of fold
+    carry no benefit from the choice.
+
+    Args:
+        evidence: Measured blocks.
+        parts: From ``parts_of``.
+        decide: Methods to compare, regressors to fit.
+        seed: Of the trees.
+
+    Returns:
+        The counter and what it does out of fold.
+    """
+    classes = evidence.truth.shape[1]
+    methods = _possible(evidence, decide)
+    crossed = {method: np.zeros_like(evidence.truth) for method in methods}
+    for part in np.unique(parts):
+        fitted = {
+            method: _fit(evidence, np.flatnonzero(parts != part), method, decide, seed)
+            for method in methods
+        }
+        for i in np.flatnonzero(parts == part):
+            for method in methods:
+                crossed[method][i] = fitted[method](evidence.measured[i])
+    errors = {method: np.abs(crossed[method] - evidence.truth) for method in methods}
+    out_of_fold = np.zeros_like(evidence.truth)
+    for part in np.unique(parts):
+        inside, others = parts == part, parts != part
+        for kind in range(classes):
+            best = _best({m: errors[m][others, kind].mean() for m in methods})
+            out_of_fold[inside, kind] = crossed[best][inside, kind]
+    table = tuple(
+        {method: float(errors[method][:, kind].mean()) for method in methods}
+        for kind in range(classes)
+    )
+    chosen = tuple(_best(row) for row in table)
+    every = np.arange(len(evidence.truth))
+    full = {method: _fit(evidence, every, method, decide, seed) for method in set(chosen)}
+    counter = Counter(
+        chosen,
+        tuple(full[m].factors[kind] for kind, m in enumerate(chosen)),
+        tuple(full[m].heights[kind] for kind, m in enumerate(chosen)),
+        tuple(full[m].models[kind] for kind, m in enumerate(chosen)),
+        merged=evidence.merged,
+    )
+    choice = Choice(counter, out_of_fold, table, importance=_importance(counter))
+    return _unmixed(choice, evidence, parts) if decide.correct_confusion else choice
+
+
+def _possible(evidence: Evidence, decide: CountDecide) -> tuple[str, ...]:
+    """The recipe's methods that this evidence is enough for, simplest first."""
+    for method in decide.methods:
+        if method not in METHODS:
+            raise unknown_name("a count method", method, METHODS)
+    wanted = [method for method in METHODS if method in decide.methods]
+    windows = sum(len(counts) for counts in evidence.window_counts)
+    if windows < _LEAST_WINDOWS and len(wanted) > 1 and "regressors" in wanted:
+        wanted.remove("regressors")
+    return tuple(wanted)
+
+
+def _best(errors: Mapping[str, float]) -> str:
+    """The method with the least error; a simpler one if it is nearly as good."""
+    least = min(errors.values())
+    return next(name for name in METHODS if name in errors and errors[name] <= least * (1 + _GAIN))
+
+
+def _fit(
+    evidence: Evidence, rows: NDArray[np.int64], method: str, decide: CountDecide, seed: int
+) -> Counter:
+    """Fit one method for all classes on some blocks."""
+    classes = evidence.truth.shape[1]
+    factors, heights = [1.0] * classes, [0.5] * classes
+    models: list[tuple[Any, ...]] = [()] * classes
+    for kind in range(classes):
+        plane = evidence.map_of(kind)
+        truth = evidence.truth[rows, kind]
+        if method == "sum":
+            total = sum(float(evidence.measured[i].sums[plane]) for i in rows)
+            factors[kind] = float(truth.sum()) / total if total > 1e-9 else 0.0
+        elif method == "peaks":
+            numbers = np.stack(
+                [peak_numbers(evidence.measured[i].peaks[plane], PEAK_LEVELS) for i in rows]
+            )
+            share = 1.0
+            if evidence.merged:
+                every = float(evidence.truth[rows].sum())
+                share = float(truth.sum()) / every if every else 0.0
+            error = np.abs(share * numbers - truth[:, None]).mean(axis=0)
+            heights[kind], factors[kind] = PEAK_LEVELS[int(error.argmin())], share
+        else:
+            features = np.concatenate([evidence.measured[i].features[..., plane] for i in rows])
+            counts = np.concatenate([evidence.window_counts[i][:, kind] for i in rows])
+            models[kind] = tuple(
+                fit_regressor(name, features, counts, seed=seed) for name in decide.regressors
+            )
+    return Counter(
+        (method,) * classes, tuple(factors), tuple(heights), tuple(models), merged=evidence.merged
+    )
+
+
+def _unmixed(choice: Choice, evidence: Evidence, parts: NDArray[np.int64]) -> Choice:
+    """Correct confused classes by a matrix without negative entries, if that pays out of fold."""
+    counted, truth = choice.out_of_fold, evidence.truth
+    classes = truth.shape[1]
+    if classes < 2 or len(truth) < 4 * classes:
+        return choice
+    corrected = np.zeros_like(counted)
+    for part in np.unique(parts):
+        matrix = _mixing(counted[parts != part], truth[parts != part])
+        corrected[parts == part] = counted[parts == part] @ matrix.T
+    before = float(np.abs(counted - truth).mean())
+    after = float(np.abs(corrected - truth).mean())
+    if after > before * (1 - _GAIN):
+        return Choice(
+            choice.counter, counted, choice.errors, False, (before, after), choice.importance
+        )
+    counter = Counter(
+        choice.counter.methods,
+        choice.counter.factors,
+        choice.counter.heights,
+        choice.counter.models,
+        unmix=_mixing(counted, truth),
+        merged=choice.counter.merged,
+    )
+    return Choice(counter, corrected, choice.errors, True, (before, after), choice.importance)
+
+
+def _mixing(counted: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factors (C, C), none negative, that take counted classes to true ones, held near identity."""
+    from scipy.optimize import nnls
+
+    classes = truth.shape[1]
+    # As much weight for "leave it" as for a tenth of the evidence; our guess.
+    hold = np.eye(classes) * np.sqrt(0.1 * (counted**2).sum(axis=0) + 1e-9)
+    rows = np.concatenate([counted, hold])
+    return np.stack(
+        [nnls(rows, np.concatenate([truth[:, k], hold[k]]))[0] for k in range(classes)]
+    )
+
+
+def _importance(counter: Counter) -> tuple[tuple[float, ...], ...]:
+    """Mean share of each feature in the trees of each class."""
+    table = []
+    for own in counter.models:
+        shares = [getattr(model, "feature_importances_", None) for model in own]
+        known = [np.asarray(s, np.float64) / max(float(np.sum(s)), 1e-12)
+                 for s in shares if s is not None]  # fmt: skip
+        table.append(tuple(np.mean(known, axis=0).tolist()) if known else ())
+    return tuple(table)

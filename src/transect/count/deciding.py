@@ -1,0 +1,450 @@
+"""What is decided on the out-of-fold maps of a run: the counter, its intervals, the points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.count.counters import Choice, Counter, Evidence, choose_counter, parts_of
+from transect.count.maps import CellMap, oof_map
+from transect.count.measures import PEAK_LEVELS, Measured, measure
+from transect.count.pictures import CountPictures
+from transect.count.scoring import constant_answers, count_record, point_record
+from transect.count.tables import write_table
+from transect.count.training import Task
+from transect.count.windows import window_counts
+from transect.ensemble.conformal import (
+    Intervals,
+    fit_intervals,
+    intervals_from_json,
+    measured_coverage,
+)
+from transect.errors import TransectError
+from transect.metrics.count import PointMatch, match_points
+from transect.recipe import CountDecide
+from transect.run import RunFolder
+from transect.types import Progress
+
+__all__ = ["Answer", "Decisions", "decide_out_of_fold"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of one picture.
+
+    Attributes:
+        counts: (C,) not rounded.
+        intervals: (C + 1, 2) of each class and of the total.
+        points: (K, 2) x, y in pixels of the picture, one per object.
+        kinds: (K,) class of each point; -1 where classes are not told apart.
+        confidence: (K,) height of the map there, in [0, 1].
+    """
+
+    counts: NDArray[np.float64]
+    intervals: NDArray[np.float64]
+    points: NDArray[np.float64]
+    kinds: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Everything between maps and answers.
+
+    Attributes:
+        classes: Names.
+        counter: From measured maps to counts.
+        intervals: Of each class, then of the total.
+        coverage: What was measured of the total's interval, or None.
+        height: Least height of a point.
+        match_radius: In pixels of the picture.
+        radius: In cells; two peaks are at least so far apart.
+        blur: In cells.
+        block_px: Side of the blocks that the residuals are of, or None for whole pictures.
+    """
+
+    classes: tuple[str, ...]
+    counter: Counter
+    intervals: tuple[Intervals, ...]
+    coverage: dict[str, Any] | None
+    height: float
+    match_radius: float
+    radius: int
+    blur: float
+    block_px: float | None = None
+
+    def answer(self, cells: CellMap, decide: CountDecide) -> Answer:
+        """Count one picture."""
+        measured = measure(cells, decide, radius=self.radius, blur=self.blur)
+        points, kinds, confidence = self.points(cells, measured)
+        counts = self.counter(measured)
+        area = cells.size_hw[0] * cells.size_hw[1]
+        return Answer(counts, self.interval(counts, area), points, kinds, confidence)
+
+    def interval(self, counts: NDArray[np.float64], area_px: float) -> NDArray[np.float64]:
+        """Intervals (C + 1, 2) of the classes and of the total of one picture.
+
+        Where residuals are those of blocks, a picture is the sum of as many blocks as fit it,
+        whose errors rise and fall together.
+        """
+        values = [*counts.tolist(), float(counts.sum())]
+        ends = np.zeros((len(values), 2))
+        for k, (value, fitted) in enumerate(zip(values, self.intervals, strict=True)):
+            if self.block_px is None:
+                ends[k] = fitted(np.array([value]))[0]
+                continue
+            blocks = max(1, round(area_px / self.block_px**2))
+            middle, low, high = fitted.total(np.full(blocks, value / blocks), np.zeros(blocks))
+            ends[k] = min(low, value), max(high, value)
+            del middle
+        return ends
+
+    def survey_total(
+        self, counts: NDArray[np.float64], groups: Sequence[str | None], areas: Sequence[float]
+    ) -> list[tuple[float, float, float]]:
+        """Sum over pictures with its interval, for each class and for all: (sum, low, high).
+
+        Args:
+            counts: (N, C).
+            groups: (N,) site or flight of each picture.
+            areas: (N,) pixels of each picture.
+        """
+        table = np.column_stack([counts, counts.sum(axis=1)])
+        names = [group if group is not None else f"#{i}" for i, group in enumerate(groups)]
+        found = []
+        for k, fitted in enumerate(self.intervals):
+            values, owners = table[:, k], names
+            if self.block_px is not None:
+                sizes = [max(1, round(area / self.block_px**2)) for area in areas]
+                owners = [name for name, n in zip(names, sizes, strict=True) for _ in range(n)]
+                values = np.repeat(table[:, k] / np.array(sizes), sizes)
+            total = float(table[:, k].sum())
+            _, low, high = fitted.total(values, np.array(owners))
+            found.append((total, min(low, total), max(high, total)))
+        return found
+
+    def points(
+        self, cells: CellMap, measured: Measured
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        """One point per object: positions (K, 2), classes (K,), confidence (K,)."""
+        kept = measured.together[measured.together[:, 2] >= self.height]
+        kinds = kept[:, 3].astype(np.int64)
+        if self.counter.merged:
+            kinds = np.full(len(kept), -1, np.int64)
+        return cells.to_pixels(kept[:, :2]), kinds, np.clip(kept[:, 2], 0, 1)
+
+    def save(self, run: RunFolder) -> None:
+        """Write ``decide.json`` and the regressors."""
+        run.write_json(
+            "decide.json",
+            {
+                "classes": list(self.classes),
+                "counter": self.counter.save(run.path / "regressors"),
+                "intervals": [fitted.to_json() for fitted in self.intervals],
+                "coverage": self.coverage,
+                "height": self.height,
+                "match_radius": self.match_radius,
+                "radius": self.radius,
+                "blur": self.blur,
+                "block_px": self.block_px,
+            },
+        )
+
+    @staticmethod
+    def load(run: RunFolder) -> Decisions:
+        """Read what ``save`` wrote; a calibration on a pilot goes before it.
+
+        Raises:
+            TransectError: If the files are missing or damaged.
+        """
+        value = run.read_json("decide.json")
+        if (run.path / "calibration.json").is_file():
+            value = {**value, **run.read_json("calibration.json")}
+        try:
+            counter = Counter.load(
+                {**value["counter"], "scale": value.get("scale", value["counter"]["scale"])},
+                run.path / "regressors",
+            )
+            side = value["block_px"]
+            return Decisions(
+                tuple(str(name) for name in value["classes"]),
+                counter,
+                tuple(intervals_from_json(entry) for entry in value["intervals"]),
+                value["coverage"],
+                float(value["height"]),
+                float(value["match_radius"]),
+                int(value["radius"]),
+                float(value["blur"]),
+                None if side is None else float(side),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise TransectError(
+                f"{run.path / 'decide.json'} is not complete ({error!r}). Restore it or train "
+                "again."
+            ) from error
+
+
+def decide_out_of_fold(
+    run: RunFolder,
+    pictures: CountPictures,
+    task: Task,
+    folds: NDArray[np.int64],
+    *,
+    spacing_px: float,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Fit all decisions on the out-of-fold maps, score them nested, write what was found.
+
+    Args:
+        run: Gets ``decide.json``, ``regressors/``, ``oof/counts.csv``, ``oof/points.csv``.
+        pictures: With dots.
+        task: What the maps are.
+        folds: Fold of every block.
+        spacing_px: Usual distance of dots in pixels of the pictures.
+        seed: Of regressors.
+        progress: Told what was chosen.
+
+    Returns:
+        The metrics, the main one first.
+    """
+    radius, blur = _peak_shape(task, run, spacing_px)
+    rows, maps, measured = [], [], []
+    for i, image in enumerate(pictures.images):
+        cells = oof_map(run, task, image)
+        if cells is None:
+            continue
+        rows.append(i)
+        maps.append(CellMap(cells.stored[:, :0], cells.limit, cells.size_hw))
+        measured.append(measure(cells, task.decide, radius=radius, blur=blur))
+        maps[-1] = cells
+        progress.step("measuring maps", len(rows), len(pictures.images))
+    truth = pictures.counts[rows]
+    groups = [pictures.images[i].group for i in rows]
+    evidence = Evidence(
+        measured,
+        [_window_truth(pictures, i, cells, one) for i, cells, one in zip(rows, maps, measured,
+                                                                         strict=True)],
+        truth,
+        merged=task.decide.merge_classes,
+    )  # fmt: skip
+    own_folds = folds[rows]
+    parts = parts_of(own_folds, groups, seed)
+    choice = choose_counter(evidence, parts, task.decide, seed=seed)
+    for line in _choice_lines(pictures.classes, choice):
+        progress.say(line)
+    radius_px = task.decide.match_radius or spacing_px / 2
+    heights, height = _point_heights(maps, measured, pictures, rows, parts, radius_px)
+    with_total = np.column_stack([choice.out_of_fold, choice.out_of_fold.sum(axis=1)])
+    real = np.column_stack([truth, truth.sum(axis=1)])
+    nominal = task.decide.interval
+    named = groups if any(group is not None for group in groups) else None
+    names = None if named is None else [g if g is not None else f"#{i}" for i, g in
+                                        enumerate(groups)]  # fmt: skip
+    intervals = tuple(
+        fit_intervals(with_total[:, k], real[:, k], nominal=nominal, groups=names)
+        for k in range(with_total.shape[1])
+    )
+    coverage = _coverage(with_total[:, -1], real[:, -1], nominal, names)
+    areas = [image.size_hw[0] * image.size_hw[1] for image in pictures.images]
+    decisions = Decisions(
+        pictures.classes,
+        choice.counter,
+        intervals,
+        coverage,
+        height,
+        radius_px,
+        radius,
+        blur,
+        float(np.sqrt(np.mean(areas))) if pictures.divided else None,
+    )
+    decisions.save(run)
+    matches = _matches(maps, measured, pictures, rows, decisions, heights, run)
+    nested = _nested_intervals(with_total[:, -1], real[:, -1], nominal, names, parts)
+    _write_counts(run, pictures, rows, choice.out_of_fold, truth, nested, own_folds)
+    constant = constant_answers(truth, parts)
+    metrics = count_record(
+        choice.out_of_fold,
+        truth,
+        pictures.classes,
+        folds=own_folds.tolist(),
+        groups=groups,
+        intervals=nested,
+        constant=constant,
+    )
+    metrics |= point_record(matches, own_folds.tolist())
+    if coverage is not None:
+        metrics["coverage"]["value"] = coverage["measured"]
+        metrics["interval_width"]["value"] = coverage["width"]
+    run.write_json("oof/choice.json", _choice_record(pictures.classes, choice, task))
+    tables = [m.confusion for m in matches if m.confusion is not None]
+    if tables:
+        run.write_json("oof/confusion.json", np.sum(tables, axis=0).tolist())
+    return metrics
+
+
+def _peak_shape(task: Task, run: RunFolder, spacing_px: float) -> tuple[int, float]:
+    """How far apart peaks are, and the smoothing before, both in cells."""
+    scale = float(run.read_json("inputs.json")["scale"])
+    apart = 0.35 * spacing_px * scale / task.decide.downscale  # our choice
+    width = task.target_px / (3 if task.decide.target == "squares" else 2)
+    return max(1, round(apart)), max(0.5, width / task.decide.downscale)
+
+
+def _window_truth(
+    pictures: CountPictures, i: int, cells: CellMap, measured: Measured
+) -> NDArray[np.float64]:
+    """Dots of every class in every window of a block."""
+    classes = len(pictures.classes)
+    if measured.windows is None:
+        return np.zeros((0, classes))
+    points, kinds = pictures.dots(i)
+    at = cells.to_cells(points)
+    return np.stack(
+        [window_counts(at[kinds == k], measured.windows) for k in range(classes)], axis=1
+    ).astype(np.float64)
+
+
+def _coverage(
+    counts: NDArray[np.float64], truth: NDArray[np.float64], nominal: float,
+    names: Sequence[str] | None,
+) -> dict[str, Any] | None:  # fmt: skip
+    """The measured coverage of the total's interval, or None with too little to measure it on."""
+    try:
+        return asdict(measured_coverage(counts, truth, nominal=nominal, groups=names))
+    except TransectError:
+        return None
+
+
+def _nested_intervals(
+    counts: NDArray[np.float64], truth: NDArray[np.float64], nominal: float,
+    names: Sequence[str] | None, parts: NDArray[np.int64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """Intervals (N, 2) of every block, fitted on the other parts."""
+    ends = np.column_stack([counts, counts])
+    for part in np.unique(parts):
+        others = parts != part
+        if others.sum() < 2:
+            continue
+        own = None if names is None else [n for n, keep in zip(names, others, strict=True) if keep]
+        fitted = fit_intervals(counts[others], truth[others], nominal=nominal, groups=own)
+        ends[parts == part] = fitted(counts[parts == part])
+    return ends
+
+
+def _point_heights(
+    maps: Sequence[CellMap], measured: Sequence[Measured], pictures: CountPictures,
+    rows: Sequence[int], parts: NDArray[np.int64], radius: float,
+) -> tuple[NDArray[np.float64], float]:  # fmt: skip
+    """The least height of a point with the best F1: nested for every block, and over all."""
+    hits = np.zeros((len(rows), len(PEAK_LEVELS), 2))
+    for n, i in enumerate(rows):
+        truth, _ = pictures.dots(i)
+        together = measured[n].together
+        places = maps[n].to_pixels(together[:, :2])
+        for k, level in enumerate(PEAK_LEVELS):
+            match = match_points(places[together[:, 2] >= level], truth, radius)
+            hits[n, k] = len(match.pairs), match.predicted + match.truth
+
+    def best(chosen: NDArray[np.bool_]) -> float:
+        total = hits[chosen].sum(axis=0)
+        return PEAK_LEVELS[int((2 * total[:, 0] / np.maximum(total[:, 1], 1)).argmax())]
+
+    nested = np.full(len(rows), 0.5)
+    for part in np.unique(parts):
+        nested[parts == part] = best(parts != part)
+    return nested, best(np.ones(len(rows), bool))
+
+
+def _matches(
+    maps: Sequence[CellMap], measured: Sequence[Measured], pictures: CountPictures,
+    rows: Sequence[int], decisions: Decisions, heights: NDArray[np.float64], run: RunFolder,
+) -> list[PointMatch]:  # fmt: skip
+    """Match the points of every block, with heights that were not chosen on it; write them."""
+    from dataclasses import replace
+
+    found, lines = [], []
+    for n, i in enumerate(rows):
+        own = replace(decisions, height=float(heights[n]))
+        points, kinds, confidence = own.points(maps[n], measured[n])
+        truth, real = pictures.dots(i)
+        told = not decisions.counter.merged
+        match = match_points(
+            points,
+            truth,
+            decisions.match_radius,
+            predicted_class=kinds if told else None,
+            true_class=real if told else None,
+            classes=len(pictures.classes) if told else None,
+        )
+        found.append(match)
+        hit = np.zeros(len(points), bool)
+        hit[match.pairs[:, 0]] = True
+        seen = np.zeros(len(truth), bool)
+        seen[match.pairs[:, 1]] = True
+        name = pictures.images[i].name
+        for (x, y), right, sure in zip(points.tolist(), hit, confidence, strict=True):
+            lines.append((name, f"{x:.1f}", f"{y:.1f}", "right" if right else "invented",
+                          f"{sure:.3f}"))  # fmt: skip
+        for (x, y), there in zip(truth.tolist(), seen, strict=True):
+            if not there:
+                lines.append((name, f"{x:.1f}", f"{y:.1f}", "missed", ""))
+    write_table(run.oof() / "points.csv", ("image", "x", "y", "fate", "confidence"), lines)
+    return found
+
+
+def _write_counts(
+    run: RunFolder, pictures: CountPictures, rows: Sequence[int], counts: NDArray[np.float64],
+    truth: NDArray[np.float64], ends: NDArray[np.float64], folds: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Write the out-of-fold counts of every block beside the truth."""
+    classes = pictures.classes
+    header = ["image", "group", "fold", "true", "predicted", "low", "high"]
+    header += [f"{what} {name}" for name in classes for what in ("true", "predicted")]
+    lines = []
+    for n, i in enumerate(rows):
+        image = pictures.images[i]
+        line: list[Any] = [image.name, image.group or "", int(folds[n]), f"{truth[n].sum():g}"]
+        line += [f"{counts[n].sum():.2f}", f"{ends[n, 0]:.2f}", f"{ends[n, 1]:.2f}"]
+        for k in range(len(classes)):
+            line += [f"{truth[n, k]:g}", f"{counts[n, k]:.2f}"]
+        lines.append(line)
+    write_table(run.oof() / "counts.csv", header, lines)
+
+
+def _choice_lines(classes: Sequence[str], choice: Choice) -> list[str]:
+    """What was compared, for people."""
+    lines = []
+    for name, errors, method in zip(
+        classes, choice.errors, choice.counter.methods, strict=True
+    ):
+        compared = ", ".join(f"{key} {value:.2f}" for key, value in errors.items())
+        lines.append(f"{name}: {method} kept (mean error out of fold: {compared})")
+    if choice.confusion_error:
+        before, after = choice.confusion_error
+        what = "kept" if choice.unmixed else "dropped"
+        lines.append(f"confusion correction {what}: mean error {before:.2f} -> {after:.2f}")
+    return lines
+
+
+def _choice_record(
+    classes: Sequence[str], choice: Choice, task: Task
+) -> Mapping[str, Any]:
+    """What was compared, for the report."""
+    from transect.count.windows import feature_names
+
+    names = feature_names(task.decide.pixel_thresholds, task.decide.blob_thresholds)
+    return {
+        "errors": {name: errors for name, errors in zip(classes, choice.errors, strict=True)},
+        "kept": dict(zip(classes, choice.counter.methods, strict=True)),
+        "unmixed": choice.unmixed,
+        "confusion_error": list(choice.confusion_error),
+        "features": list(names),
+        "importance": {
+            name: list(shares) for name, shares in zip(classes, choice.importance, strict=True)
+        },
+    }

@@ -1,0 +1,234 @@
+"""Maps of counting networks, downscaled to cells as they come, and the files that keep them."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.count.pictures import CountPictures
+from transect.count.training import Task, build_member
+from transect.data.inputs import Inputs
+from transect.data.tiff import ArrayReader, Reader
+from transect.files import atomic_path, read_json, safe_join
+from transect.predict.dense import DenseMember
+from transect.predict.scaling import ScaledReader, rescaled_bands
+from transect.recipe import Member, Recipe
+from transect.run import RunFolder
+from transect.types import Image, Progress
+
+__all__ = ["CellMap", "Networks", "oof_map", "predict_held_out"]
+
+_STEPS = 65535
+_MEMORY_BYTES = 256 << 20  # larger maps lie in a temporary file; our choice
+
+
+@dataclass(frozen=True)
+class CellMap:
+    """The maps of one picture, some network pixels to a cell.
+
+    Attributes:
+        stored: (C, h, w) uint16, in steps of ``limit`` / 65535.
+        limit: The largest value.
+        size_hw: (H, W) of the picture in its own pixels.
+    """
+
+    stored: NDArray[np.uint16]
+    limit: float
+    size_hw: tuple[int, int]
+
+    @property
+    def cell_hw(self) -> tuple[float, float]:
+        """(height, width) of a cell in pixels of the picture."""
+        return (
+            self.size_hw[0] / self.stored.shape[1],
+            self.size_hw[1] / self.stored.shape[2],
+        )
+
+    def values(self, top: int = 0, bottom: int | None = None) -> NDArray[np.float32]:
+        """Rows of all maps as numbers: (C, rows, w) float32."""
+        part = self.stored[:, top:bottom]
+        return part.astype(np.float32) * np.float32(self.limit / _STEPS)
+
+    def to_pixels(self, cells: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Positions (K, 2) of row, column in cells as x, y in pixels of the picture."""
+        height, width = self.cell_hw
+        return np.stack(
+            [(cells[:, 1] + 0.5) * width - 0.5, (cells[:, 0] + 0.5) * height - 0.5], axis=1
+        )
+
+    def to_cells(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Positions (K, 2) of x, y in pixels as x, y in cells."""
+        height, width = self.cell_hw
+        moved = (points + 0.5) / np.array([width, height]) - 0.5
+        # What rounds to the picture's last pixel belongs to its last cell.
+        most = np.array([self.stored.shape[2], self.stored.shape[1]]) - 0.5
+        return np.clip(moved, -0.5, np.nextafter(most, 0))
+
+    def part(self, top: int, left: int, size_hw: tuple[int, int]) -> CellMap:
+        """The cells of a block of the picture."""
+        height, width = self.cell_hw
+        rows = slice(round(top / height), max(round((top + size_hw[0]) / height), 1))
+        columns = slice(round(left / width), max(round((left + size_hw[1]) / width), 1))
+        return CellMap(self.stored[:, rows, columns], self.limit, size_hw)
+
+
+class Networks:
+    """The members of a run, loaded with the snapshots of some folds."""
+
+    def __init__(
+        self, run: RunFolder, recipe: Recipe, task: Task, folds: Sequence[int], *, device: str
+    ) -> None:
+        """Load them.
+
+        Raises:
+            TransectError: If a weight file is missing or of another network.
+        """
+        facts = run.read_json("inputs.json")
+        self._task = task
+        self._members: list[tuple[Member, DenseMember, float]] = []
+        for member in recipe.members:
+            # Pictures are resampled here, so that maps never grow to the picture's own pixels.
+            plain = replace(member.geometry, scale=1.0)
+            inputs = Inputs.from_json(facts["members"][member.name], plain)
+            dense = DenseMember(
+                recipe,
+                replace(member, geometry=plain),
+                _snapshots(run, member.name, folds),
+                build=_builder(member, inputs, task),
+                inputs=inputs,
+                outputs=task.outputs,
+                activation=task.activation,
+                device=device,
+            )
+            self._members.append((member, dense, member.weight))
+
+    def map(
+        self,
+        reader: Reader,
+        image: Image,
+        *,
+        scale: float = 1.0,
+        progress: Progress | None = None,
+    ) -> CellMap:
+        """The maps of a picture of any size, in bounded memory.
+
+        Args:
+            reader: Windows of the picture.
+            image: What the table says of it.
+            scale: Resampling of the picture before the members' own.
+            progress: Told how far large pictures are.
+
+        Returns:
+            The maps, the mean of the members.
+        """
+        height, width, _ = reader.shape
+        step = self._task.decide.downscale / (self._members[0][0].geometry.scale * scale)
+        cells = (max(1, round(height / step)), max(1, round(width / step)))
+        shape = (self._task.maps, *cells)
+        total: NDArray[Any] = _zeros(shape, np.float32 if len(self._members) > 1 else np.uint16)
+        weight = sum(share for *_, share in self._members)
+        for member, dense, share in self._members:
+            factor = member.geometry.scale * scale
+            source: Any = reader if factor == 1 else ScaledReader(reader, factor)
+            seen = replace(image, size_hw=(source.shape[0], source.shape[1]))
+            bands = dense.bands(source, seen)
+            for row, band in rescaled_bands(bands, seen.size_hw, cells):
+                part = np.clip(band[: self._task.maps], 0, self._task.limit)
+                steps = part * np.float32(_STEPS / self._task.limit)
+                rows = slice(row, row + band.shape[1])
+                if len(self._members) > 1:
+                    total[:, rows] += steps * np.float32(share / weight)
+                else:
+                    total[:, rows] = np.rint(steps)
+                if progress is not None and height * width > 16_000_000:
+                    progress.step(f"drawing {image.name}", row + band.shape[1], cells[0])
+        stored = total if total.dtype == np.uint16 else np.rint(total).astype(np.uint16)
+        return CellMap(stored, self._task.limit, (height, width))
+
+
+def predict_held_out(
+    run: RunFolder,
+    recipe: Recipe,
+    task: Task,
+    pictures: CountPictures,
+    folds: NDArray[np.int64],
+    fold: int,
+    *,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Write the maps of a fold's held-out blocks, skipping those that are written already."""
+    held_out = np.flatnonzero(folds == fold).tolist()
+    missing = [i for i in held_out if not _path(run, pictures.images[i]).is_file()]
+    if not missing:
+        return
+    networks = Networks(run, recipe, task, [fold], device=device)
+    photos = sorted({pictures.blocks[i].photo for i in missing})
+    for done, number in enumerate(photos):
+        photo = pictures.photos[number]
+        scale = _oof_scale(photo.name, task.decide.oof_scale)
+        found = networks.map(ArrayReader(pictures.cache.image(number)), photo, scale=scale)
+        for i in missing:
+            block = pictures.blocks[i]
+            if block.photo != number:
+                continue
+            part = found.part(block.top, block.left, block.size_hw)
+            path = _path(run, pictures.images[i])
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, maps=part.stored)
+        progress.step(f"predicting fold {fold}", done + 1, len(photos))
+
+
+def oof_map(run: RunFolder, task: Task, image: Image) -> CellMap | None:
+    """The out-of-fold maps of a block, or None if its fold was not trained."""
+    path = _path(run, image)
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        return CellMap(archive["maps"], task.limit, image.size_hw)
+
+
+def _path(run: RunFolder, image: Image) -> Path:
+    """Where the out-of-fold maps of a block are."""
+    return safe_join(run.oof("maps"), image.name + ".npz")
+
+
+def _oof_scale(name: str, bounds: tuple[float, float]) -> float:
+    """A factor within bounds that depends on the name alone."""
+    if bounds[0] == bounds[1]:
+        return bounds[0]
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return float(np.random.default_rng(seed).uniform(*bounds))
+
+
+def _snapshots(run: RunFolder, member: str, folds: Sequence[int]) -> list[tuple[Path, float]]:
+    """The weight files of a member with their shares, over some of its folds."""
+    found = []
+    for fold in folds:
+        folder = run.fold(member, fold)
+        done = read_json(folder / "done.json")
+        found += [
+            (safe_join(folder, entry["file"]), float(entry["weight"]))
+            for entry in done["snapshots"]
+        ]
+    return found
+
+
+def _builder(member: Member, inputs: Inputs, task: Task) -> Any:
+    """A function that makes the member's network without pretrained weights."""
+    return lambda: build_member(member, inputs, task, pretrained=False)
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Zeros in memory, or in a temporary file that vanishes with the process."""
+    if int(np.prod(shape)) * np.dtype(dtype).itemsize <= _MEMORY_BYTES:
+        return np.zeros(shape, dtype)
+    with tempfile.TemporaryFile(prefix="transect-maps-") as file:
+        return np.memmap(file, dtype, "w+", shape=shape)

@@ -1,0 +1,257 @@
+"""Training of one counting member on one fold, and how long a step of it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from transect import losses, models
+from transect.count.pictures import CountPictures
+from transect.count.targets import render
+from transect.data.inputs import Inputs
+from transect.errors import TransectError
+from transect.recipe import Augment, CountDecide, Member, Recipe, Stage
+from transect.train.budget import Pace, measure
+from transect.train.dense import DenseBatches, DenseSource
+from transect.train.engine import fit
+from transect.train.plan import FitResult, ProgressEvent, StagePlan
+from transect.types import Sample
+
+__all__ = ["Task", "build_member", "count_step", "fit_fold", "pace_of"]
+
+_VALIDATION_BATCHES = 8  # our choice: enough to rank epochs, cheap beside one of them
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the networks of a run draw.
+
+    Attributes:
+        decide: With ``target_px`` settled.
+        classes: Number of classes.
+    """
+
+    decide: CountDecide
+    classes: int
+
+    @staticmethod
+    def of(recipe: Recipe, classes: int) -> Task:
+        """Take it from a recipe.
+
+        Raises:
+            TransectError: If the recipe answers another question.
+        """
+        if not isinstance(recipe.decide, CountDecide):
+            raise TransectError(f"recipe {recipe.name} does not count. Choose one that does.")
+        return Task(recipe.decide, classes)
+
+    def settled(self, facts: Mapping[str, Any]) -> Task:
+        """With the target's size as it was settled for the survey."""
+        return replace(self, decide=replace(self.decide, target_px=float(facts["target_px"])))
+
+    @property
+    def maps(self) -> int:
+        """Maps of objects that a network draws."""
+        return 1 if self.decide.merge_classes else self.classes
+
+    @property
+    def outputs(self) -> int:
+        """Planes of the network: the maps, and a background for squares."""
+        return self.maps + (self.decide.target == "squares")
+
+    @property
+    def activation(self) -> str:
+        """From logits to maps."""
+        return {"squares": "softmax", "density": "none"}.get(self.decide.target, "sigmoid")
+
+    @property
+    def limit(self) -> float:
+        """The largest value that a stored map may have; densities pile up in crowds."""
+        return 8.0 if self.decide.target == "density" else 1.0
+
+    @property
+    def target_px(self) -> float:
+        """Side of the square or sigma of the Gaussian in network pixels."""
+        return self.decide.target_px or 16.0
+
+    def planes(self, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Target planes of a warped sample (T, h, w), and the pixels that count (1, h, w).
+
+        A density is drawn with height 1 for a lone dot, so that its sum is 2 pi sigma^2 a dot:
+        numbers near 1 train better than numbers near 0.001.
+        """
+        assert sample.points is not None
+        size = (sample.image.shape[0], sample.image.shape[1])
+        kinds = sample.points[:, 2].astype(np.int64)
+        planes = render(
+            sample.points[:, :2],
+            np.zeros_like(kinds) if self.decide.merge_classes else kinds,
+            target=self.decide.target,
+            target_px=self.target_px,
+            n_classes=self.maps,
+            size_hw=size,
+        )
+        if self.decide.target == "density":
+            planes *= np.float32(2 * np.pi * self.target_px**2)
+        return planes, np.ones((1, *size), np.float32)
+
+
+def build_member(member: Member, inputs: Inputs, task: Task, *, pretrained: bool = True) -> nn.Module:
+    """Make a member's network for a survey's channels and classes."""
+    return models.build(
+        member.network,
+        in_channels=inputs.network_channels,
+        outputs=task.outputs,
+        pretrained_allowed=pretrained,
+    )
+
+
+def count_step(
+    stage: Stage,
+) -> Callable[[nn.Module, dict[str, Tensor], float], tuple[Tensor, dict[str, float]]]:
+    """The loss of a stage on the maps."""
+    end = losses.parse_loss(stage.loss_end) if stage.loss_end else None
+    main = losses.scheduled(losses.parse_loss(stage.loss), end, stage.loss_change)
+
+    def step(
+        model: nn.Module, batch: dict[str, Tensor], progress: float
+    ) -> tuple[Tensor, dict[str, float]]:
+        logits = model(batch["image"])["logits"]
+        loss = main(logits, batch["target"], valid=batch["valid"], progress=progress)
+        return loss, {}
+
+    return step
+
+
+def fit_fold(
+    pictures: CountPictures,
+    member: Member,
+    task: Task,
+    folds: NDArray[np.int64],
+    fold: int,
+    *,
+    folder: Path,
+    seed: int,
+    device: str,
+    progress: Callable[[ProgressEvent], None] | None = None,
+) -> FitResult:
+    """Train a member on all folds but one.
+
+    Args:
+        pictures: The training photos.
+        member: What to train.
+        task: What it draws.
+        folds: Fold of every block.
+        fold: The one held out.
+        folder: Where state and snapshots go.
+        seed: Of the run; every fold derives its own.
+        device: Where.
+        progress: Told after every update.
+
+    Returns:
+        The snapshots to predict with.
+    """
+    train = np.flatnonzero(folds != fold).tolist()
+    held_out = np.flatnonzero(folds == fold).tolist()
+    source = _source(pictures, member, task)
+    plans = [
+        StagePlan(
+            stage,
+            DenseBatches(
+                source,
+                train,
+                stage=replace(stage, augment=None),
+                geometry=member.geometry,
+                augment=_zero_border(stage.augment or member.augment),
+                seed=seed * 1000 + fold * 10 + number,
+            ),
+            count_step(stage),
+        )
+        for number, stage in enumerate(member.stages)
+    ]
+    watches = any(
+        stage.keep not in {"last", "cycle_end"}
+        or stage.patience
+        or stage.schedule.name == "plateau"
+        for stage in member.stages
+    )
+    inputs = pictures.inputs(member.geometry)
+    return fit(
+        lambda: build_member(member, inputs, task),
+        plans,
+        folder=folder,
+        seed=seed * 1000 + fold,
+        device=device,
+        evaluate=_validation(source, member, held_out, device) if watches else None,
+        metric="minus_loss",
+        progress=progress,
+    )
+
+
+def pace_of(pictures: CountPictures, member: Member, task: Task, *, device: str) -> Pace:
+    """Time a few training steps of a member's first stage here, on this survey."""
+    stage = replace(member.stages[0], augment=None)
+    batches = DenseBatches(
+        _source(pictures, member, task),
+        range(len(pictures.blocks)),
+        stage=stage,
+        geometry=member.geometry,
+        augment=_zero_border(member.augment),
+        seed=0,
+    )
+    inputs = pictures.inputs(member.geometry)
+    return measure(
+        lambda: build_member(member, inputs, task, pretrained=False),
+        StagePlan(stage, batches, count_step(stage)),
+        device=device,
+    )
+
+
+def _zero_border(augment: Augment) -> Augment:
+    """Black outside the photo: a reflection would show animals that have no dot."""
+    return replace(augment, border="zero")
+
+
+def _source(pictures: CountPictures, member: Member, task: Task) -> DenseSource:
+    """What dense batches are drawn from."""
+    inputs = pictures.inputs(member.geometry)
+    return DenseSource(
+        shapes=[image.size_hw for image in pictures.images],
+        sample=pictures.sample,
+        prepare=lambda pixels, i, window: inputs.prepare(pixels, pictures.images[i], window),
+        target=task.planes,
+        centres=lambda i: pictures.dots(i)[0],
+        coverage=pictures.counts.sum(axis=1),
+        classes=lambda i: pictures.dots(i)[1],
+        points_margin=3 * task.target_px + 1,
+    )
+
+
+def _validation(
+    source: DenseSource, member: Member, held_out: Sequence[int], device: str
+) -> Callable[[nn.Module], Mapping[str, float]]:
+    """Minus the loss on fixed windows of held-out photos: it ranks epochs."""
+    stage = Stage(batch=16, steps=_VALIDATION_BATCHES, epochs=1)
+    batches = list(
+        DenseBatches(
+            source, held_out, stage=stage, geometry=member.geometry, augment=Augment(), seed=7
+        ).epoch(0)
+    )
+    step = count_step(member.stages[-1])
+
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
+        total = 0.0
+        with torch.inference_mode():
+            for batch in batches:
+                moved = {name: tensor.to(device) for name, tensor in batch.items()}
+                total += float(step(model, moved, 1.0)[0])
+        return {"minus_loss": -total / len(batches)}
+
+    return evaluate
