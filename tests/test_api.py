@@ -77,7 +77,7 @@ def test_submission_rows_decode_to_the_predicted_masks(run, tmp_path):
     folder, found = run
     found.predict(folder / "survey", tmp_path / "out", threads=1)
     found.submit(folder / "survey", tmp_path / "out.csv")
-    rows = list(csv.reader((tmp_path / "out.csv").open()))
+    rows = list(csv.reader((tmp_path / "out.csv").read_text().splitlines()))
     assert rows[0] == ["id", "rle_mask"]
     for name, text in rows[1:]:
         mask = cv2.imread(str(tmp_path / f"out/masks/{name}.png"), 0) > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,12 @@ from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric
 from transect.types import MaskKind, Progress
 
+_Number = TypeVar("_Number", bound=np.generic)
+
 __all__ = ["Decisions", "Values", "decide_out_of_fold", "labels_of"]
 
-_TUNED_PICTURES = 100  # our choice: more change the tuned numbers little and cost minutes
+# Our choice: more pictures, or more of each, change the tuned numbers little and cost minutes.
+_TUNED_PICTURES, _TUNED_SIDE = 64, 512
 
 # Values that are tried, in the order in which they are tuned. Nothing is changed unless the
 # out-of-fold score gains, so the first of each list is where the search starts.
@@ -64,8 +67,8 @@ class Values:
     @staticmethod
     def of(values: Mapping[str, float]) -> Values:
         """From numbers by name; those that count pixels become whole."""
-        kinds = {field.name: type(field.default) for field in dataclasses.fields(Values)}
-        return Values(**{name: kinds[name](value) for name, value in values.items()})
+        start = dataclasses.asdict(Values())
+        return Values(**{name: type(start[name])(value) for name, value in values.items()})
 
 
 def labels_of(
@@ -163,6 +166,7 @@ class Decisions:
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Decisions:
         """Read what ``to_json`` gave."""
+        mean, low, high = (float(x) for x in value["honest_gain"])
         return Decisions(
             value["kind"],
             Values(**value["final"]),
@@ -170,7 +174,7 @@ class Decisions:
             {str(name): int(part) for name, part in value["part_of"].items()},
             tuple((float(x), float(y)) for x, y in value["curve"]),
             {str(name): float(gain) for name, gain in value["gain"].items()},
-            tuple(float(x) for x in value["honest_gain"]),
+            (mean, low, high),
             str(value["metric"]),
         )
 
@@ -206,7 +210,8 @@ def decide_out_of_fold(
         for field in dataclasses.fields(Values)
         if getattr(spec, field.name, None) is not None
     }
-    maps = {i: out_of_fold.maps(pictures.images[i]) for i in looked_at}
+    maps = {i: _middle(out_of_fold.maps(pictures.images[i])) for i in looked_at}
+    truths = {i: np.maximum(_middle(pictures.labels(i)), 0) for i in looked_at}
     asked = 0
 
     def score(values: Mapping[str, float], row: int) -> float:
@@ -244,6 +249,12 @@ def decide_out_of_fold(
     )
     run.write_json("decide.json", decisions.to_json())
     return decisions
+
+
+def _middle(planes: NDArray[_Number]) -> NDArray[_Number]:
+    """The middle window of large maps (..., H, W); small ones whole."""
+    top, left = (max(0, (size - _TUNED_SIDE) // 2) for size in planes.shape[-2:])
+    return planes[..., top : top + _TUNED_SIDE, left : left + _TUNED_SIDE]
 
 
 def _parts(folds: NDArray[np.int64], chosen: Sequence[int]) -> dict[int, int]:
