@@ -226,8 +226,9 @@ def decide_out_of_fold(
             filled=out_of_fold.filled(pictures.images[i]),
             flat=bool(pictures.flat[i]),
         )
-        truth = np.maximum(pictures.labels(i), 0)
-        return tuned_metric(spec.metric, answer, truth, pictures.kind, len(pictures.survey.classes))
+        return tuned_metric(
+            spec.metric, answer, truths[i], pictures.kind, len(pictures.survey.classes)
+        )
 
     tuned = nested_search(
         score,
