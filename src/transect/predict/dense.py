@@ -102,11 +102,49 @@ class DenseMember:
             return self._whole(pixels, image)
         return predict_whole(self._forward, ArrayReader(pixels), **self._tiling(image))
 
+    def maps_of(
+        self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
+    ) -> list[NDArray[np.float32]]:
+        """Probabilities of several pictures, whole ones batch by batch.
+
+        Args:
+            pixels: Pictures in memory.
+            images: What the table says of each.
+
+        Returns:
+            (T, H, W) float32 of each.
+        """
+        if self._geometry.fit != "whole":
+            return [self.maps(some, image) for some, image in zip(pixels, images, strict=True)]
+        found: list[NDArray[np.float32]] = []
+        for start in range(0, len(pixels), 4 * self._batch):
+            part = slice(start, start + 4 * self._batch)
+            fitted = [self._fitted(p, i) for p, i in zip(pixels[part], images[part], strict=True)]
+            maps = self._forward(np.stack([prepared for prepared, _ in fitted]))
+            found += [
+                np.asarray(unfit(one, placement), np.float32)
+                for one, (_, placement) in zip(maps, fitted, strict=True)
+            ]
+        return found
+
     def filled(self, pixels: NDArray[Any], image: Image) -> float:
         """Probability that the picture holds any object, by the image-level head; else 1."""
         if self._filled is None:
             return 1.0
         return float(self._filled(self._fitted(pixels, image)[0][None])[0])
+
+    def filled_of(self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]) -> list[float]:
+        """``filled`` of several pictures, batch by batch."""
+        if self._filled is None:
+            return [1.0] * len(pixels)
+        found: list[float] = []
+        for start in range(0, len(pixels), 4 * self._batch):
+            part = slice(start, start + 4 * self._batch)
+            fitted = [
+                self._fitted(p, i)[0] for p, i in zip(pixels[part], images[part], strict=True)
+            ]
+            found += [float(value) for value in self._filled(np.stack(fitted))]
+        return found
 
     def bands(self, reader: Reader, image: Image) -> Iterator[Band]:
         """Probabilities of a picture of any size, row band after row band.

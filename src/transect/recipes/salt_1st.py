@@ -335,4 +335,4 @@ recipe = Recipe(
     ),
 )
 
-quick = quick_twin(recipe)
+quick = quick_twin(recipe, steps=6)

@@ -48,4 +48,4 @@ recipe = replace(
     ),
 )
 
-quick = quick_twin(recipe)
+quick = quick_twin(recipe, steps=6)

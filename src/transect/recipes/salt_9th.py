@@ -118,4 +118,4 @@ recipe = Recipe(
     ),
 )
 
-quick = quick_twin(recipe, epochs=2)
+quick = quick_twin(recipe)

@@ -103,4 +103,4 @@ recipe = Recipe(
     ),
 )
 
-quick = quick_twin(recipe, epochs=3)
+quick = quick_twin(recipe, first=6)

@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.survey import fold_table, open_survey
+from transect.data.survey import fold_table, open_survey, survey_summary
 from transect.errors import TransectError
 from transect.folds import folds_once
 from transect.recipe import Recipe
 from transect.run import RunFolder
 from transect.segment import auto
+from transect.segment.blending import answering
 from transect.segment.deciding import Decisions, decide_out_of_fold
 from transect.segment.demonstration import demonstrate
-from transect.segment.oof import OutOfFold, predict_held_out
+from transect.segment.evidence import keep_evidence
+from transect.segment.oof import OutOfFold, predict_held_out, weigh_members
 from transect.segment.page import write_report
 from transect.segment.pictures import Pictures
 from transect.segment.predicting import Predictor, answer_folder, submission
+from transect.segment.rounds import train_members
 from transect.segment.scoring import picture_scores, score_record
-from transect.segment.training import fit_fold
 from transect.segment.views import choose_views
-from transect.train.plan import ProgressEvent
 from transect.types import Progress, Survey
 
 __all__ = [
@@ -85,20 +86,9 @@ def train(
     run.write_json("inputs.json", _inputs(pictures, recipe))
     folds = _folds(run, pictures, recipe)
     used = range(recipe.folds.use or recipe.folds.count)
-    for member in recipe.members:
-        for fold in used:
-            fit_fold(
-                pictures,
-                member,
-                folds,
-                fold,
-                folder=run.fold(member.name, fold),
-                seed=recipe.seed,
-                device=device,
-                progress=_told(progress, member.name, fold),
-            )
+    train_members(run, recipe, pictures, folds, device=device, progress=progress)
     views = choose_views(run, recipe, pictures, folds, device=device, progress=progress)
-    for member in recipe.members:
+    for member in answering(recipe):
         for fold in used:
             predict_held_out(
                 run,
@@ -111,9 +101,15 @@ def train(
                 device=device,
                 progress=progress,
             )
+    weigh_members(run, recipe, pictures)
     decisions = decide_out_of_fold(run, recipe, pictures, folds, progress)
-    metrics = _score_out_of_fold(run, recipe, pictures, folds, decisions)
-    run.write_json("metrics.json", metrics)
+    if not (run.path / "metrics.json").is_file():
+        out_of_fold = OutOfFold(run, recipe, pictures.images)
+        metrics = _score_out_of_fold(run, out_of_fold, pictures, folds, decisions)
+        keep_evidence(run, pictures, out_of_fold, decisions, next(iter(metrics)))
+        run.write_json("facts.json", _facts(pictures, folds))
+        run.write_json("metrics.json", metrics)
+    metrics = run.read_json("metrics.json")
     report(path)
     main = next(iter(metrics))
     low, high = metrics[main]["interval"]
@@ -180,15 +176,31 @@ def _inputs(pictures: Pictures, recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _facts(pictures: Pictures, folds: NDArray[np.int64]) -> dict[str, Any]:
+    """What the report says of the survey and its folds."""
+    return {
+        "summary": list(survey_summary(pictures.survey)),
+        "coverage": np.round(pictures.coverage, 5).tolist(),
+        "folds": [
+            {
+                "fold": fold,
+                "pictures": int(np.sum(folds == fold)),
+                "coverage": float(pictures.coverage[folds == fold].mean()),
+                "empty": float(np.mean(pictures.coverage[folds == fold] == 0)),
+            }
+            for fold in np.unique(folds).tolist()
+        ],
+    }
+
+
 def _score_out_of_fold(
     run: RunFolder,
-    recipe: Recipe,
+    out_of_fold: OutOfFold,
     pictures: Pictures,
     folds: NDArray[np.int64],
     decisions: Decisions,
 ) -> dict[str, Any]:
     """Score every out-of-fold picture with decisions that were tuned without its fold."""
-    out_of_fold = OutOfFold(run, recipe, pictures.images)
     number = {image.name: i for i, image in enumerate(pictures.images)}
     rows, own_folds, groups, names = [], [], [], []
     for image in out_of_fold.images:
@@ -202,14 +214,3 @@ def _score_out_of_fold(
         names.append(image.name)
     run.write_json("oof/pictures.json", dict(zip(names, rows, strict=True)))
     return score_record(rows, own_folds, groups)
-
-
-def _told(progress: Progress, member: str, fold: int) -> Any:
-    """Pass the engine's events on."""
-
-    def tell(event: ProgressEvent) -> None:
-        done = (event.epoch - 1) * event.steps + event.step
-        phase = f"training {member}, fold {fold}, {event.stage}"
-        progress.step(phase, done, event.epochs * event.steps, f"loss {event.loss:.3f}")
-
-    return tell

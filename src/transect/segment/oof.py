@@ -11,19 +11,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.inputs import Inputs
-from transect.ensemble.blend import blend
 from transect.files import atomic_path, read_json, safe_join, write_json
 from transect.predict.dense import DenseMember
-from transect.recipe import Member, Recipe
+from transect.recipe import Member, Recipe, SegmentDecide
 from transect.run import RunFolder
+from transect.segment.blending import BY_SCORE, answering, blended, write_weights
 from transect.segment.pictures import Pictures
+from transect.segment.scoring import tuned_metric
 from transect.segment.training import build_member
-from transect.types import Image, Progress
+from transect.types import Image, MaskKind, Progress
 
-__all__ = ["OutOfFold", "loaded_member", "predict_held_out", "snapshots_of"]
+__all__ = [
+    "OutOfFold",
+    "latest_fit",
+    "loaded_member",
+    "predict_held_out",
+    "snapshots_of",
+    "weigh_members",
+]
+
+_TOGETHER = 16  # pictures predicted at once, our choice; large ones are tiled one by one
 
 
-def snapshots_of(run: RunFolder, member: str, folds: Sequence[int]) -> list[tuple[Path, float]]:
+def latest_fit(folder: Path, *, before_round: int | None = None) -> Path:
+    """The last finished training of a member's fold, over the rounds of pseudo-labels.
+
+    Args:
+        folder: Of the member's fold.
+        before_round: Only rounds before this one; None takes all.
+
+    Returns:
+        ``folder`` itself for what was trained before any round, else ``folder/roundN``.
+    """
+    rounds = sorted(
+        int(path.parent.name.removeprefix("round"))
+        for path in folder.glob("round*/done.json")
+        if path.parent.name.removeprefix("round").isdigit()
+    )
+    rounds = [number for number in rounds if before_round is None or number < before_round]
+    return folder / f"round{rounds[-1]}" if rounds else folder
+
+
+def snapshots_of(
+    run: RunFolder, member: str, folds: Sequence[int], *, before_round: int | None = None
+) -> list[tuple[Path, float]]:
     """The weight files of a member with their shares, over some of its folds.
 
     Raises:
@@ -31,7 +62,7 @@ def snapshots_of(run: RunFolder, member: str, folds: Sequence[int]) -> list[tupl
     """
     found = []
     for fold in folds:
-        folder = run.fold(member, fold)
+        folder = latest_fit(run.fold(member, fold), before_round=before_round)
         done = read_json(folder / "done.json")
         found += [
             (safe_join(folder, entry["file"]), float(entry["weight"]))
@@ -48,15 +79,16 @@ def loaded_member(
     *,
     device: str,
     views: Sequence[str] | None = None,
+    before_round: int | None = None,
 ) -> DenseMember:
-    """Load a member's snapshots of some folds."""
+    """Load a member's snapshots of some folds, of the last round or of the last before one."""
     facts = run.read_json("inputs.json")
     inputs = Inputs.from_json(facts["members"][member.name], member.geometry)
     planes = len(facts["planes"])
     return DenseMember(
         recipe,
         member,
-        snapshots_of(run, member.name, folds),
+        snapshots_of(run, member.name, folds, before_round=before_round),
         build=lambda: build_member(member, inputs, planes, pretrained=False),
         inputs=inputs,
         outputs=planes,
@@ -89,16 +121,19 @@ def predict_held_out(
     model = loaded_member(run, recipe, member, [fold], device=device, views=views)
     held_out = np.flatnonzero(folds == fold).tolist()
     filled = {}
-    for done, i in enumerate(held_out):
-        image = pictures.images[i]
-        pixels = pictures.cache.image(i)
-        path = map_path(run, member.name, image)
-        filled[image.name] = model.filled(pixels, image)
-        if not path.is_file():
-            maps = np.round(model.maps(pixels, image) * 255).astype(np.uint8)
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.save(file, maps, allow_pickle=False)
-        progress.step(f"predicting fold {fold}", done + 1, len(held_out))
+    for start in range(0, len(held_out), _TOGETHER):
+        some = held_out[start : start + _TOGETHER]
+        images = [pictures.images[i] for i in some]
+        pixels = [pictures.cache.image(i) for i in some]
+        paths = [map_path(run, member.name, image) for image in images]
+        shares = model.filled_of(pixels, images)
+        filled.update({image.name: share for image, share in zip(images, shares, strict=True)})
+        if not all(path.is_file() for path in paths):
+            for path, found in zip(paths, model.maps_of(pixels, images), strict=True):
+                maps = np.round(found * 255).astype(np.uint8)
+                with atomic_path(path) as temporary, temporary.open("wb") as file:
+                    np.save(file, maps, allow_pickle=False)
+        progress.step(f"predicting fold {fold}", start + len(some), len(held_out))
     write_json(filled_path, filled)
 
 
@@ -122,7 +157,7 @@ class OutOfFold:
         self.images = [
             image
             for image in images
-            if all(map_path(run, member.name, image).is_file() for member in recipe.members)
+            if all(map_path(run, member.name, image).is_file() for member in answering(recipe))
         ]
         self._filled = _filled(run, recipe)
         self.has_image_head = bool(self._filled)
@@ -131,23 +166,50 @@ class OutOfFold:
         """(T, H, W) probabilities, blended over members as the recipe says."""
         loaded = [
             np.load(map_path(self._run, member.name, image), allow_pickle=False)
-            for member in self._recipe.members
+            for member in answering(self._recipe)
         ]
-        if len(loaded) == 1:
-            return loaded[0].astype(np.float32) / 255
-        weights = [member.weight for member in self._recipe.members]
         soft = [maps.astype(np.float32) / 255 for maps in loaded]
-        return blend(soft, self._recipe.blend, weights=weights)
+        return blended(self._run, self._recipe, soft)
 
     def filled(self, image: Image) -> float:
         """Probability of any object, by the image-level heads; 1 without such heads."""
         return self._filled.get(image.name, 1.0)
 
 
+def weigh_members(run: RunFolder, recipe: Recipe, pictures: Pictures) -> None:
+    """Score every member alone, out of fold at one half, and note its weight in the blend.
+
+    One weight per member from hundreds of pictures: what a picture's own truth adds to it is
+    below what the report can show, so it is not nested.
+    """
+    members = answering(recipe)
+    if recipe.blend not in BY_SCORE or len(members) < 2 or (run.path / "blend.json").is_file():
+        return
+    assert isinstance(recipe.decide, SegmentDecide)
+    classes = len(pictures.survey.classes)
+    scores = {}
+    for member in members:
+        values = []
+        for i, image in enumerate(pictures.images):
+            path = map_path(run, member.name, image)
+            if path.is_file():
+                maps = np.load(path, allow_pickle=False).astype(np.float32) / 255
+                labels = maps.argmax(0) if pictures.kind == "classes" else maps[0] > 0.5
+                truth = np.maximum(pictures.labels(i), 0)
+                if pictures.kind == "instances":
+                    truth = truth > 0
+                kind: MaskKind = "classes" if pictures.kind == "classes" else "binary"
+                metric = recipe.decide.metric if kind == "binary" else "dice"
+                metric = metric if metric in {"salt_map", "dice", "iou"} else "dice"
+                values.append(tuned_metric(metric, labels, truth, kind, classes))
+        scores[member.name] = float(np.mean(values))
+    write_weights(run, recipe, scores)
+
+
 def _filled(run: RunFolder, recipe: Recipe) -> dict[str, float]:
     """Mean image-level probability over members that have the head."""
     values: dict[str, list[float]] = {}
-    for member in recipe.members:
+    for member in answering(recipe):
         if not getattr(member.network, "image_head", False):
             continue
         for path in sorted(run.oof(member.name).glob("filled*.json")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,13 +17,25 @@ from transect.metrics.segment import salt_map
 from transect.recipe import Augment, Member, Stage
 from transect.segment.pictures import Pictures
 from transect.train.budget import Pace, measure
-from transect.train.dense import DenseBatches
+from transect.train.dense import DenseBatches, DenseSource
+from transect.train.distill import MeanTeacher
 from transect.train.engine import fit
-from transect.train.plan import FitResult, ProgressEvent, StagePlan
+from transect.train.mixed import MixedBatches, UnlabelledBatches, shares_of
+from transect.train.plan import (
+    Batches,
+    FitResult,
+    ProgressEvent,
+    StagePlan,
+    Step,
+    no_better_than,
+)
+from transect.train.state import load_weights
 
 __all__ = ["build_member", "dense_step", "fit_fold", "pace_of", "validation"]
 
 _VALIDATION_BATCHES = 8  # our choice: enough to rank epochs, cheap beside one of them
+_HOPELESS_STEPS = 1000
+"""Updates after which a stage that never found a foreground pixel is given up; our guess."""
 
 
 def build_member(
@@ -99,8 +112,14 @@ def fit_fold(
     seed: int,
     device: str,
     progress: Callable[[ProgressEvent], None] | None = None,
-    extra: Sequence[StagePlan] = (),
-) -> FitResult:
+    metric: str = "dice",
+    stages: Sequence[Stage] | None = None,
+    begin: Path | None = None,
+    pseudo: Pictures | None = None,
+    balanced: bool = False,
+    unlabelled: Pictures | None = None,
+    weights: NDArray[np.float64] | None = None,
+) -> FitResult | None:
     """Train a member on all folds but one.
 
     Args:
@@ -112,45 +131,111 @@ def fit_fold(
         seed: Of the run; every fold derives its own.
         device: Where.
         progress: Told after every update.
-        extra: Stages that follow those of the member (pseudo-label rounds).
+        metric: Of ``validation``, which best epochs are chosen by.
+        stages: Of the member; None takes all with ``data`` train.
+        begin: Weights to begin with, from a round before; None begins as the network says.
+        pseudo: Pseudo-labelled pictures, for stages with ``data`` pseudo or mixed.
+        balanced: Draw these evenly over coverage.
+        unlabelled: Pictures for the mean teacher of stages with ``data`` teacher; their labels
+            are not looked at.
+        weights: Draw weight of every picture, e.g. how much it looks like the ones to be answered
+            (adversarial validation); None is even.
 
     Returns:
-        The snapshots to predict with.
+        The snapshots to predict with; None if all stages need pseudo-labels and there are none.
     """
     train = np.flatnonzero(folds != fold).tolist()
     held_out = np.flatnonzero(folds == fold).tolist()
-    source = pictures.source(member.geometry)
-    plans = [
-        StagePlan(
-            stage,
-            DenseBatches(
-                source,
-                train,
-                stage=stage,
-                geometry=member.geometry,
-                augment=member.augment,
-                seed=seed * 1000 + fold * 10 + number,
-            ),
-            dense_step(stage),
+    source = dataclasses.replace(pictures.source(member.geometry), weights=weights)
+    chosen = member.stages if stages is None else stages
+    if stages is None:
+        chosen = tuple(stage for stage in chosen if stage.data == "train")
+    kind = "coverage" if balanced else "uniform"
+
+    def draws(which: DenseSource, pool: Sequence[int], stage: Stage, number: int) -> DenseBatches:
+        return DenseBatches(
+            which,
+            pool,
+            stage=stage,
+            geometry=member.geometry,
+            augment=member.augment,
+            seed=seed * 1000 + fold * 10 + number,
         )
-        for number, stage in enumerate(member.stages)
-        if stage.data == "train"
-    ]
-    watches = any(
-        stage.keep not in {"last", "cycle_end"}
-        or stage.patience
-        or stage.schedule.name == "plateau"
-        for stage in member.stages
-    )
+
+    plans = []
+    watches = _watches(chosen)
+    hopeless = no_better_than(0.0, after_steps=_HOPELESS_STEPS) if watches else None
+    for stage in chosen:
+        number = member.stages.index(stage)
+        step: Step = dense_step(stage)
+        batches: Batches
+        other = unlabelled if stage.data == "teacher" else pseudo
+        if stage.data == "train" or (other is None and stage.data in {"mixed", "teacher"}):
+            batches = draws(source, train, stage, number)
+        elif other is None:
+            continue
+        else:
+            more = _source_of(other, pictures, member)
+            pool = range(len(other.images))
+            if stage.data == "pseudo":
+                alone = dataclasses.replace(stage, sampler=kind, curriculum="none")
+                batches = draws(more, pool, alone, number)
+            else:
+                own, theirs = shares_of(stage.batch, stage.pseudo_share)
+                first = draws(source, train, dataclasses.replace(stage, batch=own), number)
+                beside = dataclasses.replace(
+                    stage, batch=theirs, sampler=kind, curriculum="none", steps=first.steps
+                )
+                second = draws(more, pool, beside, number + 500)
+                if stage.data == "mixed":
+                    batches = MixedBatches(first, second)
+                else:
+                    batches, step = UnlabelledBatches(first, second), MeanTeacher(step)
+        plans.append(StagePlan(stage, batches, step, hopeless=hopeless))
+    if not plans:
+        return None
+    fresh = begin is None or plans[0].stage.start == "scratch"
+    build = _builder(pictures, member, pretrained=fresh)
     return fit(
-        _builder(pictures, member),
-        [*plans, *extra],
+        build if fresh or begin is None else _begun(build, begin),
+        plans,
         folder=folder,
         seed=seed * 1000 + fold,
         device=device,
         evaluate=validation(pictures, member, held_out, device=device) if watches else None,
-        metric="dice",
+        metric=metric,
         progress=progress,
+    )
+
+
+def _watches(stages: Sequence[Stage]) -> bool:
+    """Whether any stage asks how good an epoch is."""
+    return any(
+        stage.keep not in {"last", "cycle_end"}
+        or stage.patience
+        or stage.start == "best"
+        or stage.schedule.name == "plateau"
+        for stage in stages
+    )
+
+
+def _begun(build: Callable[[], nn.Module], weights: Path) -> Callable[[], nn.Module]:
+    """A function that makes a network with the weights of a snapshot."""
+
+    def make() -> nn.Module:
+        model = build()
+        load_weights(model, weights)
+        return model
+
+    return make
+
+
+def _source_of(other: Pictures, pictures: Pictures, member: Member) -> DenseSource:
+    """Further pictures, prepared as the survey's own: same depth range, same statistics."""
+    inputs = pictures.inputs(member.geometry)
+    return dataclasses.replace(
+        other.source(member.geometry),
+        prepare=lambda pixels, i, window: inputs.prepare(pixels, other.images[i], window),
     )
 
 

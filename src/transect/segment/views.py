@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from transect.recipe import Recipe
 from transect.run import RunFolder
+from transect.segment.blending import answering
 from transect.segment.oof import loaded_member
 from transect.segment.pictures import Pictures
 from transect.segment.targets import planes_of
@@ -42,7 +43,7 @@ def choose_views(
     if others and recipe.drop_views:
         held_out = np.flatnonzero(folds == 0)
         chosen = held_out[:: max(1, len(held_out) // _LOOKED_AT)][:_LOOKED_AT].tolist()
-        member = recipe.members[0]
+        member = answering(recipe)[0]
         maps = {}
         for done, name in enumerate(["identity", *others]):
             model = loaded_member(run, recipe, member, [0], device=device, views=(name,))

@@ -1,0 +1,314 @@
+"""Pseudo-labels in rounds: models label what nobody has, and the confident answers teach others.
+
+The teacher of fold k is made of the models of fold k alone. What they label was never seen with an
+answer, and they never saw the fold's validation pictures, so a score out of fold stays honest after
+any number of rounds. ``fold_wise=False`` is the winners' form, where all folds label together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.data.cache import PixelCache
+from transect.errors import TransectError
+from transect.files import atomic_path, read_json, safe_join, write_json
+from transect.recipe import Member, PseudoRound, Recipe, Stage
+from transect.run import RunFolder
+from transect.segment.deciding import Values, labels_of
+from transect.segment.oof import loaded_member
+from transect.segment.pictures import Pictures
+from transect.types import Image, Progress, Survey
+
+__all__ = [
+    "Decoded",
+    "Labelled",
+    "check_rounds",
+    "choose",
+    "confident_share",
+    "label_round",
+    "labelled_pictures",
+    "stages_of_round",
+    "unlabelled_images",
+]
+
+_TOGETHER = 64  # pictures predicted at once, our choice
+
+
+class Decoded(Protocol):
+    """What decodes unlabelled pictures when they are first needed."""
+
+    @property
+    def cache(self) -> PixelCache:
+        """Their pixels."""
+        ...
+
+
+def unlabelled_images(survey: Survey) -> tuple[Image, ...]:
+    """Pictures that no training may see with an answer: those of the split ``test``."""
+    return tuple(image for image in survey.images if image.split == "test")
+
+
+def stages_of_round(member: Member, number: int) -> tuple[Stage, ...]:
+    """The stages that are trained after a round of pseudo-labels.
+
+    Args:
+        member: With all its stages.
+        number: From 1; 0 is before any round.
+
+    Returns:
+        In the recipe's order.
+
+    Example:
+        >>> stages = (Stage(name="a"), Stage(name="b", data="mixed"), Stage(name="c", round=2))
+        >>> [[s.name for s in stages_of_round(Member(stages=stages), n)] for n in (0, 1, 2)]
+        [['a'], ['b'], ['b', 'c']]
+    """
+
+    def belongs(stage: Stage) -> bool:
+        if stage.round is not None:
+            return stage.round == number
+        return (number > 0) == (stage.data in {"pseudo", "mixed"})
+
+    return tuple(stage for stage in member.stages if belongs(stage))
+
+
+def check_rounds(recipe: Recipe) -> None:
+    """Refuse rounds that contradict each other, before anything is trained.
+
+    Raises:
+        TransectError: If a stage needs pseudo-labels that no round makes, or a teacher is unknown
+            or not trained by then.
+    """
+    for member in recipe.members:
+        for stage in member.stages:
+            needs = stage.data in {"pseudo", "mixed"}
+            least = 1 if needs else 0
+            most = len(recipe.pseudo)
+            number = stage.round if stage.round is not None else least
+            if not least <= number <= most:
+                raise TransectError(
+                    f"stage {stage.name} of member {member.name} belongs to round {number} of "
+                    f"pseudo-labels, and the recipe has {most}. Add a PseudoRound to "
+                    "recipe.pseudo, or change the stage's data or round."
+                )
+    known = {member.name: member for member in recipe.members}
+    for number, spec in enumerate(recipe.pseudo, start=1):
+        for name in _teachers(recipe, spec, number):
+            if name not in known:
+                raise TransectError(
+                    f"round {number} of pseudo-labels names the teacher '{name}', and the members "
+                    f"are {', '.join(known)}. Name one of these."
+                )
+            if not any(stages_of_round(known[name], before) for before in range(number)):
+                raise TransectError(
+                    f"round {number} of pseudo-labels needs the teacher {name}, which has no stage "
+                    "before it. Give it one, or name another teacher."
+                )
+
+
+def _teachers(recipe: Recipe, spec: PseudoRound, number: int) -> tuple[str, ...]:
+    """Names of the members that label in a round."""
+    if spec.teachers:
+        return spec.teachers
+    return tuple(
+        member.name
+        for member in recipe.members
+        if any(stages_of_round(member, before) for before in range(number))
+    )
+
+
+def confident_share(maps: NDArray[np.floating], low: float, high: float) -> float:
+    """Share of pixels whose probability leaves no doubt (salt 1st place: < .2 or > .8).
+
+    Args:
+        maps: (T, H, W) probabilities. One map, or the first of instances, is a binary question;
+            of several classes the likeliest must pass ``high``.
+        low: A pixel is confidently background below it.
+        high: And confidently foreground above it.
+
+    Returns:
+        In [0, 1].
+
+    Example:
+        >>> confident_share(np.array([[[0.1, 0.5], [0.9, 0.2]]]), 0.2, 0.8)
+        0.5
+    """
+    if len(maps) > 2:
+        return float((maps.max(0) > high).mean())
+    return float(((maps[0] < low) | (maps[0] > high)).mean())
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a teacher says of one unlabelled picture.
+
+    Attributes:
+        name: Of the picture.
+        confidence: Share of confident pixels.
+        foreground: Number of foreground pixels.
+        pixels: Number of all.
+        flat: Whether it has one grey value.
+    """
+
+    name: str
+    confidence: float
+    foreground: int
+    pixels: int
+    flat: bool
+
+
+def choose(
+    found: Sequence[Labelled], spec: PseudoRound, rng: np.random.Generator
+) -> tuple[str, ...]:
+    """Which pictures are good enough to learn from.
+
+    Args:
+        found: What the teacher says of each.
+        spec: The gate.
+        rng: Of the thinning of empty ones.
+
+    Returns:
+        Names in the order given.
+
+    Example:
+        >>> found = [Labelled("a", 0.95, 10, 100, False), Labelled("b", 0.5, 10, 100, False)]
+        >>> choose(found, PseudoRound(confidence=0.9), np.random.default_rng(0))
+        ('a',)
+    """
+
+    def passes(one: Labelled) -> bool:
+        return (
+            one.confidence >= spec.confidence
+            and not (spec.drop_flat and one.flat)
+            and not 0 < one.foreground < spec.least_px
+            and one.foreground <= spec.most_coverage * one.pixels
+        )
+
+    kept = [one for one in found if passes(one)]
+    empty = [one.name for one in kept if one.foreground == 0]
+    wanted = round(len(empty) * spec.empty_share)
+    stay = set(rng.permutation(empty)[:wanted].tolist()) if wanted < len(empty) else set(empty)
+    return tuple(one.name for one in kept if one.foreground > 0 or one.name in stay)
+
+
+def label_round(
+    run: RunFolder,
+    recipe: Recipe,
+    pictures: Pictures,
+    number: int,
+    fold: int,
+    *,
+    cache: Decoded,
+    device: str,
+    progress: Progress,
+) -> Path:
+    """Let the teacher of a fold label the unlabelled pictures; skipped if it has.
+
+    Args:
+        run: The run.
+        recipe: Its rounds, members and views.
+        pictures: The labelled pictures: how masks are read and written.
+        number: Of the round, from 1.
+        fold: Whose teacher; all folds share one if the round is not ``fold_wise``.
+        cache: The unlabelled pictures, decoded when first asked for.
+        device: Where.
+        progress: Told what happens.
+
+    Returns:
+        The folder with one mask per chosen picture and ``chosen.json``, which is written last.
+    """
+    spec = recipe.pseudo[number - 1]
+    folder = run.path / "pseudo" / f"round{number}" / (f"fold{fold}" if spec.fold_wise else "all")
+    if (folder / "chosen.json").is_file():
+        return folder
+    folds = [fold] if spec.fold_wise else range(recipe.folds.use or recipe.folds.count)
+    names = _teachers(recipe, spec, number)
+    pixels_of = cache.cache
+    models = [
+        loaded_member(
+            run, recipe, member, folds, device=device, views=recipe.views, before_round=number
+        )
+        for member in recipe.members
+        if member.name in names
+    ]
+    found = []
+    values = Values()
+    total = len(pixels_of.images)
+    for start in range(0, total, _TOGETHER):
+        some = range(start, min(start + _TOGETHER, total))
+        pixels = [pixels_of.image(i) for i in some]
+        images = [pixels_of.images[i] for i in some]
+        answers = [model.maps_of(pixels, images) for model in models]
+        for i, image, *maps in zip(some, images, *answers, strict=True):
+            mean: NDArray[np.float32] = np.asarray(np.mean(maps, axis=0), np.float32)
+            labels = labels_of(mean, values, pictures.kind)
+            flat = bool(np.ptp(pixels_of.image(i)) == 0)
+            one = Labelled(
+                image.name,
+                confident_share(mean, spec.low, spec.high),
+                int(np.count_nonzero(labels)),
+                labels.size,
+                flat,
+            )
+            found.append(one)
+            if choose([one], spec, np.random.default_rng(0)) or one.foreground == 0:
+                _write_mask(_mask_path(folder, image), labels, pictures)
+        progress.step(f"labelling, round {number}, fold {fold}", start + len(some), total)
+    rng = np.random.default_rng([recipe.seed, number, fold])
+    chosen = choose(found, spec, rng)
+    confidences = {one.name: round(one.confidence, 4) for one in found}
+    write_json(
+        folder / "chosen.json",
+        {"chosen": list(chosen), "confidence": confidences, "teachers": list(names)},
+    )
+    progress.say(
+        f"pseudo-labels, round {number}, fold {fold}: {len(chosen)} of {len(found)} pictures are "
+        f"sure enough (by {', '.join(names)})"
+    )
+    return folder
+
+
+def labelled_pictures(folder: Path, survey: Survey, *, scratch: Path | None) -> Pictures | None:
+    """The pictures that a teacher chose, with its masks, as any training pictures.
+
+    Returns:
+        None if none was sure enough.
+    """
+    chosen = set(read_json(folder / "chosen.json")["chosen"])
+    images = tuple(
+        dataclasses.replace(image, split="train")
+        for image in unlabelled_images(survey)
+        if image.name in chosen
+    )
+    if not images:
+        return None
+    masks = {image.name: _mask_path(folder, image) for image in images}
+    return Pictures(
+        dataclasses.replace(survey, images=images, masks=masks, problems=()), scratch=scratch
+    )
+
+
+def _mask_path(folder: Path, image: Image) -> Path:
+    """Where the pseudo-label of a picture is."""
+    return safe_join(folder / "masks", image.name + ".png")
+
+
+def _write_mask(path: Path, labels: NDArray[np.int32], pictures: Pictures) -> None:
+    """Write labels as the survey's own masks are read."""
+    written: NDArray[Any] = labels.astype(np.uint16)
+    if pictures.kind == "binary":
+        written = np.where(labels > 0, np.uint8(255), np.uint8(0))
+    elif pictures.kind == "classes":
+        written = np.array([0, *pictures.survey.class_values], np.uint16)[labels]
+    done, data = cv2.imencode(".png", written)
+    assert done
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())

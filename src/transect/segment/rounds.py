@@ -1,0 +1,210 @@
+"""All members through all stages: on labelled pictures first, then round after round of labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.data.cache import PixelCache
+from transect.errors import TransectError
+from transect.files import read_json, safe_join
+from transect.recipe import Member, Recipe
+from transect.run import RunFolder
+from transect.segment.blending import check_blend
+from transect.segment.oof import latest_fit
+from transect.segment.pictures import Pictures
+from transect.segment.pseudo import (
+    check_rounds,
+    label_round,
+    labelled_pictures,
+    stages_of_round,
+    unlabelled_images,
+)
+from transect.segment.training import fit_fold
+from transect.train.plan import ProgressEvent
+from transect.types import Image, Progress, Survey
+
+__all__ = ["train_members", "watched_metric"]
+
+
+def watched_metric(recipe: Recipe) -> str:
+    """What best epochs are chosen by: the metric of the decisions if training measures it."""
+    metric = getattr(recipe.decide, "metric", "dice")
+    return metric if metric == "salt_map" else "dice"
+
+
+def train_members(
+    run: RunFolder,
+    recipe: Recipe,
+    pictures: Pictures,
+    folds: NDArray[np.int64],
+    *,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Train every member on every fold, in as many rounds as the recipe has.
+
+    Every round is a training of its own below the fold's folder (``round1``, ...), so a run that
+    was killed goes on in the round where it was.
+
+    Args:
+        run: The run.
+        recipe: With every number settled.
+        pictures: The labelled pictures.
+        folds: Fold of every picture.
+        device: Where.
+        progress: Told what happens.
+
+    Raises:
+        TransectError: If rounds, members or blend contradict each other.
+    """
+    check_rounds(recipe)
+    check_blend(recipe)
+    unlabelled = _Unlabelled(pictures.survey, run.path / "cache" / "unlabelled")
+    if recipe.pseudo and not unlabelled.images:
+        progress.say(
+            "no unlabelled pictures (split test in images.csv), so pseudo-labels are left out"
+        )
+    used = range(recipe.folds.use or recipe.folds.count)
+    weights = _draw_weights(run, pictures)
+    for number in range(len(recipe.pseudo) + 1):
+        labels: dict[int, Path] = {}
+        if number and unlabelled.images:
+            for fold in used:
+                labels[fold] = label_round(
+                    run, recipe, pictures, number, fold,
+                    cache=unlabelled, device=device, progress=progress,
+                )  # fmt: skip
+        for member in recipe.members:
+            for fold in used:
+                _fit(
+                    run, recipe, pictures, folds, member, fold, number,
+                    labels=labels.get(fold), unlabelled=unlabelled, weights=weights,
+                    device=device, progress=progress,
+                )  # fmt: skip
+    for member in recipe.members:
+        if not (latest_fit(run.fold(member.name, used[0])) / "done.json").is_file():
+            raise TransectError(
+                f"member {member.name} could not be trained: all its stages need pseudo-labels, "
+                "and there are none. Add unlabelled pictures (split test), or remove the member."
+            )
+
+
+def _fit(
+    run: RunFolder,
+    recipe: Recipe,
+    pictures: Pictures,
+    folds: NDArray[np.int64],
+    member: Member,
+    fold: int,
+    number: int,
+    *,
+    labels: Path | None,
+    unlabelled: _Unlabelled,
+    weights: NDArray[np.float64] | None,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Train a member's stages of one round on one fold, beginning where the round before ended."""
+    stages = stages_of_round(member, number)
+    base = run.fold(member.name, fold)
+    folder = base / f"round{number}" if number else base
+    if not stages or (number and (folder / "done.json").is_file()):
+        return
+    pseudo = None
+    if labels is not None and any(stage.data in {"pseudo", "mixed"} for stage in stages):
+        pseudo = labelled_pictures(labels, pictures.survey, scratch=run.path / "cache" / "pseudo")
+    before = latest_fit(base, before_round=number) / "done.json"
+    begin = _last_weights(before, stages[0].start) if number and before.is_file() else None
+    fit_fold(
+        pictures,
+        member,
+        folds,
+        fold,
+        folder=folder,
+        seed=recipe.seed,
+        device=device,
+        progress=_told(progress, member.name, fold),
+        metric=watched_metric(recipe),
+        stages=stages,
+        begin=begin,
+        pseudo=pseudo,
+        balanced=bool(number) and recipe.pseudo[number - 1].balance,
+        unlabelled=unlabelled.pictures if unlabelled.images and _has_teacher(member) else None,
+        weights=weights,
+    )
+
+
+def _has_teacher(member: Member) -> bool:
+    """Whether a stage agrees with a mean teacher on unlabelled pictures."""
+    return any(stage.data == "teacher" for stage in member.stages)
+
+
+def _last_weights(done: Path, start: str) -> Path:
+    """The snapshot that a further round begins with: the last, or the best by its metric."""
+    snapshots: list[Mapping[str, Any]] = read_json(done)["snapshots"]
+    chosen = snapshots[-1]
+    measured = [s for s in snapshots if s["metric"] is not None]
+    if start == "best" and measured:
+        chosen = max(measured, key=lambda s: float(s["metric"]))
+    return safe_join(done.parent, str(chosen["file"]))
+
+
+def _draw_weights(run: RunFolder, pictures: Pictures) -> NDArray[np.float64] | None:
+    """How often each picture is drawn, from ``weights.json`` of the run if it is there.
+
+    The file maps names to numbers; adversarial validation writes it (how much a picture looks
+    like the ones to be answered). Pictures that it does not name get 1.
+    """
+    path = run.path / "weights.json"
+    if not path.is_file():
+        return None
+    noted = read_json(path)
+    weights = np.array([float(noted.get(image.name, 1.0)) for image in pictures.images])
+    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
+        raise TransectError(
+            f"{path} must map pictures to numbers of 0 or more, not all 0. Write it again, or "
+            "remove it."
+        )
+    return weights
+
+
+class _Unlabelled:
+    """The unlabelled pictures, decoded when they are first needed."""
+
+    def __init__(self, survey: Survey, scratch: Path) -> None:
+        self._survey, self._scratch = survey, scratch
+        self._images = unlabelled_images(survey)
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Those of the survey's table."""
+        return self._images
+
+    @cached_property
+    def cache(self) -> PixelCache:
+        """Their pixels."""
+        return PixelCache(self._images, self._scratch)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """As training pictures whose masks nobody looks at."""
+        images = tuple(dataclasses.replace(image, split="train") for image in self._images)
+        return Pictures(dataclasses.replace(self._survey, images=images, masks={}, problems=()))
+
+
+def _told(progress: Progress, member: str, fold: int) -> Callable[[ProgressEvent], None]:
+    """Pass the engine's events on."""
+
+    def tell(event: ProgressEvent) -> None:
+        done = (event.epoch - 1) * event.steps + event.step
+        phase = f"training {member}, fold {fold}, {event.stage}"
+        progress.step(phase, done, event.epochs * event.steps, f"loss {event.loss:.3f}")
+
+    return tell
