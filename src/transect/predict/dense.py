@@ -96,6 +96,11 @@ class DenseMember:
             self._filled = image_forward(models, device=device)
         self._batch = 4 if device == "cpu" else 16
 
+    @property
+    def has_image_head(self) -> bool:
+        """Whether ``filled`` says anything."""
+        return self._filled is not None
+
     def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
         """Probabilities of one picture in memory: (T, H, W) float32."""
         if self._geometry.fit == "whole":

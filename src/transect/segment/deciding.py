@@ -19,6 +19,7 @@ from transect.recipe import Recipe, SegmentDecide
 from transect.run import RunFolder
 from transect.segment.oof import OutOfFold
 from transect.segment.pictures import Pictures
+from transect.segment.refining import refined
 from transect.segment.scoring import tuned_metric
 from transect.types import MaskKind, Progress
 
@@ -63,6 +64,7 @@ class Values:
     seed_threshold: float = 0.5
     seed_distance: int = 3
     flat_rule: bool = False
+    use_crf: bool = False
 
     @staticmethod
     def of(values: Mapping[str, float]) -> Values:
@@ -142,9 +144,12 @@ class Decisions:
     def answer(self, out_of_fold: OutOfFold, pictures: Pictures, i: int) -> NDArray[np.int32]:
         """The labels of an out-of-fold picture, by a decision that was tuned without it."""
         image = pictures.images[i]
+        values, maps = self.nested[self.part_of[image.name]], out_of_fold.maps(image)
+        if values.use_crf:
+            maps = refined(maps, pictures.cache.image(i), self.kind)
         return labels_of(
-            out_of_fold.maps(image),
-            self.nested[self.part_of[image.name]],
+            maps,
+            values,
             self.kind,
             filled=out_of_fold.filled(image),
             flat=bool(pictures.flat[i]),
@@ -211,6 +216,13 @@ def decide_out_of_fold(
         if getattr(spec, field.name, None) is not None
     }
     maps = {i: _middle(out_of_fold.maps(pictures.images[i])) for i in looked_at}
+    smooth = {}
+    if spec.crf != "never" and pictures.kind == "binary":
+        smooth = {i: _middle_refined(out_of_fold, pictures, i) for i in looked_at}
+        if spec.crf == "always":
+            fixed["use_crf"] = 1.0
+        else:
+            grids["use_crf"] = (0, 1)
     truths = {i: np.maximum(_middle(pictures.labels(i)), 0) for i in looked_at}
     asked = 0
 
@@ -219,9 +231,10 @@ def decide_out_of_fold(
         asked += 1
         progress.step("deciding", asked % 1000, 1000)
         i = looked_at[row]
+        decision = Values.of(values)
         answer = labels_of(
-            maps[i],
-            Values.of(values),
+            smooth[i] if decision.use_crf else maps[i],
+            decision,
             pictures.kind,
             filled=out_of_fold.filled(pictures.images[i]),
             flat=bool(pictures.flat[i]),
@@ -250,6 +263,13 @@ def decide_out_of_fold(
     )
     run.write_json("decide.json", decisions.to_json())
     return decisions
+
+
+def _middle_refined(out_of_fold: OutOfFold, pictures: Pictures, i: int) -> NDArray[np.float32]:
+    """The middle of a picture's maps after the CRF, which sees only that middle."""
+    pixels = _middle(np.moveaxis(pictures.cache.image(i), 2, 0))
+    maps = _middle(out_of_fold.maps(pictures.images[i]))
+    return refined(maps, np.moveaxis(pixels, 0, 2), pictures.kind)
 
 
 def _middle(planes: NDArray[_Number]) -> NDArray[_Number]:

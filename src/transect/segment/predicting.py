@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 from transect.data.exchange import Annotations, Picture
 from transect.data.folder import list_new
 from transect.data.formats import coco
-from transect.data.geometry import match_channels
 from transect.data.images import open_reader, read_image
 from transect.data.predictions import from_labels
 from transect.data.rle import encode
 from transect.data.submission import write_masks
-from transect.ensemble.blend import blend
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path, spreadsheet_safe
 from transect.predict.outputs import output_path, write_mask, write_mask_bands, write_picture
 from transect.recipe import Recipe
+from transect.report.pictures import overlay
 from transect.run import RunFolder
+from transect.segment.blending import answering, blended
 from transect.segment.deciding import Decisions, labels_of
 from transect.segment.oof import loaded_member
+from transect.segment.refining import refined
 from transect.segment.streaming import by_row, label_bands
 from transect.types import Image, MaskKind, Progress
 
@@ -55,11 +56,11 @@ class Predictor:
         self.class_names: tuple[str, ...] = tuple(facts["classes"])
         self.class_values: tuple[int, ...] = tuple(facts["class_values"])
         self.classes = len(self.class_names)
-        self._recipe = recipe
+        self._run, self._recipe = run, recipe
         self._decisions = Decisions.from_json(run.read_json("decide.json"))
         self._members = [
             loaded_member(run, recipe, member, folds, device=device, views=views)
-            for member in recipe.members
+            for member in answering(recipe)
         ]
 
     def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
@@ -74,9 +75,16 @@ class Predictor:
         self, maps: NDArray[np.float32], pixels: NDArray[Any], image: Image
     ) -> NDArray[np.int32]:
         """Turn blended probabilities into a mask."""
-        filled = float(np.mean([member.filled(pixels, image) for member in self._members]))
+        told = [member.filled(pixels, image) for member in self._members if member.has_image_head]
+        values = self._decisions.final
+        if values.use_crf:
+            maps = refined(maps, pixels, self.kind)
         return labels_of(
-            maps, self._decisions.final, self.kind, filled=filled, flat=bool(np.ptp(pixels) == 0)
+            maps,
+            values,
+            self.kind,
+            filled=float(np.mean(told)) if told else 1.0,
+            flat=bool(np.ptp(pixels) == 0),
         )
 
     def bands(self, path: Path, image: Image) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -113,10 +121,7 @@ class Predictor:
 
     def _blended(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """One set of maps from those of the members."""
-        if len(maps) == 1:
-            return maps[0]
-        weights = [member.weight for member in self._recipe.members]
-        return blend(list(maps), self._recipe.blend, weights=weights)
+        return blended(self._run, self._recipe, maps)
 
 
 def answer_folder(
@@ -226,7 +231,9 @@ def _answer_small(
         soft = np.round(maps[-1 if predictor.kind == "classes" else 0] * 255).astype(np.uint8)
         write_mask(output_path(out / "probability", image.name, ".png"), soft, most=255)
     if number < _SHOWN:
-        write_picture(output_path(out / "overlays", image.name, ".jpg"), _outlined(pixels, labels))
+        write_picture(
+            output_path(out / "overlays", image.name, ".jpg"), overlay(pixels, predicted=labels)
+        )
     collected.add(image, labels)
     objects = int(labels.max(initial=0)) if predictor.kind == "instances" else _pieces(labels)
     return (image.name, objects, f"{np.mean(labels > 0):.6f}"), path
@@ -281,19 +288,6 @@ class _Collected:
         if "coco" in self._formats:
             classes = self._predictor.class_names or ("object",)
             coco.write(Annotations(tuple(self._pictures), classes), out / "masks.coco.json")
-
-
-def _outlined(pixels: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """A picture with the edges of its objects drawn: (H, W, 3) uint8."""
-    shown = match_channels(pixels, 3) if pixels.shape[2] < 5 else pixels[..., :3]
-    low, high = np.percentile(shown, (1, 99))
-    scaled = np.clip((shown.astype(np.float32) - low) * (255 / max(high - low, 1e-6)), 0, 255)
-    picture = scaled.astype(np.uint8)
-    widest = labels.astype(np.float32)
-    kernel = np.ones((3, 3), np.uint8)
-    edge = cv2.dilate(widest, kernel) != cv2.erode(widest, kernel)
-    picture[edge & (labels > 0)] = (255, 176, 0)
-    return picture
 
 
 def _pieces(labels: NDArray[np.int32]) -> int:
