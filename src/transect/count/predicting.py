@@ -1,4 +1,382 @@
-"""stub"""
-def answer_folder(*a, **k): ...
-def score_survey(*a, **k): ...
-def submission(*a, **k): ...
+"""New photos of any size: counts with intervals, points, maps, and the competition's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.count.deciding import Answer, Decisions
+from transect.count.maps import CellMap, Networks
+from transect.count.scalecheck import ScaleLook, look_at_new
+from transect.count.scoring import count_record, point_record
+from transect.count.tables import write_table
+from transect.count.training import Task
+from transect.data.exchange import Annotations, Instance, Picture, Pictures
+from transect.data.folder import list_new
+from transect.data.formats import geo
+from transect.data.images import geo_tags, open_reader, write_tiff_bands
+from transect.data.survey import open_survey
+from transect.errors import TransectError, unknown_name
+from transect.files import safe_join
+from transect.metrics.count import match_points
+from transect.predict.outputs import small_view, write_picture
+from transect.run import RunFolder
+from transect.types import Image, Problem, Progress
+
+__all__ = ["FORMATS", "CountPredictor", "answer_folder", "score_survey", "submission"]
+
+FORMATS = ("density", "geojson", "gpkg")
+_OVERLAYS = 50  # photos that are shown with their dots; our choice
+_COLOURS = ((230, 60, 60), (240, 150, 30), (250, 230, 60), (70, 200, 90), (70, 130, 250))
+
+
+class CountPredictor:
+    """The networks of a run, loaded once, with the decisions for new photos.
+
+    Attributes:
+        decisions: What was fitted out of fold.
+        classes: Names.
+    """
+
+    def __init__(self, run: RunFolder, *, device: str) -> None:
+        """Load every member with the snapshots of all trained folds."""
+        recipe = run.recipe()
+        facts = run.read_json("inputs.json")
+        self.decisions = Decisions.load(run)
+        self.classes = self.decisions.classes
+        self._task = Task.of(recipe, len(self.classes)).settled(facts)
+        folds = range(recipe.folds.use or recipe.folds.count)
+        self._networks = Networks(run, recipe, self._task, folds, device=device)
+        self.test_scale = self._task.decide.test_scale
+        self.network_scale = float(facts["scale"])
+
+    def maps(self, image: Image, *, scale: float = 1.0, progress: Progress | None = None) -> CellMap:
+        """The maps of a photo on disk."""
+        return self._networks.map(open_reader(image.path), image, scale=scale, progress=progress)
+
+    def maps_of(self, reader: Any, image: Image, *, scale: float = 1.0) -> CellMap:
+        """The maps of anything that gives windows."""
+        return self._networks.map(reader, image, scale=scale)
+
+    def answer(self, cells: CellMap, *, scale: float = 1.0) -> Answer:
+        """Count on maps; residuals of blocks are those of photos at the training's scale."""
+        answer = self.decisions.answer(cells, self._task.decide)
+        if scale == 1.0 or self.decisions.block_px is None:
+            return answer
+        area = cells.size_hw[0] * cells.size_hw[1] * scale**2
+        return replace(answer, intervals=self.decisions.interval(answer.counts, area))
+
+
+def answer_folder(
+    run: RunFolder,
+    images: Path,
+    out: Path,
+    *,
+    device: str,
+    progress: Progress,
+    formats: Sequence[str] = (),
+    scale: float | None = None,
+) -> dict[str, Any]:
+    """Count every photo of a folder.
+
+    Writes ``counts.csv`` (a row per photo: count, low and high end of each class and of the
+    total), ``totals.csv`` (the survey's sums with their intervals), ``points.csv`` (a row per
+    object), ``points.geojson`` if the photos lie on the ground, ``overlays/`` for the first 50,
+    ``scale.json`` with what the scale check found. A photo that cannot be read is listed in
+    ``problems.csv`` and the others are counted.
+
+    Args:
+        run: A trained run.
+        images: A folder of photos, or one.
+        out: The folder to write.
+        device: Where.
+        progress: Told what happens.
+        formats: Further files: ``density`` (TIFF of objects per cell, on the ground if the photo
+            is), ``gpkg``, ``geojson`` (then it is an error if photos have no position).
+        scale: Resampling of the photos; None does what the recipe's ``test_scale`` says.
+
+    Returns:
+        images, problems, files, scale, total (name to sum, low, high).
+
+    Raises:
+        TransectError: On an unknown format, or if there is no photo at all.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_name("a format", name, FORMATS)
+    listed, problems = list_new(images)
+    if not listed:
+        _nothing(images, problems)
+    predictor = CountPredictor(run, device=device)
+    look, factor = _scale_for(run, predictor, listed, scale, progress)
+    faults = [f"{p.name}: {p.what}" for p in problems]
+    done: list[tuple[Image, Answer]] = []
+    files: list[Path] = []
+    for number, image in enumerate(listed):
+        try:
+            cells = predictor.maps(image, scale=factor(image), progress=progress)
+        except TransectError as error:
+            faults.append(f"{image.name}: {error}")
+            continue
+        answer = predictor.answer(cells, scale=factor(image))
+        done.append((image, answer))
+        if "density" in formats:
+            files.append(_write_density(out, image, cells))
+        if number < _OVERLAYS:
+            _write_overlay(out, image, answer)
+        progress.step("counting", number + 1, len(listed))
+    files += _write_tables(out, predictor, done)
+    files += _write_places(out, images, predictor, done, formats)
+    if look is not None:
+        run_file = out / "scale.json"
+        from transect.files import write_json
+
+        write_json(run_file, look.to_json())
+        files.append(run_file)
+    if faults:
+        files.append(write_table(out / "problems.csv", ("problem",), [(f,) for f in faults]))
+    totals = _totals(predictor, done)
+    for name, value, low, high in totals:
+        progress.say(f"{name}: {value:.0f} [{low:.0f}, {high:.0f}]")
+    return {
+        "images": len(done),
+        "problems": faults,
+        "files": [str(file) for file in files],
+        "scale": None if look is None else look.to_json(),
+        "total": {name: [value, low, high] for name, value, low, high in totals},
+    }
+
+
+def score_survey(
+    run: RunFolder, truth: Path, *, device: str, progress: Progress, scale: float | None = None
+) -> dict[str, Any]:
+    """Score a run against a survey with known dots or totals.
+
+    Returns:
+        As ``scoring.count_record``; points too where there are dots.
+
+    Raises:
+        TransectError: If the survey has no class of the run.
+    """
+    survey = open_survey(truth, question="count")
+    predictor = CountPredictor(run, device=device)
+    listed = survey.training()
+    strange = set(survey.classes) - set(predictor.classes)
+    if strange:
+        raise TransectError(
+            f"{truth} has the class {sorted(strange)[0]!r}, which this run was not trained on "
+            f"({', '.join(predictor.classes)}). Rename it."
+        )
+    _, factor = _scale_for(run, predictor, listed, scale, progress)
+    counts, real, ends, matches = [], [], [], []
+    for number, image in enumerate(listed):
+        cells = predictor.maps(image, scale=factor(image))
+        answer = predictor.answer(cells, scale=factor(image))
+        counts.append(answer.counts)
+        ends.append(answer.intervals[-1])
+        if survey.points is not None:
+            own = survey.points[survey.points["image"] == image.name]
+            real.append([int((own["class"] == name).sum()) for name in predictor.classes])
+            radius = predictor.decisions.match_radius / factor(image)
+            matches.append(match_points(answer.points, own[["x", "y"]].to_numpy(float), radius))
+        else:
+            assert survey.counts is not None
+            row = survey.counts[survey.counts["image"] == image.name].iloc[0]
+            real.append([float(row.get(name, 0.0)) for name in predictor.classes])
+        progress.step("scoring", number + 1, len(listed))
+    folds = [-1] * len(listed)
+    record = count_record(
+        np.array(counts),
+        np.array(real, np.float64),
+        predictor.classes,
+        folds=folds,
+        groups=[image.group for image in listed],
+        intervals=np.array(ends),
+    )
+    return record | (point_record(matches, folds) if matches else {})
+
+
+def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress: Progress) -> None:
+    """Write ``test_id`` and one rounded count per class.
+
+    Raises:
+        TransectError: If a photo cannot be read: a submission with holes would be refused.
+    """
+    listed, problems = list_new(images)
+    if problems:
+        raise TransectError(
+            f"{problems[0].name}: {problems[0].what} A submission needs every picture."
+        )
+    if not listed:
+        _nothing(images, problems)
+    predictor = CountPredictor(run, device=device)
+    _, factor = _scale_for(run, predictor, listed, None, progress)
+    rows = []
+    for number, image in enumerate(listed):
+        answer = predictor.answer(predictor.maps(image, scale=factor(image)))
+        name = str(Path(image.name).with_suffix(""))
+        rows.append((name, *(int(np.floor(count + 0.5)) for count in answer.counts)))
+        progress.step("counting", number + 1, len(listed))
+    write_table(out, ("test_id", *predictor.classes), rows)
+
+
+def _nothing(images: Path, problems: Sequence[Problem]) -> None:
+    """Say why there is nothing to count."""
+    first = f" (first problem: {problems[0].what})" if problems else ""
+    raise TransectError(
+        f"{images} holds no picture that can be read{first}. Give a folder with PNG, JPEG or TIFF."
+    )
+
+
+def _scale_for(
+    run: RunFolder,
+    predictor: CountPredictor,
+    listed: Sequence[Image],
+    asked: float | None,
+    progress: Progress,
+) -> tuple[ScaleLook | None, Any]:
+    """How photos are to be resampled: a function of the photo, and what the check found."""
+    wanted: float | str = asked if asked is not None else predictor.test_scale
+    if isinstance(wanted, (int, float)):
+        fixed = float(wanted)
+        return None, lambda image: fixed
+    if wanted not in ("check", "auto", "none"):
+        raise unknown_name("decide.test_scale", str(wanted), ("check", "auto", "none"))
+    if wanted == "none":
+        return None, lambda image: 1.0
+    look = look_at_new(run, predictor, listed, progress)
+    for line in look.lines(repair=wanted == "auto"):
+        progress.say(line)
+    if wanted == "check":
+        return look, lambda image: 1.0
+    return look, look.factor
+
+
+def _totals(
+    predictor: CountPredictor, done: Sequence[tuple[Image, Answer]]
+) -> list[tuple[str, float, float, float]]:
+    """The survey's sums: name, value, low, high."""
+    if not done:
+        return []
+    found = predictor.decisions.survey_total(
+        np.array([answer.counts for _, answer in done]),
+        [image.group for image, _ in done],
+        [image.size_hw[0] * image.size_hw[1] for image, _ in done],
+    )
+    names = [*predictor.classes, "all"]
+    return [(name, *entry) for name, entry in zip(names, found, strict=True)]
+
+
+def _write_tables(
+    out: Path, predictor: CountPredictor, done: Sequence[tuple[Image, Answer]]
+) -> list[Path]:
+    """Write counts.csv, totals.csv and points.csv."""
+    names = [*predictor.classes, "all"]
+    header = ["image", *(f"{name}{end}" for name in names for end in ("", " low", " high"))]
+    counts, points = [], []
+    for image, answer in done:
+        row: list[Any] = [image.name]
+        for value, (low, high) in zip(
+            [*answer.counts, answer.counts.sum()], answer.intervals, strict=True
+        ):
+            row += [f"{value:.1f}", f"{low:.1f}", f"{high:.1f}"]
+        counts.append(row)
+        for (x, y), kind, sure in zip(answer.points, answer.kinds, answer.confidence, strict=True):
+            name = predictor.classes[kind] if kind >= 0 else "object"
+            points.append((image.name, f"{x:.1f}", f"{y:.1f}", name, f"{sure:.3f}"))
+    totals = [(n, f"{v:.1f}", f"{a:.1f}", f"{b:.1f}") for n, v, a, b in _totals(predictor, done)]
+    return [
+        write_table(out / "counts.csv", header, counts),
+        write_table(out / "totals.csv", ("class", "count", "low", "high"), totals),
+        write_table(out / "points.csv", ("image", "x", "y", "class", "confidence"), points),
+    ]
+
+
+def _write_places(
+    out: Path,
+    images: Path,
+    predictor: CountPredictor,
+    done: Sequence[tuple[Image, Answer]],
+    formats: Sequence[str],
+) -> list[Path]:
+    """Write points in map coordinates, of the photos that have any."""
+    placed = [(i, a) for i, a in done if geo.ground_of(i.path) is not None]
+    asked = [name for name in ("geojson", "gpkg") if name in formats]
+    if not placed:
+        if asked:
+            raise TransectError(
+                f"no photo of {images} has a position on the ground, so {asked[0]} cannot be "
+                "written. Give GeoTIFFs, or use points.csv."
+            )
+        return []
+    folder = Pictures(images if images.is_dir() else images.parent)
+    pictures = tuple(
+        Picture(
+            image.name,
+            image.size_hw,
+            tuple(
+                Instance(
+                    label=predictor.classes[kind] if kind >= 0 else "object",
+                    point=(float(x), float(y)),
+                    confidence=float(sure),
+                )
+                for (x, y), kind, sure in zip(
+                    answer.points, answer.kinds, answer.confidence, strict=True
+                )
+            ),
+        )
+        for image, answer in placed
+    )
+    notes = Annotations(pictures, predictor.classes)
+    suffixes = [".geojson", *([".gpkg"] if "gpkg" in asked else [])]
+    written: list[Path] = []
+    for suffix in suffixes:
+        written += geo.write(notes, out / f"points{suffix}", pictures=folder)
+    return written
+
+
+def _write_density(out: Path, image: Image, cells: CellMap) -> Path:
+    """Write the maps at cell resolution, float32, one band per class, placed as the photo is."""
+    path = safe_join(out / "density", str(Path(image.name).with_suffix(".tif")))
+    count, height, width = cells.stored.shape
+    tags: list[Any] = []
+    ground = geo.ground_of(image.path)
+    if ground is not None:
+        (a, b, c), (d, e, f) = ground.matrix
+        tall, wide = cells.cell_hw
+        flat = (a * wide, b * tall, 0.0, c, d * wide, e * tall, 0.0, f)
+        matrix = (*flat, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        keys = [tag for tag in geo_tags(image.path) if tag[0] in (34735, 34736, 34737)]
+        tags = [(34264, 12, 16, matrix, True), *keys]
+    rows = (np.moveaxis(cells.values(r, r + 256), 0, -1) for r in range(0, height, 256))
+    write_tiff_bands(path, rows, (height, width, count), np.float32, extratags=tags)
+    return path
+
+
+def _write_overlay(out: Path, image: Image, answer: Answer) -> None:
+    """Write a small picture of a photo with its points."""
+    small = small_view(open_reader(image.path), 1024)
+    shown = dotted(small, answer.points * (small.shape[1] / image.size_hw[1]), answer.kinds)
+    path = safe_join(out / "overlays", str(Path(image.name).with_suffix(".jpg")))
+    write_picture(path, shown)
+
+
+def dotted(
+    pixels: NDArray[Any], points: NDArray[np.float64], kinds: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """A picture as 8-bit colour with a ring around every point, coloured by class."""
+    shown = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
+    if shown.dtype != np.uint8:
+        low, high = np.percentile(shown, (1, 99))
+        shown = np.clip((shown.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255
+    canvas = np.ascontiguousarray(shown, np.uint8)
+    for (x, y), kind in zip(points, kinds, strict=True):
+        colour = _COLOURS[int(kind) % len(_COLOURS)]
+        cv2.circle(canvas, (round(float(x)), round(float(y))), 4, colour, 1, cv2.LINE_AA)
+    return canvas

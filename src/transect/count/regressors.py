@@ -16,6 +16,8 @@ __all__ = ["REGRESSORS", "fit_regressor", "load_regressor", "predict_mean", "sav
 
 REGRESSORS = ("extratrees", "extratrees_small", "xgboost", "lightgbm")
 
+_MANY_WINDOWS = 100_000
+
 _TRUSTED = (
     "numpy.dtype",
     "sklearn.ensemble._forest.ExtraTreesRegressor",
@@ -42,6 +44,8 @@ def fit_regressor(
         Sea lion 2nd place: extra trees of 300 (depth 5) and 200 (depth 4) with at least 10
         windows to split, and 200 boosted trees of depth 4.
     """
+    # Threads cost more than they bring on few windows, above all on a busy machine.
+    jobs = 1 if len(features) < _MANY_WINDOWS else -1
     if name.startswith("extratrees"):
         from sklearn.ensemble import ExtraTreesRegressor
 
@@ -51,14 +55,14 @@ def fit_regressor(
             max_depth=5 if large else 4,
             min_samples_split=10,
             random_state=seed,
-            n_jobs=-1,
+            n_jobs=jobs,
         )
         return model.fit(features, counts)
     if name == "xgboost":
         import xgboost
 
         return xgboost.XGBRegressor(
-            n_estimators=200, max_depth=4, learning_rate=0.1, random_state=seed, n_jobs=-1
+            n_estimators=200, max_depth=4, learning_rate=0.1, random_state=seed, n_jobs=jobs
         ).fit(features, counts)
     if name == "lightgbm":
         import lightgbm
@@ -69,6 +73,7 @@ def fit_regressor(
             learning_rate=0.05,
             min_child_samples=10,
             random_state=seed,
+            n_jobs=jobs,
             deterministic=True,
             force_row_wise=True,
             verbose=-1,

@@ -26,6 +26,7 @@ from transect.types import Sample
 
 __all__ = ["Task", "build_member", "count_step", "fit_fold", "pace_of"]
 
+_PRIOR = 4.0  # log odds of background where nothing is known: one pixel in 55 is drawn; our choice
 _VALIDATION_BATCHES = 8  # our choice: enough to rank epochs, cheap beside one of them
 
 
@@ -104,13 +105,27 @@ class Task:
 
 
 def build_member(member: Member, inputs: Inputs, task: Task, *, pretrained: bool = True) -> nn.Module:
-    """Make a member's network for a survey's channels and classes."""
-    return models.build(
+    """Make a member's network for a survey's channels and classes.
+
+    Its last biases start at what an empty place should say: without that, the first hundred steps
+    of a short training go into learning that most of a photo is background.
+    """
+    model = models.build(
         member.network,
         in_channels=inputs.network_channels,
         outputs=task.outputs,
         pretrained_allowed=pretrained,
     )
+    if task.decide.target != "density":
+        last = [part for part in model.modules() if isinstance(part, nn.Conv2d)
+                and part.out_channels == task.outputs and part.bias is not None][-1:]  # fmt: skip
+        for layer in last:
+            assert layer.bias is not None
+            with torch.no_grad():
+                layer.bias.fill_(-_PRIOR)
+                if task.decide.target == "squares":
+                    layer.bias[-1] = 0.0
+    return model
 
 
 def count_step(
