@@ -102,9 +102,7 @@ def train(
                 progress=_told(progress, member.name, fold),
             )
     for fold in used:
-        predict_held_out(
-            run, recipe, task, pictures, folds, fold, device=device, progress=progress
-        )
+        predict_held_out(run, recipe, task, pictures, folds, fold, device=device, progress=progress)
     spacing = float(run.read_json("inputs.json")["spacing"])
     metrics = decide_out_of_fold(
         run, pictures, task, folds, spacing_px=spacing, seed=recipe.seed, progress=progress

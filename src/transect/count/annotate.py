@@ -93,9 +93,7 @@ def next_to_annotate(
     return _spread_out(found, np.array(looks), n)
 
 
-def _spread_out(
-    found: list[Suggestion], looks: NDArray[np.float64], n: int
-) -> list[Suggestion]:
+def _spread_out(found: list[Suggestion], looks: NDArray[np.float64], n: int) -> list[Suggestion]:
     """Take the best again and again, each time lowering what looks like it."""
     from dataclasses import replace
 

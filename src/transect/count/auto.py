@@ -32,7 +32,9 @@ _FEW_PHOTOS = 16  # fewer are cut into blocks for residuals; our choice
 _FOLD_STEPS = 240  # fewer steps a fold than that underfit; our guess
 
 
-def plan(pictures: CountPictures, *, budget_seconds: float | None, device: str, seed: int) -> Recipe:
+def plan(
+    pictures: CountPictures, *, budget_seconds: float | None, device: str, seed: int
+) -> Recipe:
     """Choose a recipe for a survey of dots, a device and a time.
 
     Args:

@@ -326,9 +326,7 @@ def _mixing(counted: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray
     # As much weight for "leave it" as for a tenth of the evidence; our guess.
     hold = np.eye(classes) * np.sqrt(0.1 * (counted**2).sum(axis=0) + 1e-9)
     rows = np.concatenate([counted, hold])
-    return np.stack(
-        [nnls(rows, np.concatenate([truth[:, k], hold[k]]))[0] for k in range(classes)]
-    )
+    return np.stack([nnls(rows, np.concatenate([truth[:, k], hold[k]]))[0] for k in range(classes)])
 
 
 def _importance(counter: Counter) -> tuple[tuple[float, ...], ...]:

@@ -419,9 +419,7 @@ def _write_counts(
 def _choice_lines(classes: Sequence[str], choice: Choice) -> list[str]:
     """What was compared, for people."""
     lines = []
-    for name, errors, method in zip(
-        classes, choice.errors, choice.counter.methods, strict=True
-    ):
+    for name, errors, method in zip(classes, choice.errors, choice.counter.methods, strict=True):
         compared = ", ".join(f"{key} {value:.2f}" for key, value in errors.items())
         lines.append(f"{name}: {method} kept (mean error out of fold: {compared})")
     if choice.confusion_error:
@@ -431,15 +429,13 @@ def _choice_lines(classes: Sequence[str], choice: Choice) -> list[str]:
     return lines
 
 
-def _choice_record(
-    classes: Sequence[str], choice: Choice, task: Task
-) -> Mapping[str, Any]:
+def _choice_record(classes: Sequence[str], choice: Choice, task: Task) -> Mapping[str, Any]:
     """What was compared, for the report."""
     from transect.count.windows import feature_names
 
     names = feature_names(task.decide.pixel_thresholds, task.decide.blob_thresholds)
     return {
-        "errors": {name: errors for name, errors in zip(classes, choice.errors, strict=True)},
+        "errors": dict(zip(classes, choice.errors, strict=True)),
         "kept": dict(zip(classes, choice.counter.methods, strict=True)),
         "unmixed": choice.unmixed,
         "confusion_error": list(choice.confusion_error),

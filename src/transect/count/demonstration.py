@@ -71,9 +71,7 @@ def demonstrate(
     return result_lines(folder / "counts", root, names, pictures)
 
 
-def result_lines(
-    out: Path, root: Path, names: Sequence[str], pictures: CountPictures
-) -> list[str]:
+def result_lines(out: Path, root: Path, names: Sequence[str], pictures: CountPictures) -> list[str]:
     """The score of written counts beside that of always answering the training's mean."""
     truth = true_counts(root, names)
     table = pd.read_csv(out / "counts.csv").set_index("image").loc[list(names)]

@@ -87,9 +87,7 @@ def measure(cells: CellMap, decide: CountDecide, *, radius: int, blur: float) ->
     features = np.zeros((0, names, count), np.float32)
     if wanted:
         features = np.stack([_windowed(part, grid) for part in tally], axis=2)
-    return Measured(
-        sums, tuple(joined[:-1]), features, grid if wanted else None, joined[-1]
-    )
+    return Measured(sums, tuple(joined[:-1]), features, grid if wanted else None, joined[-1])
 
 
 def peaks(

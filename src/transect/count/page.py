@@ -1,2 +1,242 @@
-"""stub"""
-def write_report(run): return run.path / "report.html"
+"""The report of a counting run: counts with intervals, what was compared, where it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transect import __version__
+from transect.data.images import open_reader
+from transect.files import safe_join, write_text
+from transect.recipe import Recipe
+from transect.report import charts
+from transect.report.page import Page
+from transect.report.pictures import INVENTED, MISSED, RIGHT, dots
+from transect.run import RunFolder, recipe_digest
+
+__all__ = ["write_report"]
+
+_WORDS = {
+    "mae": "mean error of a picture's total, in objects",
+    "mae_classes": "mean error of a class in a picture",
+    "rmse": "root of the mean squared error, classes averaged: the sea lion competition's score",
+    "relative_error": "error of the survey's total, as a share of the truth",
+    "mae_of_the_mean": "what always answering the training's mean would err",
+    "rmse_of_the_mean": "the same for the root of the mean squared error",
+    "coverage": "share of held-out totals inside their interval",
+    "interval_width": "mean width of the intervals of totals",
+    "precision": "share of predicted points that are objects",
+    "recall": "share of objects that have a predicted point",
+    "f1": "balance of the two",
+}
+_WORST, _SHOWN_PX = 6, 900
+
+
+def write_report(run: RunFolder) -> Path:
+    """Write ``report.html`` and ``card.md`` from what is in the run folder.
+
+    Returns:
+        The path of the page.
+    """
+    recipe, metrics, data = run.recipe(), run.read_json("metrics.json"), run.data()
+    decided, choice = run.read_json("decide.json"), run.read_json("oof/choice.json")
+    table = pd.read_csv(run.oof() / "counts.csv")
+    page = Page(
+        f"How many: {data['folder']}",
+        subtitle=f"Recipe {recipe.name} ({recipe_digest(recipe)}), seed {recipe.seed}",
+        footer=f"transect {__version__}. This page needs no network and runs no script.",
+    )
+    unit = "block" if decided["block_px"] else "photo"
+    page.facts(
+        [
+            ("mean error", metrics["mae"]["value"], f"objects a {unit}, out of fold"),
+            ("always the mean", metrics["mae_of_the_mean"]["value"], "what no training errs"),
+            (
+                "coverage",
+                metrics["coverage"]["value"],
+                f"of intervals that promise {decided['intervals'][-1]['nominal']:.0%}",
+            ),
+            ("F1 of points", metrics["f1"]["value"], f"within {decided['match_radius']:.0f} px"),
+        ]
+    )
+    for problem in data["problems"]:
+        page.note(f"left out: {problem['name']}: {problem['what']}", kind="warn")
+    _counts(page, table, decided, unit)
+    _scores(page, metrics)
+    _choice(page, choice)
+    _confusion(page, run, decided)
+    _worst(page, run, table, data)
+    _training(page, run, recipe)
+    page.section("Doing it again", lead="The resolved recipe holds every number.")
+    page.code(
+        f"transect train {data['folder']} --recipe {run.path.name}/recipe.json --out again\n"
+        f"transect predict {run.path.name} NEW_PHOTOS --out OUT\n"
+        f"transect score {run.path.name} DOTTED_SURVEY"
+    )
+    _card(run, recipe, metrics, decided)
+    return page.write(run.path / "report.html")
+
+
+def _counts(page: Page, table: pd.DataFrame, decided: dict[str, Any], unit: str) -> None:
+    """Predicted against true, with intervals."""
+    page.section(
+        "Counts",
+        lead=f"Every dot is a {unit} that the networks had not seen, with its interval; on the "
+        "line, count and truth agree.",
+    )
+    page.figure(
+        charts.scatter(
+            table["true"],
+            table["predicted"],
+            title="predicted against true counts",
+            x_label=f"true objects in a {unit}",
+            y_label="predicted",
+            names=table["image"].tolist(),
+            low=table["low"],
+            high=table["high"],
+        ),
+        f"{len(table)} {unit}s out of fold.",
+    )
+    page.figure(
+        charts.histogram(
+            {"predicted - true": (table["predicted"] - table["true"]).to_numpy(float)},
+            title="residuals",
+            x_label="objects too many",
+        ),
+        "Right of zero: too many.",
+    )
+    coverage = decided["coverage"]
+    if coverage is None:
+        page.note("Too few groups to measure how often intervals hold.", kind="warn")
+        return
+    page.text(
+        f"Intervals promise {coverage['nominal']:.0%} and held {coverage['measured']:.0%} of "
+        f"{coverage['count']} held-out totals (95 % interval of that share: "
+        f"{coverage['low']:.0%} to {coverage['high']:.0%}), with groups left out whole. Their mean "
+        f"width is {coverage['width']:.1f} objects. The promise is for photos that come as these "
+        "did; the scale check of transect predict says when they do not."
+    )
+    if not decided["intervals"][-1]["exact"]:
+        page.note(
+            "There are too few groups for the promised coverage; the interval is the widest "
+            "residual seen.",
+            kind="warn",
+        )
+
+
+def _scores(page: Page, metrics: dict[str, Any]) -> None:
+    """All metrics."""
+    page.section("Scores", lead="Out of fold; intervals are 95 % by bootstrap over groups.")
+    order = [name for name in _WORDS if name in metrics]
+    order += [name for name in metrics if name not in _WORDS]
+    rows = [
+        [name, metrics[name]["value"], *metrics[name]["interval"], _WORDS.get(name, "")]
+        for name in order
+    ]
+    page.table(["metric", "value", "low", "high", "meaning"], rows)
+
+
+def _choice(page: Page, choice: dict[str, Any]) -> None:
+    """What was compared per class."""
+    page.section(
+        "From maps to counts",
+        lead="Mean error of a class out of fold for each way of counting; the kept one is named.",
+    )
+    methods = sorted({name for row in choice["errors"].values() for name in row})
+    rows = [
+        [name, *(row.get(method) for method in methods), choice["kept"][name]]
+        for name, row in choice["errors"].items()
+    ]
+    page.table(["class", *methods, "kept"], rows)
+    if choice["confusion_error"]:
+        before, after = choice["confusion_error"]
+        what = "kept" if choice["unmixed"] else "dropped, for it did not pay"
+        page.text(f"Correction of confused classes: {before:.2f} to {after:.2f}; {what}.")
+    for name, shares in choice["importance"].items():
+        if shares:
+            page.figure(
+                charts.bars(
+                    dict(zip(choice["features"], shares, strict=True)),
+                    title=f"what the trees look at: {name}",
+                ),
+                name,
+            )
+
+
+def _confusion(page: Page, run: RunFolder, decided: dict[str, Any]) -> None:
+    """True class by predicted class of points."""
+    path = run.oof() / "confusion.json"
+    if not path.is_file() or len(decided["classes"]) < 2:
+        return
+    page.section("Confusion", lead="Points matched to dots: rows are the truth.")
+    labels = [*decided["classes"], "nothing"]
+    page.figure(charts.matrix(run.read_json("oof/confusion.json"), labels, title="confusion"))
+
+
+def _worst(page: Page, run: RunFolder, table: pd.DataFrame, data: dict[str, Any]) -> None:
+    """The blocks with the largest errors, with their dots."""
+    page.section("Where it fails", lead="The largest errors first.")
+    page.key([(RIGHT, "right"), (MISSED, "missed"), (INVENTED, "invented")])
+    fates = pd.read_csv(run.oof() / "points.csv")
+    gap = (table["predicted"] - table["true"]).abs().to_numpy(float)
+    shown = []
+    for i in np.argsort(-gap, kind="stable")[:_WORST]:
+        row = table.iloc[int(i)]
+        name, _, place = str(row["image"]).partition("@")
+        path = safe_join(Path(data["folder"]) / "images", name)
+        if not path.is_file():
+            continue
+        reader = open_reader(path)
+        top, left = (int(v) for v in place.split(",")) if place else (0, 0)
+        height = min(_SHOWN_PX, reader.shape[0] - top)
+        width = min(_SHOWN_PX, reader.shape[1] - left)
+        own = fates[fates["image"] == row["image"]]
+        marks = {
+            fate: own.loc[
+                (own["fate"] == fate) & (own["x"] < width) & (own["y"] < height), ["x", "y"]
+            ].to_numpy(float)
+            for fate in ("right", "missed", "invented")
+        }
+        caption = f"{row['image']}: true {row['true']:g}, predicted {row['predicted']:.1f} "
+        caption += f"[{row['low']:.1f}, {row['high']:.1f}]"
+        shown.append((dots(reader.window(top, left, height, width), **marks), caption))
+    if shown:
+        page.pictures(shown, large=True)
+    else:
+        page.text("The photos are no longer where they were, so none is shown.")
+
+
+def _training(page: Page, run: RunFolder, recipe: Recipe) -> None:
+    """Loss curves, and why the recipe is what it is."""
+    page.section("Training", lead="Loss per epoch of every fold.")
+    series = {}
+    for member in recipe.members:
+        for fold in range(recipe.folds.use or recipe.folds.count):
+            path = run.fold(member.name, fold) / "history.csv"
+            if path.is_file():
+                history = pd.read_csv(path)
+                if "loss" in history:
+                    values = history["loss"].to_numpy(float)
+                    series[f"{member.name}, fold {fold}"] = (np.arange(1, len(values) + 1), values)
+    if series:
+        page.figure(charts.lines(series, title="loss", x_label="epoch", y_label="loss"))
+    for line in recipe.why:
+        page.text(line)
+
+
+def _card(run: RunFolder, recipe: Recipe, metrics: dict[str, Any], decided: dict[str, Any]) -> None:
+    """The same in a few lines of Markdown."""
+    low, high = metrics["mae"]["interval"]
+    lines = [
+        f"# {recipe.name}: counts of {', '.join(decided['classes'])}",
+        "",
+        f"- mean error out of fold: {metrics['mae']['value']:.2f} [{low:.2f}, {high:.2f}]; always "
+        f"the mean: {metrics['mae_of_the_mean']['value']:.2f}",
+        f"- intervals of {decided['intervals'][-1]['nominal']:.0%} held "
+        f"{metrics['coverage']['value']:.0%}",
+        f"- recipe {recipe_digest(recipe)}, seed {recipe.seed}",
+    ]
+    write_text(run.path / "card.md", "\n".join(lines) + "\n")

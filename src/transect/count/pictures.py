@@ -136,10 +136,7 @@ class CountPictures:
             cell = np.floor(points + 0.5) - (block.left, block.top)
             height, width = block.size_hw
             inside.append(
-                (cell[:, 0] >= 0)
-                & (cell[:, 0] < width)
-                & (cell[:, 1] >= 0)
-                & (cell[:, 1] < height)
+                (cell[:, 0] >= 0) & (cell[:, 0] < width) & (cell[:, 1] >= 0) & (cell[:, 1] < height)
             )
         self.images: tuple[Image, ...] = tuple(images)
         self._inside = inside

@@ -56,7 +56,9 @@ class CountPredictor:
         self.test_scale = self._task.decide.test_scale
         self.network_scale = float(facts["scale"])
 
-    def maps(self, image: Image, *, scale: float = 1.0, progress: Progress | None = None) -> CellMap:
+    def maps(
+        self, image: Image, *, scale: float = 1.0, progress: Progress | None = None
+    ) -> CellMap:
         """The maps of a photo on disk."""
         return self._networks.map(open_reader(image.path), image, scale=scale, progress=progress)
 

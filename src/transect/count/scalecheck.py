@@ -70,11 +70,7 @@ class ScaleLook:
         if not self.curve:
             return any(abs(np.log(f)) > np.log(1.25) for f in self.ground.values())
         present, best = self.curve[1.0], self.curve[self.best]
-        return (
-            self.best != 1.0
-            and present > _STRANGE * self.usual
-            and best < _LEAST_GAIN * present
-        )
+        return self.best != 1.0 and present > _STRANGE * self.usual and best < _LEAST_GAIN * present
 
     def factor(self, image: Image) -> float:
         """The resampling for a photo: from the ground, else the best scale if it is needed."""
@@ -87,7 +83,9 @@ class ScaleLook:
         if self.ground:
             low, high = min(self.ground.values()), max(self.ground.values())
             what = "are resampled" if repair else "should be resampled"
-            return [f"scale: by the ground size of a pixel photos {what} by {low:.2f} to {high:.2f}"]
+            return [
+                f"scale: by the ground size of a pixel photos {what} by {low:.2f} to {high:.2f}"
+            ]
         if not self.curve:
             return []
         present, best = self.curve[1.0], self.curve[self.best]
@@ -271,9 +269,7 @@ def _texture(grey: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.log(energy / energy.sum()))
 
 
-def _profile(
-    grey: NDArray[np.float32], points: NDArray[np.floating]
-) -> NDArray[np.float64] | None:
+def _profile(grey: NDArray[np.float32], points: NDArray[np.floating]) -> NDArray[np.float64] | None:
     """Share of contrast in every band at some points, or None without points."""
     if not len(points):
         return None

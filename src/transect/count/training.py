@@ -104,7 +104,9 @@ class Task:
         return planes, np.ones((1, *size), np.float32)
 
 
-def build_member(member: Member, inputs: Inputs, task: Task, *, pretrained: bool = True) -> nn.Module:
+def build_member(
+    member: Member, inputs: Inputs, task: Task, *, pretrained: bool = True
+) -> nn.Module:
     """Make a member's network for a survey's channels and classes.
 
     Its last biases start at what an empty place should say: without that, the first hundred steps
