@@ -76,6 +76,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"transect {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
+    audit = _command(commands, "audit", _audit, "what is broken in a survey, what leaks")
+    audit.add_argument("data", metavar="DATA", help="the survey: a folder with images/")
+    audit.add_argument("new", metavar="NEW", nargs="?", help="new pictures: how do they differ?")
+    audit.add_argument("--question", choices=("segment", "count", "identify"))
+    audit.add_argument("--folds", metavar="FOLDS.csv", help="of a run: leaks across its folds")
+    audit.add_argument("--json", action="store_true", help="print JSON")
+    audit.add_argument("--html", metavar="PAGE.html", help="write a page with pictures")
+    audit.add_argument(
+        "--write-groups", action="store_true", help="write the groups that close leaks"
+    )
+    audit.add_argument(
+        "--next", type=int, default=0, metavar="N", help="name N images to annotate next"
+    )
+    audit.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
     train = _command(commands, "train", _train, "train on a survey and write a run folder")
     train.add_argument("data", metavar="DATA", help="the survey: a folder with images/")
     train.add_argument(
@@ -204,6 +219,46 @@ def _train_list(options: argparse.Namespace) -> int:
             results.append(f"{recipe}: {error}")
     print("\n" + "\n".join(results))
     return worst
+
+
+def _audit(options: argparse.Namespace) -> int:
+    """Tell what is wrong with a survey; exit code 1 if there is a fault or a warning."""
+    import json
+
+    from transect.audit import audit, write_groups
+
+    root = Path(options.data)
+    if not root.is_dir():
+        raise TransectError(f"{root} is not a folder. Give the folder that holds images/.")
+    with _Bars() as bars:
+        found = audit(
+            root,
+            Path(options.new) if options.new else None,
+            question=options.question,
+            folds=Path(options.folds) if options.folds else None,
+            next_count=options.next,
+            threads=options.threads,
+            progress=bars,
+        )
+    if options.html:
+        from transect.report.page import Page
+
+        page = Page(f"Audit of {root.resolve().name}")
+        found.fill(page)
+        page.write(Path(options.html))
+    if options.json:
+        print(json.dumps(found.to_json(), indent=2))
+    else:
+        print("\n".join(found.lines()))
+        for name in found.next_images:
+            print(f"annotate next: {name}")
+    if options.write_groups and found.groups:
+        written = write_groups(found, root)
+        print(f"wrote {len(found.groups)} groups into {written}", file=sys.stderr)
+    elif not options.json:
+        more = f"transect audit {root} --write-groups" if found.groups else f"transect train {root}"
+        print(f"next:    {more}")
+    return 0 if found.clean else 1
 
 
 def _score(options: argparse.Namespace) -> int:

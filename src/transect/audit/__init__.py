@@ -1,0 +1,37 @@
+"""The audit: what a survey holds, what is broken in it, what leaks, how new pictures differ."""
+
+from transect.audit.crops import find_crops
+from transect.audit.duplicates import find_duplicates, hash_pairs
+from transect.audit.findings import AuditReport, Finding, Link
+from transect.audit.leaks import leak_free, propose_groups, write_groups
+from transect.audit.look import cluster, contact_sheet, next_images
+from transect.audit.mosaics import Seam, find_seams, reassemble
+from transect.audit.noise import doubtful_labels, doubtful_values
+from transect.audit.prints import Prints, take_prints
+from transect.audit.shift import Shift, adversarial_validation
+from transect.audit.story import audit
+
+__all__ = [
+    "AuditReport",
+    "Finding",
+    "Link",
+    "Prints",
+    "Seam",
+    "Shift",
+    "adversarial_validation",
+    "audit",
+    "cluster",
+    "contact_sheet",
+    "doubtful_labels",
+    "doubtful_values",
+    "find_crops",
+    "find_duplicates",
+    "find_seams",
+    "hash_pairs",
+    "leak_free",
+    "next_images",
+    "propose_groups",
+    "reassemble",
+    "take_prints",
+    "write_groups",
+]
