@@ -198,6 +198,10 @@ class Builder:
                 raise TransectError(
                     f"{name} is said to be {height} x {width} pixels. Correct height and width."
                 )
+            if self._sizes.get(name) not in (None, tuple(size_hw)):
+                raise TransectError(
+                    f"{name} is said to be {self._sizes[name]} and {size_hw} pixels. Correct one."
+                )
         self._instances.setdefault(name, [])
         self._sizes[name] = size_hw or self._sizes.get(name)
         self._columns.setdefault(name, {}).update({k: v for k, v in columns.items() if v})

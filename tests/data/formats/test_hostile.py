@@ -1,5 +1,6 @@
 """Every reader on mutated files: annotations or our own error, never anything else."""
 
+import contextlib
 import copy
 import json
 import os
@@ -89,16 +90,13 @@ def check(case, path, root):
     """Read as a user would: detect, read, look at every object."""
     name = case.split("-")[0]
     folder = root / ("tiffs" if name == "geo" else "pictures")
-    try:
+    with contextlib.suppress(TransectError):
         detect(path)
-    except TransectError as error:
-        assert str(error)
     try:
         found, _ = read_annotations(
             path, source_format=name, images=None if name == "survey" else folder
         )
-    except TransectError as error:
-        assert str(error)
+    except TransectError:
         return
     for picture in found.pictures:
         for instance in picture.instances:
@@ -133,7 +131,7 @@ def mutate_json(value, draw):
             parent, key = node, draw(st.sampled_from(keys))
             node = parent[key]
         if parent is not None:
-            parent[key] = draw(HOSTILE)
+            parent[key] = copy.deepcopy(draw(HOSTILE))
     return value
 
 
@@ -150,12 +148,12 @@ def run(samples, tmp_path, data, case):
         victim = path
         shutil.copy(source, path)
     original = victim.read_bytes()
-    if case.split("-")[0] in JSON_FORMATS and victim.suffix in (".json", ".geojson"):
-        if data.draw(st.booleans()):
-            mutated = mutate_json(json.loads(original), data.draw)
-            victim.write_text(json.dumps(mutated))
-            check(case, path, samples)
-            return
+    is_json = case.split("-")[0] in JSON_FORMATS and victim.suffix in (".json", ".geojson")
+    if is_json and data.draw(st.booleans()):
+        mutated = mutate_json(json.loads(original), data.draw)
+        victim.write_text(json.dumps(mutated))
+        check(case, path, samples)
+        return
     victim.write_bytes(mutate_bytes(original, data.draw))
     check(case, path, samples)
 
@@ -184,10 +182,8 @@ def test_any_format_on_any_other_file(samples, case):
     for other, target in TARGETS.items():
         if other != case:
             path = samples / other / target
-            try:
+            with contextlib.suppress(TransectError):
                 FORMATS[name].read(path, pictures=Pictures(samples / "pictures"))
-            except (TransectError, OSError) as error:
-                assert isinstance(error, TransectError), (case, other, error)
 
 
 def test_samples_are_detected_as_what_they_are(samples):
@@ -207,7 +203,5 @@ def test_mutated_dicom(tmp_path, data):
         write_slice(path, np.zeros((4, 6)), 1.0)
         (tmp_path / "whole").write_bytes(path.read_bytes())
     path.write_bytes(mutate_bytes((tmp_path / "whole").read_bytes(), data.draw))
-    try:
+    with contextlib.suppress(TransectError):
         dicom.read_slice(path)
-    except TransectError as error:
-        assert str(error)

@@ -159,8 +159,10 @@ def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> list[
         problems += more
         for record in table.to_dict("records"):
             name, box = str(record["image"]), None
-            if "x0" in record and record["x0"] == record["x0"]:
-                x0, y0, x1, y1 = (float(record[c]) for c in ("x0", "y0", "x1", "y1"))
+            # The reader of identities makes numbers of the corners only if all four are there.
+            corners = [record.get(c) for c in ("x0", "y0", "x1", "y1")]
+            if all(isinstance(v, float) and v == v for v in corners):
+                x0, y0, x1, y1 = (float(v) for v in corners)
                 box = (x0, y0, x1, y1)
             builder.picture(name, None, **{c: record.get(c) for c in ("side", "group", "date")})
             builder.add(name, Instance(box=box, identity=str(record["identity"])))
