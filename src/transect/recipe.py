@@ -496,7 +496,7 @@ class SegmentDecide:
         fill_holes: Holes smaller than this many pixels are filled.
         empty_threshold: Least probability of the empty-mask head for a mask to stay.
         seed_threshold: Instances: level of the centre map above which a seed grows.
-        seed_distance: Instances: smallest distance of two seeds in pixels.
+        seed_depth: Instances: how deep the pass between two seeds must be, see ``watershed``.
         crf: never, if_better or always.
         flat_rule: Pictures of one grey value are empty.
         per_fold: Tune a threshold for every fold apart, as the salt 4th place did.
@@ -509,7 +509,7 @@ class SegmentDecide:
     fill_holes: int | None = None
     empty_threshold: float | None = None
     seed_threshold: float | None = None
-    seed_distance: int | None = None
+    seed_depth: float | None = None
     crf: str = "never"
     flat_rule: bool = False
     per_fold: bool = False

@@ -2,18 +2,16 @@ import numpy as np
 import pytest
 
 from transect.errors import TransectError
-from transect.metrics.segment import iou, salt_map
+from transect.metrics.segment import salt_map
 from transect.metrics.spread import bootstrap
-from transect.postprocess.tune import answer, nested_search, tune_segment
-from transect.recipe import SegmentDecide
+from transect.postprocess.components import clean
+from transect.postprocess.tune import nested_search
 
-
-def mean_salt(labels, truth):
-    return float(salt_map(labels[None], truth[None])[0])
+GRIDS = {"threshold": (0.5, 0.3, 0.35, 0.4, 0.45), "min_area": (0, 10, 20)}
 
 
 def survey(n=24, seed=0):
-    """Maps that are right above .35 and carry specks; a third of the truths is empty."""
+    """A score over maps that are right above .35 and carry specks; a third is empty."""
     rng = np.random.default_rng(seed)
     truths = np.zeros((n, 32, 32), np.int32)
     for i in range(n):
@@ -23,21 +21,25 @@ def survey(n=24, seed=0):
     for m in maps:
         y, x = rng.integers(0, 31, 2)
         m[y : y + 2, x : x + 2] = 0.9
-    return list(maps.astype(np.float32)), list(truths), np.arange(n) % 4
+
+    def score(values, i):
+        mask = clean(maps[i] > values["threshold"], min_area=int(values["min_area"]))
+        return float(salt_map(mask[None], truths[i][None])[0])
+
+    return score, np.arange(n) % 4
 
 
 def test_it_finds_the_threshold_and_the_specks():
-    maps, truths, folds = survey()
-    tuned = tune_segment(
-        maps,
-        truths,
+    score, folds = survey()
+    tuned = nested_search(
+        score,
+        GRIDS,
         folds,
-        SegmentDecide(per_fold=True),
-        metric=mean_salt,
+        per_fold="threshold",
         interval=lambda gained: bootstrap(gained, n=200),
     )
     assert 0.3 <= tuned.values["threshold"] <= 0.4
-    assert max(tuned.values["min_area"], tuned.values["min_total"]) >= 10
+    assert tuned.values["min_area"] >= 10
     assert tuned.score > 0.9 > tuned.start
     mean, low, high = tuned.gain
     assert mean == pytest.approx(tuned.score - tuned.start)
@@ -47,13 +49,10 @@ def test_it_finds_the_threshold_and_the_specks():
 
 
 def test_given_numbers_stay():
-    maps, truths, folds = survey()
-    tuned = tune_segment(
-        maps, truths, folds, SegmentDecide(threshold=0.35, min_area=0), metric=mean_salt
-    )
+    score, folds = survey()
+    tuned = nested_search(score, {"min_area": (0, 10)}, folds, fixed={"threshold": 0.35})
     assert tuned.values["threshold"] == 0.35
-    assert tuned.values["min_area"] == 0
-    assert tuned.values["min_total"] >= 10
+    assert tuned.values["min_area"] == 10
 
 
 def test_a_folds_score_does_not_see_its_own_tuning():
@@ -75,33 +74,6 @@ def test_ties_keep_the_first_value_and_one_fold_is_halved():
     assert tuned.gain == (0, 0, 0)
 
 
-def test_the_image_head_gates_masks():
-    maps, truths, folds = survey()
-    noisy = [np.where(np.ones_like(m), 0.9, m) for m in maps]
-    filled = [0.9 if t.any() else 0.05 for t in truths]
-    tuned = tune_segment(noisy, truths, folds, SegmentDecide(), metric=mean_salt, filled=filled)
-    assert tuned.values["empty_threshold"] > 0
-    assert answer(noisy[0], tuned.values, filled=0.0).max() == 0
-
-
-def test_two_maps_give_instances():
-    y, x = np.mgrid[:24, :40]
-    d = np.minimum(np.hypot(y - 12, x - 12), np.hypot(y - 12, x - 26))
-    maps = np.stack([d < 8, np.exp(-((d / 5) ** 2))]).astype(np.float32)
-    labels = answer(maps, {"threshold": 0.5, "seed_threshold": 0.5})
-    assert labels.max() == 2
-    tuned = tune_segment(
-        [maps] * 4,
-        [labels] * 4,
-        np.arange(4),
-        SegmentDecide(),
-        metric=lambda a, b: float(iou((a == 1)[None], (b == 1)[None])[0]),
-    )
-    assert tuned.score == 1
-
-
-def test_lengths_must_agree():
-    with pytest.raises(TransectError, match="every map"):
-        tune_segment([], [np.zeros((2, 2), int)], np.zeros(1), SegmentDecide(), metric=mean_salt)
+def test_nothing_to_tune_on_is_an_error():
     with pytest.raises(TransectError, match="out-of-fold"):
-        tune_segment([], [], np.zeros(0), SegmentDecide(), metric=mean_salt)
+        nested_search(lambda values, i: 0.0, GRIDS, np.zeros(0))

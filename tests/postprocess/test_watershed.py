@@ -25,7 +25,7 @@ def test_touching_discs_part_where_they_touch():
 
 def test_without_a_centre_map_the_distance_from_the_edge_does():
     foreground, _ = discs([(20, 15), (20, 31)], 9, (40, 46))
-    labels = split_instances(foreground, seed_threshold=0.5, seed_distance=4)
+    labels = split_instances(foreground, seed_threshold=0.5)
     assert labels.max() == 2
 
 
@@ -41,23 +41,30 @@ def test_pieces_without_a_seed_are_objects_too_and_small_ones_go():
         split_instances(np.zeros((5, 5)), np.zeros((5, 6)))
 
 
-@pytest.mark.parametrize("distance", [1, 2, 3, 5, 9])
-def test_seeds_are_the_maxima_of_their_disc(distance):
+@pytest.mark.parametrize("depth", [0.02, 0.1, 0.3])
+def test_seeds_are_the_h_maxima_of_the_map(depth):
     from scipy import ndimage
+    from skimage.morphology import h_maxima, label
 
-    level = ndimage.gaussian_filter(np.random.default_rng(0).random((60, 70)), 2)
-    level = (level / level.max()).astype(np.float32)
-    y, x = np.mgrid[-distance : distance + 1, -distance : distance + 1]
-    disc = x * x + y * y <= distance**2 + 1
-    expected = (level == ndimage.maximum_filter(level, footprint=disc)) & (level > 0.9)
-    found = seeds(level, seed_threshold=0.9, seed_distance=distance)
-    np.testing.assert_array_equal(found > 0, expected)
+    level = ndimage.gaussian_filter(np.random.default_rng(0).random((60, 70)), 3)
+    level = ((level - level.min()) / np.ptp(level)).astype(np.float32)
+    found = seeds(level, seed_threshold=0.0, seed_depth=depth)
+    assert found.max() == label(h_maxima(level, depth)).max()
+
+
+def test_ripples_on_one_object_are_one_seed_and_a_deep_pass_makes_two():
+    x = np.arange(60)
+    shallow = np.tile(0.8 + 0.03 * np.cos(x / 3), (20, 1))
+    deep = np.tile(0.8 * np.abs(np.sin(x * np.pi / 30)), (20, 1))
+    assert seeds(shallow, seed_threshold=0.5, seed_depth=0.1).max() == 1
+    assert seeds(deep, seed_threshold=0.5, seed_depth=0.1).max() == 2
+    assert seeds(deep, seed_threshold=0.9, seed_depth=0.1).max() == 0
 
 
 def test_a_plateau_is_one_seed():
     level = np.zeros((30, 30), np.float32)
     level[10:20, 10:20] = 1
-    assert seeds(level, seed_threshold=0.5, seed_distance=5).max() == 1
+    assert seeds(level, seed_threshold=0.5, seed_depth=0.1).max() == 1
 
 
 def unlike(a, b):

@@ -9,31 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.errors import TransectError
-from transect.postprocess.components import clean
-from transect.postprocess.watershed import split_instances
-from transect.recipe import SegmentDecide
 
-__all__ = ["GRIDS", "INSTANCE_GRIDS", "Tuned", "answer", "nested_search", "tune_segment"]
+__all__ = ["Tuned", "nested_search"]
 
 Values = Mapping[str, float]
 Interval = Callable[[NDArray[np.float64]], tuple[float, float]]
-
-# The first of each list is where the search starts, and what stays if nothing gains.
-# Sizes: the salt notes' A in {0, 10, 20, 40, 80}; thresholds: our choice.
-GRIDS: dict[str, tuple[float, ...]] = {
-    "threshold": (0.5, 0.3, 0.35, 0.4, 0.45, 0.55, 0.6, 0.65),
-    "min_total": (0, 10, 20, 40, 80),
-    "min_area": (0, 10, 20, 40, 80),
-    "fill_holes": (0, 20, 80, 10**9),
-    "empty_threshold": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
-}
-INSTANCE_GRIDS: dict[str, tuple[float, ...]] = {
-    "seed_threshold": (0.5, 0.35, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7),
-    "threshold": (0.5, 0.3, 0.4, 0.45, 0.55, 0.6, 0.7),
-    "min_area": (0, 10, 20, 40, 80),
-    "seed_distance": (3, 1, 5, 8),
-    "empty_threshold": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
-}
 
 
 @dataclass(frozen=True)
@@ -156,93 +136,4 @@ def nested_search(
         gain=(float(gained.mean()), low, high),
         gains=gains,
         own=own,
-    )
-
-
-def answer(maps: NDArray[np.floating], values: Values, *, filled: float = 1.0) -> NDArray[np.int32]:
-    """Labels of one picture by a decision.
-
-    Args:
-        maps: (H, W) foreground, or (2, H, W) foreground and centres, which gives instances.
-        values: Numbers named as in ``recipe.SegmentDecide``; absent ones do nothing.
-        filled: Probability of the image-level head that there is anything.
-
-    Returns:
-        (H, W) int32: 0 and 1, or 0 and instance labels.
-    """
-    shape = maps.shape[-2:]
-    if filled < values.get("empty_threshold", 0.0):
-        return np.zeros(shape, np.int32)
-    threshold, min_area = values.get("threshold", 0.5), int(values.get("min_area", 0))
-    if maps.ndim == 3 and len(maps) > 1:
-        labels = split_instances(
-            maps[0],
-            maps[1],
-            threshold=threshold,
-            seed_threshold=values.get("seed_threshold", 0.5),
-            seed_distance=int(values.get("seed_distance", 3)),
-            min_area=min_area,
-        )
-    else:
-        mask = maps.reshape(shape) > threshold
-        fill = int(values.get("fill_holes", 0))
-        labels = clean(mask, min_area=min_area, fill=fill).astype(np.int32)
-    if np.count_nonzero(labels) < values.get("min_total", 0):
-        labels = np.zeros_like(labels)
-    return labels
-
-
-def tune_segment(
-    probabilities: Sequence[NDArray[np.floating]],
-    truths: Sequence[NDArray[np.integer]],
-    folds: NDArray[np.integer],
-    spec: SegmentDecide,
-    *,
-    metric: Callable[[NDArray[np.integer], NDArray[np.integer]], float],
-    filled: Sequence[float] | None = None,
-    grids: Mapping[str, Sequence[float]] | None = None,
-    interval: Interval | None = None,
-) -> Tuned:
-    """Tune what the recipe leaves open (None) and score it nested.
-
-    Args:
-        probabilities: Out-of-fold maps, (H, W) or (2, H, W) each; sizes may differ.
-        truths: (H, W) label images.
-        folds: (N,) folds.
-        spec: Numbers that are given stay; ``per_fold`` also tunes a threshold on every fold.
-        metric: (H, W) labels and truth to a score; higher is better.
-        filled: (N,) probability of the image-level head; None: there is no such head.
-        grids: Values tried; None takes ours.
-        interval: As in ``nested_search``.
-
-    Returns:
-        The numbers, their nested score and gain.
-
-    Raises:
-        TransectError: If the lists differ in length or are empty.
-    """
-    if not len(probabilities) == len(truths) == len(folds):
-        raise TransectError(
-            f"tuning needs a truth and a fold for every map; got {len(probabilities)} maps, "
-            f"{len(truths)} truths, {len(folds)} folds."
-        )
-    instances = bool(len(probabilities)) and probabilities[0].ndim == 3
-    instances = instances and len(probabilities[0]) > 1
-    tried = dict(grids if grids is not None else INSTANCE_GRIDS if instances else GRIDS)
-    if filled is None:
-        tried.pop("empty_threshold", None)
-    given = {name: getattr(spec, name, None) for name in {*GRIDS, *INSTANCE_GRIDS}}
-    fixed = {name: float(value) for name, value in given.items() if value is not None}
-
-    def score(values: Values, i: int) -> float:
-        sure = 1.0 if filled is None else float(filled[i])
-        return metric(answer(probabilities[i], values, filled=sure), truths[i])
-
-    return nested_search(
-        score,
-        {name: grid for name, grid in tried.items() if name not in fixed},
-        folds,
-        fixed=fixed,
-        per_fold="threshold" if spec.per_fold else None,
-        interval=interval,
     )

@@ -15,27 +15,31 @@ __all__ = ["seeds", "split_instances", "split_instances_streamed"]
 
 
 def seeds(
-    centre_prob: NDArray[np.floating], *, seed_threshold: float, seed_distance: int
+    centre_prob: NDArray[np.floating], *, seed_threshold: float, seed_depth: float
 ) -> NDArray[np.int32]:
-    """Local maxima of the centre map, numbered from 1.
+    """Hills of the centre map that stand out from their surroundings, numbered from 1.
 
     Args:
         centre_prob: (H, W).
-        seed_threshold: Maxima at or below it are no seeds.
-        seed_distance: A maximum is the highest within this many pixels; of equally high
-            neighbours that touch one plateau is one seed.
+        seed_threshold: Hills whose top is at or below it are no seeds.
+        seed_depth: How far one must descend from a top before a higher one can be reached
+            (h-maxima); ripples on a large object are shallower than the pass between two objects,
+            whatever their size.
 
     Returns:
         (H, W) int32.
+
+    References:
+        Grey-scale reconstruction: Vincent 1993.
     """
+    from skimage.morphology import local_maxima, reconstruction
+
     level = np.ascontiguousarray(centre_prob, np.float32)
-    reach = max(int(seed_distance), 1)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = (x * x + y * y <= reach * reach + 1).astype(np.uint8)
-    # A wide disc is slow to dilate by; only what tops its inscribed square needs the disc.
-    top = cv2.dilate(level, disc) if reach <= 3 else _maximum_in_disc(level, reach)
-    peaks = (level >= top) & (level > seed_threshold)
-    return label(peaks)
+    lowered = reconstruction(level - np.float32(seed_depth), level).astype(np.float32)
+    # A frame below everything, so that a flat picture is one hill and hills may touch the border.
+    tops = local_maxima(np.pad(lowered, 1, constant_values=-1.0))[1:-1, 1:-1]
+    tops &= lowered + seed_depth > seed_threshold
+    return np.asarray(cv2.connectedComponents(tops.astype(np.uint8), connectivity=8)[1])
 
 
 def split_instances(
@@ -44,7 +48,8 @@ def split_instances(
     *,
     threshold: float = 0.5,
     seed_threshold: float = 0.5,
-    seed_distance: int = 3,
+    seed_depth: float = 0.08,
+    smooth_px: float = 1.5,
     min_area: int = 0,
 ) -> NDArray[np.int32]:
     """Split touching objects by a watershed of the centre map inside the foreground.
@@ -58,7 +63,8 @@ def split_instances(
             edge of the foreground, relative to its largest value within each piece.
         threshold: Foreground is above it.
         seed_threshold: Seeds are above it.
-        seed_distance: Smallest distance of two seeds, pixels.
+        seed_depth: Least depth of the pass between two seeds, see ``seeds``.
+        smooth_px: Sigma of a Gaussian over the centre map before seeds are looked for.
         min_area: Smaller objects are removed.
 
     Returns:
@@ -76,7 +82,11 @@ def split_instances(
     pieces = label(on)
     count = int(pieces.max(initial=0)) + 1
     level = _distance_level(on, pieces, count) if centre_prob is None else centre_prob
-    marks = seeds(level, seed_threshold=seed_threshold, seed_distance=seed_distance)
+    if smooth_px > 0:
+        level = np.asarray(
+            cv2.GaussianBlur(np.asarray(level, np.float32), (0, 0), smooth_px), np.float32
+        )
+    marks = seeds(level, seed_threshold=seed_threshold, seed_depth=seed_depth)
     marks[~on] = 0
     y, x = np.nonzero(marks)
     number, home = marks[y, x], pieces[y, x]
@@ -100,7 +110,8 @@ def split_instances_streamed(
     block: int = 1024,
     threshold: float = 0.5,
     seed_threshold: float = 0.5,
-    seed_distance: int = 3,
+    seed_depth: float = 0.08,
+    smooth_px: float = 1.5,
     min_area: int = 0,
     split: Callable[..., NDArray[np.int32]] = split_instances,
 ) -> Iterator[tuple[int, NDArray[np.int32]]]:
@@ -117,7 +128,8 @@ def split_instances_streamed(
         block: Rows of a block.
         threshold: As in ``split_instances``, with the following three.
         seed_threshold: As there.
-        seed_distance: As there.
+        seed_depth: As there.
+        smooth_px: As there.
         min_area: As there.
         split: What splits a block; for tests and for other methods.
 
@@ -128,7 +140,8 @@ def split_instances_streamed(
     options = {
         "threshold": threshold,
         "seed_threshold": seed_threshold,
-        "seed_distance": seed_distance,
+        "seed_depth": seed_depth,
+        "smooth_px": smooth_px,
         "min_area": min_area,
     }
     given = 0
@@ -225,29 +238,3 @@ def _distance_level(
     deepest = np.zeros(count, np.float32)
     np.maximum.at(deepest, pieces.ravel(), depth.ravel())
     return depth / np.maximum(deepest, 1e-6)[pieces]
-
-
-def _maximum_in_disc(level: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """Maximum within a disc of ``reach`` pixels, for pixels that top their inscribed square.
-
-    All others are given a value above their own: they are no peaks whatever the disc says.
-    """
-    inner = int(reach / np.sqrt(2))
-    square = np.ones((2 * inner + 1,) * 2, np.uint8)
-    top = np.asarray(cv2.dilate(level, square), np.float32)
-    rows, columns = np.nonzero(level >= top)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = x * x + y * y <= reach * reach + 1
-    positive = level[rows, columns] > 0  # zeros are never seeds of a probability map
-    result = top.copy()
-    result[rows[~positive], columns[~positive]] = np.inf
-    rows, columns = rows[positive], columns[positive]
-    padded = np.pad(level, reach, constant_values=-np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, disc.shape)
-    step = max(1, 20_000_000 // disc.size)
-    for i in range(0, rows.size, step):
-        chosen = slice(i, i + step)
-        result[rows[chosen], columns[chosen]] = windows[rows[chosen], columns[chosen]][:, disc].max(
-            1
-        )
-    return result

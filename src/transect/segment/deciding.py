@@ -44,10 +44,10 @@ _GRIDS: dict[MaskKind, dict[str, tuple[float, ...]]] = {
     },
     "classes": {"min_area": (0, 10, 20, 40, 80), "min_total": (0, 20, 80)},
     "instances": {
-        "seed_threshold": (0.5, 0.35, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7),
-        "threshold": (0.5, 0.3, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7),
+        "seed_depth": (0.08, 0.03, 0.05, 0.12, 0.18, 0.25),
+        "seed_threshold": (0.3, 0.0, 0.4, 0.5, 0.6),
+        "threshold": (0.5, 0.3, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7, 0.8),
         "min_area": (0, 10, 20, 40, 80),
-        "seed_distance": (3, 1, 5, 8, 12),
     },
 }
 
@@ -61,8 +61,8 @@ class Values:
     min_total: int = 0
     fill_holes: int = 0
     empty_threshold: float = 0.0
-    seed_threshold: float = 0.5
-    seed_distance: int = 3
+    seed_threshold: float = 0.3
+    seed_depth: float = 0.08
     flat_rule: bool = False
     use_crf: bool = False
 
@@ -101,7 +101,7 @@ def labels_of(
             maps[1],
             threshold=values.threshold,
             seed_threshold=values.seed_threshold,
-            seed_distance=values.seed_distance,
+            seed_depth=values.seed_depth,
             min_area=values.min_area,
         )
     elif kind == "classes":

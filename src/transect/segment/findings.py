@@ -56,8 +56,8 @@ def advice(run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> list[str]
     trained = recipe.folds.use or recipe.folds.count
     if trained < recipe.folds.count:
         lines.append(
-            f"Only {trained} of {recipe.folds.count} folds were trained to fit the budget. A longer "
-            "--budget trains more of them, and their mean predicts better."
+            f"Only {trained} of {recipe.folds.count} folds were trained to fit the budget. A "
+            "longer --budget trains more of them, and their mean predicts better."
         )
     if main and main["interval"][1] - main["interval"][0] > 0.1:
         lines.append(

@@ -56,7 +56,7 @@ def label_bands(
             bands,
             threshold=values.threshold,
             seed_threshold=values.seed_threshold,
-            seed_distance=values.seed_distance,
+            seed_depth=values.seed_depth,
             min_area=values.min_area,
         )
         for _, labels in stream:

@@ -1,0 +1,91 @@
+"""What the report needs beyond numbers: pictures with outlines, calibration; kept in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.metrics.calibration import expected_calibration_error, reliability
+from transect.predict.outputs import write_picture
+from transect.report.pictures import overlay
+from transect.run import RunFolder
+from transect.segment.deciding import Decisions
+from transect.segment.findings import ranked_pictures
+from transect.segment.oof import OutOfFold
+from transect.segment.pictures import Pictures
+
+__all__ = ["keep_evidence"]
+
+_SHOWN = 12  # worst and best, each
+_SIDE = 384  # pixels of a shown window
+_SAMPLED = 4000  # pixels per picture for the calibration
+
+
+def keep_evidence(
+    run: RunFolder,
+    pictures: Pictures,
+    out_of_fold: OutOfFold,
+    decisions: Decisions,
+    metric: str,
+) -> None:
+    """Write the worst and best out-of-fold pictures with outlines, and how honest the maps are.
+
+    Leaves ``gallery/*.jpg``, ``gallery.json`` and ``calibration.json`` in the run folder.
+    """
+    number = {image.name: i for i, image in enumerate(pictures.images)}
+    ranked = ranked_pictures(run, metric)
+    chosen = {"worst": ranked[:_SHOWN], "best": ranked[::-1][:_SHOWN]}
+    gallery = []
+    for kind, rows in chosen.items():
+        for place, (name, value) in enumerate(rows):
+            i = number[name]
+            answer = decisions.answer(out_of_fold, pictures, i)
+            truth = np.maximum(pictures.labels(i), 0)
+            window = _busiest(truth, answer)
+            picture = overlay(pictures.cache.image(i)[window], truth[window], answer[window])
+            file = f"{kind}{place:02d}.jpg"
+            write_picture(run.path / "gallery" / file, picture)
+            gallery.append({"kind": kind, "file": file, "name": name, "value": value})
+    run.write_json("gallery.json", gallery)
+    run.write_json("calibration.json", _calibration(pictures, out_of_fold, number))
+
+
+def _busiest(truth: NDArray[np.integer], answer: NDArray[np.integer]) -> tuple[slice, slice]:
+    """The window of a large picture in which truth and answer differ most."""
+    height, width = truth.shape
+    if max(height, width) <= _SIDE:
+        return slice(None), slice(None)
+    wrong = ((truth > 0) != (answer > 0)).astype(np.float32)
+    best, corner = -1.0, (0, 0)
+    for top in range(0, max(1, height - _SIDE + 1), _SIDE // 4):
+        for left in range(0, max(1, width - _SIDE + 1), _SIDE // 4):
+            found = float(wrong[top : top + _SIDE, left : left + _SIDE].sum())
+            if found > best:
+                best, corner = found, (top, left)
+    return slice(corner[0], corner[0] + _SIDE), slice(corner[1], corner[1] + _SIDE)
+
+
+def _calibration(
+    pictures: Pictures, out_of_fold: OutOfFold, number: dict[str, int]
+) -> dict[str, Sequence[float] | float]:
+    """Reliability of the foreground probability over sampled out-of-fold pixels."""
+    said, true = [], []
+    rng = np.random.default_rng(0)
+    for image in out_of_fold.images:
+        labels = pictures.labels(number[image.name]).ravel()
+        maps = out_of_fold.maps(image)
+        foreground = 1 - maps[0] if pictures.kind == "classes" else maps[0]
+        sample = rng.integers(0, labels.size, min(_SAMPLED, labels.size))
+        sample = sample[labels[sample] >= 0]
+        said.append(foreground.ravel()[sample])
+        true.append(labels[sample] > 0)
+    p, y = np.concatenate(said).astype(np.float64), np.concatenate(true)
+    bins = reliability(p, y)
+    return {
+        "said": bins.said.tolist(),
+        "seen": bins.came.tolist(),
+        "counts": bins.count.tolist(),
+        "error": float(expected_calibration_error(p, y)),
+    }
