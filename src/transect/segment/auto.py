@@ -89,7 +89,8 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
     per_step = pace.epoch_seconds(1)
     total = max(_EPOCH_STEPS, int(budget_seconds * (1 - _OVERHEAD) / per_step))
     count = min(5, max(2, _units(images)))
-    use = int(np.clip(total // 400, 1, count))  # our guess: fewer steps than that underfit
+    # Our guess: a model needs some 700 steps before a second one is worth more than going on.
+    use = 1 if total < 1000 else int(np.clip(total // 700, 2, count))
     epochs = int(np.clip(total // (use * _EPOCH_STEPS), 1, 400))
     member = dataclasses.replace(member, stages=(dataclasses.replace(stage, epochs=epochs),))
     why.append(
