@@ -106,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--quick", action="store_true", help="the recipe's short twin")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     train.add_argument("--seed", type=int, help="of everything random")
+    train.add_argument(
+        "--ablate", metavar="A,B,...", help="which trick paid: train again without each of these"
+    )
+    train.add_argument("--seeds", type=int, default=1, metavar="N", help="of --ablate (default 1)")
+    train.add_argument(
+        "--tune", action="append", default=[], metavar="PATH=LOW..HIGH", help="search a field"
+    )
+    train.add_argument("--trials", type=int, default=20, metavar="N", help="of --tune (default 20)")
     _machine(train)
 
     score = _command(commands, "score", _score, "every metric of a run with its spread")
@@ -177,6 +185,10 @@ def _train(options: argparse.Namespace) -> int:
     """Train one recipe, or several one after another; one that fails does not stop the others."""
     if len(options.recipe) > 1:
         return _train_list(options)
+    if options.ablate:
+        return _ablate(options)
+    if options.tune:
+        return _tune(options)
     return _train_one(options, options.recipe[0], options.out)
 
 
@@ -206,19 +218,85 @@ def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int
 
 def _train_list(options: argparse.Namespace) -> int:
     """Train a list of recipes and say at the end how each one did."""
+    from transect.experiments.leaderboard import Entry, entry_of, write_leaderboard
+
     base = Path(options.out or "runs")
     worst = 0
-    results = []
+    results, entries = [], []
     for recipe in options.recipe:
         print(f"\n== {recipe}")
+        folder, began = base / Path(recipe).stem, time.monotonic()
         try:
-            worst = max(worst, _train_one(options, recipe, str(base / Path(recipe).stem)))
+            worst = max(worst, _train_one(options, recipe, str(folder)))
             results.append(f"{recipe}: done")
+            entries.append(entry_of(recipe, folder, time.monotonic() - began))
         except TransectError as error:
             worst = 2
             results.append(f"{recipe}: {error}")
+            entries.append(Entry(recipe, {}, time.monotonic() - began, str(error)))
     print("\n" + "\n".join(results))
+    print(f"leaderboard:  {write_leaderboard(base, entries)}")
     return worst
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    """Train with everything, then without each ingredient, and say what each one brought."""
+    from transect import api
+    from transect.experiments.ablation import ablate, lines_of
+
+    first = options.seed or 0
+    out = Path(options.out or f"runs/{Path(options.data).resolve().name}-ablation")
+    with _Bars() as bars:
+        results = ablate(
+            options.data,
+            [name.strip() for name in options.ablate.split(",") if name.strip()],
+            recipe=options.recipe[0],
+            out=out,
+            seeds=range(first, first + max(1, options.seeds)),
+            budget=options.budget,
+            settings=api.settings_of(options.settings),
+            question=options.question,
+            missing=options.missing,
+            quick=options.quick,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
+    print("\n" + "\n".join(lines_of(results)))
+    print(f"\nreport:  {out / 'ablation.html'}")
+    return 1 if any(result.error for result in results) else 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    """Search fields of a recipe and write the best one as a recipe file."""
+    from transect import api, recipes
+    from transect.experiments.tuning import parse_space, tune
+    from transect.files import write_json
+    from transect.recipe import to_json
+
+    if options.recipe[0] == "auto":
+        raise TransectError("--tune changes a recipe: name one with --recipe.")
+    out = Path(options.out or f"runs/{Path(options.data).resolve().name}-tune")
+    with _Bars() as bars:
+        best = tune(
+            options.data,
+            parse_space(options.tune),
+            recipe=recipes.load(options.recipe[0], quick=options.quick),
+            out=out,
+            trials=options.trials,
+            seed=options.seed or 0,
+            budget=options.budget,
+            settings=api.settings_of(options.settings),
+            question=options.question,
+            missing=options.missing,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
+    write_json(out / "best.json", to_json(best))
+    print(f"best:    {out / 'best.json'}")
+    print(f"next:    transect train {options.data} --recipe {out / 'best.json'}")
+    return 0
 
 
 def _audit(options: argparse.Namespace) -> int:

@@ -1,0 +1,10 @@
+"""Several trainings that answer one question: which trick paid, which recipe wins, which number."""
+
+from __future__ import annotations
+
+from transect.experiments.ablation import ablate
+from transect.experiments.leaderboard import Entry, write_leaderboard
+from transect.experiments.tuning import tune
+from transect.experiments.without import needs_training, without
+
+__all__ = ["Entry", "ablate", "needs_training", "tune", "without", "write_leaderboard"]

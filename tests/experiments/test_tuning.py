@@ -1,0 +1,79 @@
+"""The search over hyper-parameters, with a study and a training that are imagined."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from transect.errors import TransectError
+from transect.experiments import tuning as module
+from transect.experiments.tuning import parse_space, tune
+from transect.recipe import Recipe
+
+
+def test_a_space_is_read():
+    space = parse_space(["folds.count=2,3", "members.*.weight=0.5..2"])
+    assert space == {
+        "folds.count": ("choice", 2, 3),
+        "members.*.weight": ("float", 0.5, 2.0, False),
+    }
+
+
+@pytest.mark.parametrize("pair", ["lr", "lr=", "lr=a..b"])
+def test_a_space_that_is_none_is_refused(pair):
+    with pytest.raises(TransectError):
+        parse_space([pair])
+
+
+def test_without_optuna_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(TransectError, match=r"transect\[tune\]"):
+        tune("data", {}, recipe=Recipe(), out="out")
+
+
+class Study:
+    def __init__(self):
+        self.told, self.asked = [], 0
+
+    def ask(self):
+        self.asked += 1
+        number = self.asked
+        return SimpleNamespace(
+            suggest_float=lambda path, low, high, log: low + (high - low) * number / 4,
+            suggest_categorical=lambda path, values: values[number % len(values)],
+        )
+
+    def tell(self, trial, value=None, state=None):
+        self.told.append(value)
+
+
+@pytest.fixture
+def study(monkeypatch):
+    made = Study()
+    optuna = SimpleNamespace(
+        logging=SimpleNamespace(set_verbosity=lambda level: None, WARNING=0),
+        create_study=lambda direction, sampler: made,
+        samplers=SimpleNamespace(TPESampler=lambda seed: None),
+        trial=SimpleNamespace(TrialState=SimpleNamespace(FAIL="fail")),
+    )
+    monkeypatch.setitem(sys.modules, "optuna", optuna)
+    return made
+
+
+def test_the_best_trial_wins_and_failures_are_passed_over(study, monkeypatch, tmp_path):
+    def train(data, *, recipe, out, seed, progress, **options):
+        weight = recipe.members[0].weight
+        if weight > 1.6:
+            raise TransectError("too heavy. Lighten it.")
+        return SimpleNamespace(score=lambda: {"dice": {"value": weight}})
+
+    monkeypatch.setattr(module.api, "train", train)
+    space = {"members.*.weight": ("float", 0.0, 2.0, False)}
+    best = tune("data", space, recipe=Recipe(), out=tmp_path, trials=4)
+    assert best.members[0].weight == 1.5
+    assert study.told == [0.5, 1.0, 1.5, None]
+
+
+def test_a_wrong_field_fails_before_training(study, tmp_path):
+    with pytest.raises(TransectError, match="weight"):
+        tune("d", {"members.*.weigth": ("choice", 1.0)}, recipe=Recipe(), out=tmp_path)
