@@ -29,6 +29,7 @@ _OVERHEAD = 0.3  # share for reading, out-of-fold maps, regressors and the repor
 _EPOCH_STEPS = 25  # a kill loses at most so many steps; our choice
 _DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
 _FEW_PHOTOS = 16  # fewer are cut into blocks for residuals; our choice
+_FEW_STEPS, _SMALL_TILE = 200, 128  # our guess
 _FOLD_STEPS = 240  # fewer steps a fold than that underfit; our guess
 
 
@@ -87,18 +88,18 @@ def plan(
         f"network: {network.encoder} with ImageNet weights (the ones that need no network) and a "
         f"U-Net decoder on tiles of {side} px, batch {batch}; {stage.loss} on {decide.target}"
     )
-    pace = pace_of(pictures, member, Task(decide, len(pictures.classes)), device=device)
-    per_step = pace.epoch_seconds(1)
-    # The first minutes of a small budget go to what every run pays: start and out-of-fold maps.
-    area = sum(math.prod(photo.size_hw) for photo in pictures.photos) * scale**2
-    predicting = per_step / 3 * area / (batch * side**2) / (1 - geometry.overlap) ** 2
-    left = max(0.2 * budget_seconds, budget_seconds * (1 - _OVERHEAD) - predicting)
-    total = max(_EPOCH_STEPS, int(left / per_step))
+    task = Task(decide, len(pictures.classes))
     units = facts.units
     count = int(min(5, max(2, units)))
-    use = int(np.clip(total // _FOLD_STEPS, 1, count))
-    if units <= 4:  # with a handful of photos every one must be held out once
-        use = count
+    # With a handful of photos every one must be held out once.
+    least = count if units <= 4 else 1
+    use, total, per_step = _steps(pictures, member, task, budget_seconds, device, count, least)
+    if total < _FEW_STEPS * use and side > _SMALL_TILE:
+        # Few steps learn more from many small tiles.
+        geometry = dataclasses.replace(geometry, size_hw=(_SMALL_TILE, _SMALL_TILE))
+        member = dataclasses.replace(member, geometry=geometry)
+        use, total, per_step = _steps(pictures, member, task, budget_seconds, device, count, least)
+        why.append(f"tiles: {_SMALL_TILE} px after all, since the budget allows few steps")
     epochs = int(np.clip(total // (use * _EPOCH_STEPS), 1, 400))
     member = dataclasses.replace(member, stages=(dataclasses.replace(stage, epochs=epochs),))
     why.append(
@@ -121,6 +122,30 @@ def plan(
         notes="Chosen by auto for this survey, device and budget.",
         why=tuple(why),
     )
+
+
+def _steps(
+    pictures: CountPictures,
+    member: Member,
+    task: Task,
+    budget_seconds: float,
+    device: str,
+    count: int,
+    least: int,
+) -> tuple[int, int, float]:
+    """Folds that are trained, their steps together, and the seconds of one step."""
+    per_step = pace_of(pictures, member, task, device=device).epoch_seconds(1)
+    geometry, batch = member.geometry, member.stages[0].batch
+    side = geometry.size_hw[0]
+    area = sum(math.prod(photo.size_hw) for photo in pictures.photos) * geometry.scale**2
+    # A third of a training step for a batch of tiles; overlapping tiles see pixels twice.
+    predicting = per_step / 3 * area / (batch * side**2) / (1 - geometry.overlap) ** 2
+    for use in range(count, least - 1, -1):
+        left = budget_seconds * (1 - _OVERHEAD) - predicting * use / count
+        total = int(max(0.2 * budget_seconds, left) / per_step)
+        if total >= use * _FOLD_STEPS or use == least:
+            break
+    return use, max(_EPOCH_STEPS * use, total), per_step
 
 
 def within_budget(
