@@ -134,7 +134,7 @@ def score(path: Path, truth: Path | None, *, progress: Progress) -> dict[str, An
         rows.append(picture_scores(answer, pictures.labels(i), predictor.kind, predictor.classes))
         progress.step("scoring", i + 1, len(pictures.images))
     groups = [image.group for image in pictures.images]
-    return score_record(rows, [-1] * len(rows), groups)
+    return score_record(rows, [-1] * len(rows), groups, predictor.kind)
 
 
 def predict(
@@ -213,4 +213,4 @@ def _score_out_of_fold(
         groups.append(image.group)
         names.append(image.name)
     run.write_json("oof/pictures.json", dict(zip(names, rows, strict=True)))
-    return score_record(rows, own_folds, groups)
+    return score_record(rows, own_folds, groups, pictures.kind)

@@ -35,6 +35,7 @@ __all__ = ["FORMATS", "Predictor", "answer_folder", "submission"]
 
 FORMATS = ("coco", "rle", "probability")
 _SHOWN = 50  # overlays; our choice
+_TOGETHER = 64  # small pictures predicted at once; our choice
 _LARGE_PX = 16_000_000  # our choice: above this a picture is streamed and its mask is a TIFF
 
 
@@ -71,11 +72,31 @@ class Predictor:
         """The mask of a picture in memory, as ``deciding.labels_of`` gives it."""
         return self.decide(self.maps(pixels, image), pixels, image)
 
+    def labels_of_many(
+        self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
+    ) -> list[NDArray[np.int32]]:
+        """The masks of several pictures in memory; small whole ones go batch by batch."""
+        maps = [member.maps_of(pixels, images) for member in self._members]
+        told = [m.filled_of(pixels, images) for m in self._members if m.has_image_head]
+        found = []
+        for i, (some, image) in enumerate(zip(pixels, images, strict=True)):
+            filled = float(np.mean([values[i] for values in told])) if told else 1.0
+            mean = self._blended([member[i] for member in maps])
+            found.append(self.decide(mean, some, image, filled=filled))
+        return found
+
     def decide(
-        self, maps: NDArray[np.float32], pixels: NDArray[Any], image: Image
+        self,
+        maps: NDArray[np.float32],
+        pixels: NDArray[Any],
+        image: Image,
+        *,
+        filled: float | None = None,
     ) -> NDArray[np.int32]:
-        """Turn blended probabilities into a mask."""
-        told = [member.filled(pixels, image) for member in self._members if member.has_image_head]
+        """Turn blended probabilities into a mask; ``filled`` is asked for if it is not given."""
+        if filled is None:
+            told = [m.filled(pixels, image) for m in self._members if m.has_image_head]
+            filled = float(np.mean(told)) if told else 1.0
         values = self._decisions.final
         if values.use_crf:
             maps = refined(maps, pixels, self.kind)
@@ -83,7 +104,7 @@ class Predictor:
             maps,
             values,
             self.kind,
-            filled=float(np.mean(told)) if told else 1.0,
+            filled=filled,
             flat=bool(np.ptp(pixels) == 0),
         )
 
@@ -193,25 +214,39 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
         )
     predictor = Predictor(run, device=device)
 
-    def masks() -> Iterator[tuple[list[str], NDArray[np.bool_]]]:
-        for done, image in enumerate(listed):
-            labels = predictor.labels(read_image(image.path), image)
-            yield [image.name], (labels > 0)[None]
-            progress.step("predicting", done + 1, len(listed))
+    def answers() -> Iterator[tuple[list[str], list[NDArray[np.int32]]]]:
+        done = 0
+        for some in _batches(listed):
+            found = predictor.labels_of_many([read_image(image.path) for image in some], some)
+            yield [image.name for image in some], found
+            done += len(some)
+            progress.step("predicting", done, len(listed))
 
     if predictor.kind == "binary":
-        write_masks(out, masks())
+        write_masks(out, ((names, np.stack(found) > 0) for names, found in answers()))
         return
     with atomic_path(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "rle_mask"])
-        for done, image in enumerate(listed):
-            labels = predictor.labels(read_image(image.path), image)
-            name = spreadsheet_safe(str(Path(image.name).with_suffix("")))
-            numbers = np.unique(labels[labels > 0])
-            rows = [(name, encode(labels == number)) for number in numbers] or [(name, "")]
-            writer.writerows(rows)
-            progress.step("predicting", done + 1, len(listed))
+        for names, found in answers():
+            for label, labels in zip(names, found, strict=True):
+                name = spreadsheet_safe(str(Path(label).with_suffix("")))
+                numbers = np.unique(labels[labels > 0])
+                rows = [(name, encode(labels == number)) for number in numbers] or [(name, "")]
+                writer.writerows(rows)
+
+
+def _batches(images: Sequence[Image]) -> Iterator[list[Image]]:
+    """Neighbours of one size, as many as are predicted at once."""
+    batch: list[Image] = []
+    for image in images:
+        full = len(batch) >= _TOGETHER or image.size_hw[0] * image.size_hw[1] > _LARGE_PX // 16
+        if batch and (full or image.size_hw != batch[0].size_hw):
+            yield batch
+            batch = []
+        batch.append(image)
+    if batch:
+        yield batch
 
 
 def _answer_small(

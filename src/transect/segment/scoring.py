@@ -78,7 +78,10 @@ def tuned_metric(
 
 
 def score_record(
-    rows: Sequence[Mapping[str, float]], folds: Sequence[int], groups: Sequence[str | None]
+    rows: Sequence[Mapping[str, float]],
+    folds: Sequence[int],
+    groups: Sequence[str | None],
+    kind: MaskKind,
 ) -> dict[str, dict[str, Any]]:
     """Means over pictures with a bootstrap interval and the mean of every fold.
 
@@ -86,13 +89,13 @@ def score_record(
         rows: Metric values of every picture.
         folds: The fold of every picture; all -1 if there are none.
         groups: The group of every picture; pictures of one group are drawn together.
+        kind: How masks are read; it gives the order, the main metric first.
 
     Returns:
         Metric name to value, interval (95 %, 2,000 bootstrap draws), folds, pictures.
     """
     record: dict[str, dict[str, Any]] = {}
-    order = [name for names in METRICS_OF.values() for name in names]
-    present = sorted(rows[0], key=order.index) if rows else []
+    present = [name for name in METRICS_OF[kind] if rows and name in rows[0]]
     fold_of = np.array(folds)
     names = [group if group is not None else f"#{i}" for i, group in enumerate(groups)]
     for metric in present:
