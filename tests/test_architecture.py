@@ -10,10 +10,20 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src" / "transect"
 FLOORS = {
     0: ("types", "errors", "files", "recipe"),
-    1: ("data", "folds", "augment", "models", "losses", "postprocess", "metrics", "matching", "run"),
+    1: (
+        "data",
+        "folds",
+        "augment",
+        "models",
+        "losses",
+        "postprocess",
+        "metrics",
+        "matching",
+        "run",
+    ),
     2: ("train", "predict", "ensemble", "audit", "report", "launch"),
     3: ("segment", "count", "identify"),
-    4: ("recipes",),
+    4: ("recipes", "experiments"),
     5: ("api", "cli", "bench", "demo", "doctor", "experiments"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

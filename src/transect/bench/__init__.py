@@ -80,6 +80,5 @@ def run_all(chosen: Sequence[str] = (), *, quick: bool = True) -> Iterator[str]:
     for name in chosen or names():
         module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
         for row in module.run(quick=quick):
-            yield (
-                f"{row.path:<28}{row.contender:<34}{row.seconds:>10.4f}{row.ratio:>8.2f}  {row.note}"
-            ).rstrip()
+            left = f"{row.path:<28}{row.contender:<34}{row.seconds:>10.4f}{row.ratio:>8.2f}"
+            yield f"{left}  {row.note}".rstrip()
