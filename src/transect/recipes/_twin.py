@@ -70,12 +70,12 @@ def _short_member(
 def _short_network(network: Network, encoder: str) -> Network:
     """A light encoder and narrow decoder with the same attention, centre and heads."""
     ours = network.encoder in ("resenc", "plain", "dilated", "lion")
-    widths = tuple(min(width, 32) for width in network.decoder_channels)
+    widths = tuple(min(width, 16) for width in network.decoder_channels)
     return replace(
         network,
         encoder=network.encoder if ours else encoder,
         weights=network.weights if ours else "auto",
-        decoder_channels=widths or (32, 24, 16, 16, 16),
+        decoder_channels=widths or (16, 16, 16, 16, 16),
         width=min(network.width, 8),
         levels=min(network.levels, 4),
         # Fine stems quadruple the work; the pretrained stem of the light encoder stays as it is.
