@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from tests.count.test_measures import cells_of
 from transect.count.counters import Counter, Evidence, choose_counter, parts_of
 from transect.count.measures import measure
 from transect.count.targets import render
 from transect.count.windows import window_counts
 from transect.errors import TransectError
 from transect.recipe import CountDecide
-from tests.count.test_measures import cells_of
 
 DECIDE = CountDecide(
     window=16, stride=8, blob_thresholds=(0.05,), pixel_thresholds=(0.1,), regressors=("lightgbm",)
@@ -87,5 +87,3 @@ def test_one_trained_fold_is_parted_by_group():
     for name in set(groups):
         assert len({p for p, g in zip(parts, groups, strict=True) if g == name}) == 1
     assert parts_of(np.array([0, 2, 2]), [None] * 3, 0).tolist() == [0, 1, 1]
-
-

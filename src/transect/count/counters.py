@@ -211,7 +211,7 @@ def choose_counter(
             method: _fit(evidence, np.flatnonzero(parts != part), method, decide, seed)
             for method in methods
         }
-        for i in np.flatnonzero(parts == part):
+        for i in np.flatnonzero(parts == part).tolist():
             for method in methods:
                 crossed[method][i] = fitted[method](evidence.measured[i])
     errors = {method: np.abs(crossed[method] - evidence.truth) for method in methods}

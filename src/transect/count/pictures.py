@@ -155,7 +155,7 @@ class CountPictures:
         """Positions (K, 2) x, y in block i and classes (K,) of the dots inside it."""
         block, inside = self.blocks[i], self._inside[i]
         points, kinds = self._dots[block.photo]
-        return points[inside] - np.float32([block.left, block.top]), kinds[inside]
+        return points[inside] - np.array([block.left, block.top], np.float32), kinds[inside]
 
     def photo_dots(self, photo: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Positions (K, 2) x, y and classes (K,) of a photo's dots."""
@@ -178,9 +178,11 @@ class CountPictures:
         """Block i with columns x, y, class of its dots and of those close around it."""
         block = self.blocks[i]
         points, kinds = self._dots[block.photo]
-        moved = points - np.float32([block.left, block.top])
+        moved = points - np.array([block.left, block.top], np.float32)
         height, width = block.size_hw
-        near = ((moved > -_REACH_PX) & (moved < np.float32([width, height]) + _REACH_PX)).all(1)
+        near = (
+            (moved > -_REACH_PX) & (moved < np.array([width, height], np.float32) + _REACH_PX)
+        ).all(1)
         rows = np.concatenate([moved[near], kinds[near, None].astype(np.float32)], axis=1)
         return Sample(self.pixels(i), points=rows)
 

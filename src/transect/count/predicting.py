@@ -176,7 +176,8 @@ def score_survey(
             f"({', '.join(predictor.classes)}). Rename it."
         )
     _, factor = _scale_for(run, predictor, listed, scale, progress)
-    counts, real, ends, matches = [], [], [], []
+    counts, ends, matches = [], [], []
+    real: list[list[float]] = []
     for number, image in enumerate(listed):
         cells = predictor.maps(image, scale=factor(image))
         answer = predictor.answer(cells, scale=factor(image))
@@ -184,7 +185,7 @@ def score_survey(
         ends.append(answer.intervals[-1])
         if survey.points is not None:
             own = survey.points[survey.points["image"] == image.name]
-            real.append([int((own["class"] == name).sum()) for name in predictor.classes])
+            real.append([float((own["class"] == name).sum()) for name in predictor.classes])
             radius = predictor.decisions.match_radius / factor(image)
             matches.append(match_points(answer.points, own[["x", "y"]].to_numpy(float), radius))
         else:

@@ -8,6 +8,7 @@ fine to coarse, over whole crops, and the same around the objects that the netwo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -261,7 +262,7 @@ def _bands(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     blurred = [
         cv2.GaussianBlur(grey, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for sigma in _SIGMAS
     ]
-    return np.stack([a - b for a, b in zip(blurred[:-1], blurred[1:], strict=True)])
+    return np.stack([a - b for a, b in itertools.pairwise(blurred)])
 
 
 def _texture(grey: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -53,9 +53,8 @@ def count_record(
     if len(classes) > 1:
         for kind, name in enumerate(classes):
             own = np.array([kind])
-            record[f"rmse:{name}"] = _statistic(
-                lambda rows, k=own: rmse(counts[rows][:, k], truth[rows][:, k]), folds, groups
-            )
+            one, other = counts[:, own], truth[:, own]
+            record[f"rmse:{name}"] = _statistic(_rmse_of(one, other), folds, groups)
             record[f"mae:{name}"] = _mean(np.abs(counts - truth)[:, kind], folds, groups)
     if constant is not None:
         record["mae_of_the_mean"] = _mean(np.abs(constant.sum(axis=1) - real), folds, groups)
@@ -108,6 +107,13 @@ def constant_answers(truth: NDArray[np.float64], parts: NDArray[np.int64]) -> ND
         others = truth[parts != part]
         answers[parts == part] = others.mean(axis=0) if len(others) else 0.0
     return answers
+
+
+def _rmse_of(
+    counts: NDArray[np.float64], truth: NDArray[np.float64]
+) -> Callable[[NDArray[np.intp]], float]:
+    """The root mean squared error over chosen rows."""
+    return lambda rows: rmse(counts[rows], truth[rows])
 
 
 def _names(groups: Sequence[str | None]) -> list[str]:

@@ -30,6 +30,7 @@ CLASS_MIX = (5392 / 83677, 4345 / 83677, 37537 / 83677, 20118 / 83677, 16285 / 8
 _LENGTH_PX = (96.0, 80.0, 62.0, 46.0, 27.0)  # at scale 1, from nose to tail; read off photos
 _WIDTH = (0.46, 0.40, 0.36, 0.36, 0.40)  # share of the length
 _COLOURS = ((96, 66, 44), (116, 82, 56), (172, 136, 98), (140, 104, 74), (46, 38, 34))  # RGB
+_LITTER = ((70, 62, 54), (120, 108, 96), (66, 74, 40), (188, 176, 160))  # boulders, weed, wood
 _SPREAD = 10.0  # deviation of an animal's own grey value; our guess
 _EMPTY_SHARE = 0.08  # photos with no animal; our guess
 _CROWDS = 1.1  # deviation of the logarithm of a photo's density: a few photos hold most animals
@@ -160,8 +161,8 @@ def simulate_photo(
     for i in np.argsort(classes, kind="stable"):
         _paint(canvas, rng, points[i], int(classes[i]), zoom, shadow)
     light = float(rng.uniform(0.8, 1.15))
-    canvas = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.35, 0.8)))
-    canvas = canvas * light + rng.normal(0, 3.5, canvas.shape).astype(np.float32)
+    blurred = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.35, 0.8)))
+    canvas = np.asarray(blurred * light + rng.normal(0, 3.5, canvas.shape), np.float32)
     image = np.clip(canvas, 0, 255).astype(np.uint8)
     return Photo(image, points.astype(np.float32), classes, zoom)
 
@@ -193,25 +194,28 @@ def _noise(rng: np.random.Generator, size_hw: tuple[int, int], cell: float) -> F
     return np.asarray(cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC))
 
 
+def _rgb(red: float, green: float, blue: float) -> Floats:
+    """A colour."""
+    return np.array([red, green, blue], np.float32)
+
+
 def _beach(rng: np.random.Generator, size_hw: tuple[int, int], sand: Floats, zoom: float) -> Floats:
     """Sand and shingle, rocks, weed, and on most photos the sea: (H, W, 3) float32."""
     height, width = size_hw
     relief = sum(_noise(rng, size_hw, zoom * cell) * weight
                  for cell, weight in ((700, 22), (180, 14), (45, 10), (12, 9)))  # fmt: skip
-    canvas = sand + np.asarray(relief, np.float32)[..., None] * np.float32([1.0, 0.97, 0.9])
+    canvas = sand + np.asarray(relief, np.float32)[..., None] * _rgb(1.0, 0.97, 0.9)
     grain = rng.normal(0, 6, size_hw).astype(np.float32)
     canvas = canvas + grain[..., None]
     rocky = _noise(rng, size_hw, zoom * 400) + 0.5 * _noise(rng, size_hw, zoom * 110)
     rough = _noise(rng, size_hw, zoom * 26)
     rock = np.clip((rocky - rng.uniform(0.25, 0.9)) * 4, 0, 1)[..., None]
-    stone = np.float32([108, 100, 94]) + 40 * rough[..., None]
+    stone = _rgb(108, 100, 94) + 40 * rough[..., None]
     canvas = canvas * (1 - rock) + stone * rock
     for _ in range(rng.poisson(height * width / (zoom * 260) ** 2)):  # boulders, weed, driftwood
         centre = rng.uniform(0, 1, 2) * (width, height)
         axes = rng.uniform(8, 40, 2) * zoom
-        colour = np.float32([[70, 62, 54], [120, 108, 96], [66, 74, 40], [188, 176, 160]])[
-            rng.integers(4)
-        ]
+        colour = _rgb(*_LITTER[int(rng.integers(4))])
         _blob(canvas, centre, axes, rng.uniform(0, 180), colour, float(rng.uniform(0.5, 0.95)), rng)
     if rng.random() < 0.7:
         angle = rng.uniform(0, 2 * np.pi)
@@ -222,7 +226,7 @@ def _beach(rng: np.random.Generator, size_hw: tuple[int, int], sand: Floats, zoo
         canvas = canvas * (1 - 0.3 * wet)
         sea = np.clip(shore * 60, 0, 1)[..., None]
         waves = _noise(rng, size_hw, zoom * 60) * 8 + _noise(rng, size_hw, zoom * 16) * 7
-        water = np.float32([62, 92, 98]) + waves[..., None]
+        water = _rgb(62, 92, 98) + waves[..., None]
         foam = np.clip(1 - np.abs(shore - 0.015) * 40, 0, 1) * (rough > -0.1)
         canvas = canvas * (1 - sea) + water * sea + 90 * foam[..., None]
     return np.asarray(canvas, np.float32)
@@ -285,15 +289,20 @@ def _paint(
     width = length * _WIDTH[kind] * float(rng.normal(1, 0.08))
     angle = float(rng.uniform(0, 360))
     ahead = np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))])
-    colour = np.float32(_COLOURS[kind]) + np.float32(rng.normal(0, _SPREAD))
-    colour = colour + rng.normal(0, 4, 3).astype(np.float32)
+    colour = _rgb(*_COLOURS[kind]) + float(rng.normal(0, _SPREAD))
+    colour = np.asarray(colour + rng.normal(0, 4, 3), np.float32)
     fall = np.array(shadow[:2]) * length * shadow[2]
-    _blob(canvas, centre + fall, (length * 0.48, width * 0.52), angle, np.float32([30, 28, 28]), 0.5)
+    _blob(canvas, centre + fall, (length * 0.48, width * 0.52), angle, _rgb(30, 28, 28), 0.5)
     _blob(canvas, centre, (length * 0.42, width * 0.5), angle, colour, 1.0)
     # Neck and head ahead, hind flippers behind, a lighter back: what tells body from boulder.
     _blob(canvas, centre + ahead * length * 0.34, (length * 0.17, width * 0.3), angle, colour, 1.0)
     _blob(
-        canvas, centre - ahead * length * 0.42, (length * 0.1, width * 0.3), angle, colour * 0.8, 0.8
+        canvas,
+        centre - ahead * length * 0.42,
+        (length * 0.1, width * 0.3),
+        angle,
+        colour * 0.8,
+        0.8,
     )
     lit = np.array(shadow[:2]) * -width * 0.14
     _blob(canvas, centre + lit, (length * 0.3, width * 0.22), angle, colour * 1.22 + 6, 0.55)

@@ -21,13 +21,23 @@ from transect.recipe import (
     Stage,
 )
 
+_NETWORK = Network(encoder="efficientnet_lite0", decoder="unet")
+
+_DECIDE = CountDecide(
+    target="density",
+    target_px=4.0,  # our choice: touching animals stay two hills
+    methods=("sum", "peaks", "regressors"),
+    merge_classes=True,
+    downscale=4,
+)
+
 recipe = Recipe(
     name="density-map",
     question="count",
     members=(
         Member(
             name="unet",
-            network=Network(encoder="efficientnet_lite0", decoder="unet"),  # our choice
+            network=_NETWORK,  # our choice
             geometry=Geometry(fit="tile", size_hw=(256, 256), overlap=0.25),
             augment=Augment(
                 hflip=0.5, vflip=0.5, rot90=0.5, scale=(0.8, 1.25), gamma=0.2, border="zero"
@@ -50,13 +60,7 @@ recipe = Recipe(
         ),
     ),
     folds=Folds(count=5, stratify=("count",)),
-    decide=CountDecide(
-        target="density",
-        target_px=4.0,  # our choice: touching animals stay two hills
-        methods=("sum", "peaks", "regressors"),
-        merge_classes=True,
-        downscale=4,
-    ),
+    decide=_DECIDE,
     notes="Density-map regression with merged classes (comment of the sea lion 104th place, 2017).",
 )
 
@@ -65,7 +69,7 @@ quick = replace(
     members=tuple(
         replace(
             member,
-            network=replace(member.network, decoder_channels=(32, 24, 16, 16, 16)),
+            network=replace(_NETWORK, decoder_channels=(32, 24, 16, 16, 16)),
             geometry=replace(member.geometry, size_hw=(128, 128)),
             stages=tuple(
                 replace(
@@ -77,5 +81,5 @@ quick = replace(
         for member in recipe.members
     ),
     folds=replace(recipe.folds, count=3, use=1),
-    decide=replace(recipe.decide, target_px=3.0, downscale=2, window=32, stride=16),
+    decide=replace(_DECIDE, target_px=3.0, downscale=2, window=32, stride=16),
 )  # our numbers

@@ -21,21 +21,38 @@ from transect.recipe import (
     Stage,
 )
 
+_NETWORK = Network(
+    encoder="lion",  # two 3x3 convolutions a level, pooling by 2, 2, 2 and then 4
+    weights=None,
+    decoder="unet",
+    decoder_channels=(256, 128, 64, 32),
+    width=32,
+    levels=5,
+    upsample="nearest",  # deconvolutions "could not get good results"
+)
+
+_DECIDE = CountDecide(
+    target="squares",
+    target_px=16.0,
+    methods=("regressors",),
+    downscale=4,
+    window=60,  # 240 px; 40 and 80 were worse, 320 bad
+    stride=30,
+    blob_thresholds=(0.04, 0.08),
+    pixel_thresholds=(0.04, 0.08, 0.24),
+    regressors=("extratrees", "extratrees_small", "xgboost"),
+    oof_scale=(0.8, 1.6),  # held-out photos at a random scale, so that trees see its noise
+    test_scale="auto",  # he chose 0.5 by eye
+    correct_confusion=False,
+)
+
 recipe = Recipe(
     name="sealion-2nd",
     question="count",
     members=(
         Member(
             name="unet",
-            network=Network(
-                encoder="lion",  # two 3x3 convolutions a level, pooling by 2, 2, 2 and then 4
-                weights=None,
-                decoder="unet",
-                decoder_channels=(256, 128, 64, 32),
-                width=32,
-                levels=5,
-                upsample="nearest",  # deconvolutions "could not get good results"
-            ),
+            network=_NETWORK,
             geometry=Geometry(fit="tile", size_hw=(256, 256), overlap=0.25),  # step 192
             augment=Augment(
                 hflip=0.5,
@@ -59,20 +76,7 @@ recipe = Recipe(
         ),
     ),
     folds=Folds(count=5, use=1, stratify=("count",)),  # fold 1 only; 2 and 3 were "bad"
-    decide=CountDecide(
-        target="squares",
-        target_px=16.0,
-        methods=("regressors",),
-        downscale=4,
-        window=60,  # 240 px; 40 and 80 were worse, 320 bad
-        stride=30,
-        blob_thresholds=(0.04, 0.08),
-        pixel_thresholds=(0.04, 0.08, 0.24),
-        regressors=("extratrees", "extratrees_small", "xgboost"),
-        oof_scale=(0.8, 1.6),  # held-out photos at a random scale, so that trees see its noise
-        test_scale="auto",  # he chose 0.5 by eye
-        correct_confusion=False,
-    ),
+    decide=_DECIDE,
     notes=(
         "Sea lion 2nd place (2017). Private score about 12.5 with two such models averaged. "
         "Where we differ: windows cover every cell equally often, where his first strip counted "
@@ -85,7 +89,7 @@ quick = replace(
     members=tuple(
         replace(
             member,
-            network=replace(member.network, width=8, decoder_channels=(32, 24, 16, 8)),
+            network=replace(_NETWORK, width=8, decoder_channels=(32, 24, 16, 8)),
             geometry=replace(member.geometry, size_hw=(128, 128)),
             stages=tuple(
                 replace(
@@ -103,5 +107,5 @@ quick = replace(
         for member in recipe.members
     ),
     folds=replace(recipe.folds, count=3),
-    decide=replace(recipe.decide, target_px=8.0, downscale=2, window=32, stride=16),
+    decide=replace(_DECIDE, target_px=8.0, downscale=2, window=32, stride=16),
 )  # animals of the simulated colony are 0.4 as large; our numbers

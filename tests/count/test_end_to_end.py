@@ -1,0 +1,178 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from tests.count.conftest import Said
+from transect import count
+from transect.count.maps import Networks
+from transect.count.pictures import CountPictures
+from transect.count.predicting import CountPredictor
+from transect.count.training import Task
+from transect.data.images import ArrayReader, read_image
+from transect.data.survey import open_survey
+from transect.errors import TransectError
+from transect.types import Image, Quiet
+
+pytestmark = pytest.mark.slow  # about fifteen seconds together, most of it one small training
+
+
+def photos_of(colony, tmp_path, prefix="test"):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for path in sorted((colony / "images").glob(f"{prefix}*.png")):
+        shutil.copy(path, folder)
+    return folder
+
+
+def test_training_beats_always_answering_the_mean(tiny_run):
+    metrics = tiny_run.read_json("metrics.json")
+    assert metrics["mae"]["value"] < 0.7 * metrics["mae_of_the_mean"]["value"]
+    assert metrics["coverage"]["value"] >= 0.6
+    for name in ("rmse", "rmse:pups", "f1", "recall", "relative_error"):
+        low, high = metrics[name]["interval"]
+        assert low <= metrics[name]["value"] + 1e-9
+        assert metrics[name]["value"] <= high + 1e-9
+    for name in ("report.html", "card.md", "decide.json", "oof/counts.csv", "look.json"):
+        assert (tiny_run.path / name).stat().st_size > 0
+    assert count.score(tiny_run.path, None, progress=Quiet()) == metrics
+
+
+def test_a_second_call_changes_nothing(tiny_run, colony):
+    before = {p: p.read_bytes() for p in tiny_run.path.rglob("*.json") if "cache" not in p.parts}
+    weights = {p: p.stat().st_mtime_ns for p in tiny_run.path.rglob("*.safetensors")}
+    pictures = count.prepare(open_survey(colony), tiny_run.path / "cache", Quiet())
+    count.train(pictures, tiny_run.recipe(), tiny_run.path, progress=Quiet(), device="cpu")
+    assert {p: p.read_bytes() for p in before} == before
+    assert {p: p.stat().st_mtime_ns for p in weights} == weights
+
+
+def test_counts_points_and_totals_are_written(tiny_run, colony, tmp_path):
+    folder = photos_of(colony, tmp_path)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nxx")
+    out = tmp_path / "out"
+    found = count.predict(
+        tiny_run.path, folder, out, device="cpu", progress=Quiet(), formats=("density",)
+    )
+    assert found["images"] == 4
+    assert "broken.png" in found["problems"][0]
+    table = pd.read_csv(out / "counts.csv")
+    assert (table["all low"] <= table["all"] + 0.1).all()
+    assert (table["all"] <= table["all high"] + 0.1).all()
+    total = pd.read_csv(out / "totals.csv").set_index("class")
+    assert total.loc["all", "count"] == pytest.approx(table["all"].sum(), abs=1)
+    points = pd.read_csv(out / "points.csv")
+    assert set(points["image"]) <= {f"test00{i}.png" for i in range(4)}
+    assert tifffile.imread(out / "density" / "test000.tif").shape == (64, 80)
+    assert (out / "overlays" / "test000.jpg").stat().st_size > 1000
+
+
+def test_a_photo_in_pieces_is_counted_as_the_whole(tiny_run, colony):
+    """Streaming from disk and predicting in memory draw one map, so no seam counts twice."""
+    recipe = tiny_run.recipe()
+    task = Task.of(recipe, 5).settled(tiny_run.read_json("inputs.json"))
+    networks = Networks(tiny_run, recipe, task, [0], device="cpu")
+    path = colony / "images" / "test001.png"
+    pixels = read_image(path)
+    tall = np.concatenate([pixels, pixels[::-1], pixels])
+    image = Image("a.png", path, tall.shape[:2], 3)
+    networks.map(ArrayReader(tall), image)  # settles the precision of the networks
+    whole = networks.map(ArrayReader(tall), image)
+    tiff = path.parent.parent / "tall.tif"
+    tifffile.imwrite(tiff, tall, tile=(64, 64), photometric="rgb")
+    from transect.data.images import open_reader
+
+    streamed = networks.map(open_reader(tiff), image)
+    np.testing.assert_array_equal(whole.stored, streamed.stored)
+
+
+def test_a_geotiff_gets_points_on_the_ground(tiny_run, colony, tmp_path):
+    folder = tmp_path / "geo"
+    folder.mkdir()
+    tags = [
+        (33550, 12, 3, (0.5, 0.5, 0.0), True),
+        (33922, 12, 6, (0.0, 0.0, 0.0, 1000.0, 2000.0, 0.0), True),
+        (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True),
+    ]
+    pixels = read_image(colony / "images" / "train001.png")
+    tifffile.imwrite(folder / "a.tif", pixels, photometric="rgb", extratags=tags)
+    count.predict(
+        tiny_run.path, folder, tmp_path / "out", device="cpu", progress=Quiet(),
+        formats=("density",),
+    )  # fmt: skip
+    written = json.loads((tmp_path / "out" / "points.geojson").read_text())
+    points = pd.read_csv(tmp_path / "out" / "points.csv")
+    assert len(written["features"]) == len(points) > 0
+    x, y = written["features"][0]["geometry"]["coordinates"]
+    assert x == pytest.approx(1000 + 0.5 * (points["x"][0] + 0.5), abs=0.06)
+    assert y == pytest.approx(2000 - 0.5 * (points["y"][0] + 0.5), abs=0.06)
+    from transect.data.formats.geo import ground_of
+
+    placed = ground_of(tmp_path / "out" / "density" / "a.tif")
+    assert placed.matrix[0][0] == pytest.approx(1.0)
+
+
+def test_scoring_a_survey_and_calibrating_on_it(tiny_run, colony, tmp_path):
+    pilot = tmp_path / "pilot"
+    (pilot / "images").mkdir(parents=True)
+    names = sorted(p.name for p in (colony / "images").glob("test*.png"))
+    for name in names:
+        shutil.copy(colony / "images" / name, pilot / "images")
+    shutil.copy(colony / "truth" / "points.csv", pilot / "points.csv")
+    found = count.score(tiny_run.path, pilot, progress=Quiet())
+    assert np.isfinite([record["value"] for record in found.values()]).all()
+    said = Said()
+    record = count.calibrate(tiny_run.path, pilot, progress=said)
+    assert record["photos"] == 4
+    assert "calibration" in said.lines[-1]
+    assert (tiny_run.path / "calibration.json").is_file()
+    CountPredictor(tiny_run, device="cpu")
+    (tiny_run.path / "calibration.json").unlink()
+    (pilot / "points.csv").write_text("image,x,y,class\ntest000.png,5,5,walrus\n")
+    with pytest.raises(TransectError, match="walrus"):
+        count.score(tiny_run.path, pilot, progress=Quiet())
+
+
+def test_a_submission_has_a_row_for_every_photo(tiny_run, colony, tmp_path):
+    folder = photos_of(colony, tmp_path)
+    count.submit(tiny_run.path, folder, tmp_path / "s.csv", device="cpu", progress=Quiet())
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert table.columns[0] == "test_id"
+    assert len(table) == 4
+    (folder / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(TransectError, match="every picture"):
+        count.submit(tiny_run.path, folder, tmp_path / "s.csv", device="cpu", progress=Quiet())
+
+
+def test_photos_to_dot_next_are_named_once_each(tiny_run, colony, tmp_path):
+    folder = photos_of(colony, tmp_path)
+    found = count.next_to_annotate(tiny_run.path, folder, 3, progress=Quiet())
+    assert len({s.image for s in found}) == len(found) == 3
+    assert found[0].score >= found[1].score
+    x0, y0, x1, y1 = found[0].box
+    assert 0 <= x0 < x1 <= 160
+    assert 0 <= y0 < y1 <= 128
+
+
+def test_the_scale_check_looks_at_every_scale(tiny_run, colony, tmp_path, monkeypatch):
+    monkeypatch.setattr("transect.count.scalecheck._PHOTOS", 4)
+    from transect.count.scalecheck import SCALES, look_at_new
+    from transect.data.folder import list_new
+
+    listed, _ = list_new(photos_of(colony, tmp_path, "train"))
+    look = look_at_new(tiny_run, CountPredictor(tiny_run, device="cpu"), listed, Quiet())
+    assert set(look.curve) == set(SCALES)
+    assert not look.strange
+    assert look.factor(listed[0]) == 1.0
+
+
+def test_a_few_photos_are_cut_into_blocks(colony):
+    pictures = CountPictures(open_survey(colony)).in_blocks(64)
+    assert pictures.divided
+    assert len(pictures.blocks) == 10 * 2 * 2  # 128 x 160 in halves
+    whole = CountPictures(open_survey(colony))
+    np.testing.assert_array_equal(pictures.counts.sum(axis=0), whole.counts.sum(axis=0))
+    assert {image.group for image in pictures.images} == {p.group for p in whole.photos}
