@@ -29,8 +29,8 @@ def doubtful_labels(
         One finding with the doubtful images, the most doubtful first, or nothing.
 
     References:
-        Northcutt, Jiang and Chuang 2021: confident learning, pruned by normalised margin; their limit
-        is the mean itself, which overlooks half of the errors in well separated classes.
+        Northcutt, Jiang and Chuang 2021: confident learning, pruned by normalised margin; their
+        limit is the mean itself, which overlooks half of the errors in well separated classes.
     """
     chance = np.asarray(chance, np.float64)
     labelled = labels >= 0

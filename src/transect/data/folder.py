@@ -99,6 +99,10 @@ def list_pictures(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
                     waiting.append(path)
                 elif entry.is_dir():
                     continue  # a link to a folder inside: its files are met where they lie
+                elif path.suffix.lower() in IMAGE_SUFFIXES and not entry.is_file():
+                    # Opening a named pipe would wait for ever; a dangling link is no file either.
+                    what = f"{name} is no regular file. Remove it, or copy the picture there."
+                    problems.append(Problem(name, what))
                 elif path.suffix.lower() in IMAGE_SUFFIXES:
                     found[name] = path
                 elif path.suffix.lower() not in _SIDECARS and entry.name != "Thumbs.db":
