@@ -101,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--question", choices=("segment", "count", "identify"))
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="settings")
     train.add_argument(
-        "--missing", choices=("empty",), help="an image without a mask has no objects"
+        "--missing",
+        choices=("empty", "unlabelled"),
+        help="an image without a mask: it has no objects, or it is kept from training",
     )
     train.add_argument("--quick", action="store_true", help="the recipe's short twin")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
