@@ -71,7 +71,7 @@ def imagined(monkeypatch, tmp_path):
         return Run(out, recipe)
 
     monkeypatch.setattr(module.api, "train", train)
-    monkeypatch.setattr(module, "_groups", lambda folder: {})
+    monkeypatch.setattr(module, "_groups", lambda data, folder: {})
     return calls
 
 

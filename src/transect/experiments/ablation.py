@@ -120,7 +120,7 @@ def ablate(
             except TransectError as error:
                 errors[name] = str(error)
                 progress.say(f"without {name}: {error}")
-    groups = _groups(base / f"full-seed{seeds[0]}")
+    groups = _groups(Path(data), base / f"full-seed{seeds[0]}")
     results = [
         paid(name, metric, found[name], groups, error=errors.get(name)) for name in ingredients
     ]
@@ -248,14 +248,12 @@ def _rows(folder: Path) -> Rows:
     return rows
 
 
-def _groups(folder: Path) -> dict[str, str]:
-    """Picture to group, from the survey that the run was trained on."""
+def _groups(data: Path, folder: Path) -> dict[str, str]:
+    """Picture to group, from the survey as the full run read it."""
     from transect.data.survey import open_survey
 
     facts = RunFolder.open(folder).data()
-    survey = open_survey(
-        Path(facts["folder"]), question=facts["question"], missing=facts.get("missing")
-    )
+    survey = open_survey(data, question=facts["question"], missing=facts.get("missing"))
     return {image.name: image.group for image in survey.images if image.group is not None}
 
 
