@@ -6,6 +6,7 @@ Read ``train`` from top to bottom for the whole story; each line is a room or a 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,18 @@ from transect.count.maps import predict_held_out
 from transect.count.page import write_report
 from transect.count.pictures import CountPictures
 from transect.count.predicting import answer_folder, score_survey, submission
+from transect.count.reclassify import (
+    Reclassifier,
+    classifier_of,
+    fit_classifier,
+    maps_only,
+)
 from transect.count.scalecheck import write_training_look
 from transect.count.training import Task, fit_fold
+from transect.data.tiff import ArrayReader
 from transect.errors import TransectError
 from transect.folds import folds_once
-from transect.recipe import Recipe
+from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 from transect.train.plan import ProgressEvent
 from transect.types import Progress, Survey
@@ -88,7 +96,14 @@ def train(
     pictures, folds = _divided(run, pictures, recipe, progress)
     task = _task_of(run, pictures, recipe)
     used = range(recipe.folds.use or recipe.folds.count)
-    for member in recipe.members:
+    second = classifier_of(recipe) if task.decide.reclassify else None
+    for fold in used if second else ():
+        assert second is not None
+        fit_classifier(
+            run, pictures, second, folds, fold, seed=recipe.seed, device=device,
+            progress=_told(progress, second.name, fold),
+        )  # fmt: skip
+    for member in maps_only(recipe).members:
         for fold in used:
             fit_fold(
                 pictures,
@@ -102,11 +117,14 @@ def train(
                 progress=_told(progress, member.name, fold),
             )
     for fold in used:
-        predict_held_out(run, recipe, task, pictures, folds, fold, device=device, progress=progress)
+        predict_held_out(
+            run, maps_only(recipe), task, pictures, folds, fold, device=device, progress=progress
+        )
     spacing = float(run.read_json("inputs.json")["spacing"])
     metrics = decide_out_of_fold(
-        run, pictures, task, folds, spacing_px=spacing, seed=recipe.seed, progress=progress
-    )
+        run, pictures, task, folds, spacing_px=spacing, seed=recipe.seed, progress=progress,
+        classify_of=_second_looks(run, pictures, recipe, folds, second, device),
+    )  # fmt: skip
     write_training_look(run, pictures)
     run.write_json("metrics.json", metrics)
     report(path)
@@ -170,7 +188,7 @@ def _task_of(run: RunFolder, pictures: CountPictures, recipe: Recipe) -> Task:
     task = Task.of(recipe, len(pictures.classes))
     if not path.is_file():
         spacing = pictures.spacing()
-        scale = recipe.members[0].geometry.scale
+        scale = maps_only(recipe).members[0].geometry.scale
         size = task.decide.target_px or max(1.5, 0.2 * spacing * scale)
         run.write_json(
             "inputs.json",
@@ -186,6 +204,29 @@ def _task_of(run: RunFolder, pictures: CountPictures, recipe: Recipe) -> Task:
             },
         )
     return task.settled(run.read_json("inputs.json"))
+
+
+def _second_looks(
+    run: RunFolder,
+    pictures: CountPictures,
+    recipe: Recipe,
+    folds: NDArray[np.int64],
+    second: Member | None,
+    device: str,
+) -> Callable[[int], Callable[[NDArray[np.float64]], NDArray[np.float64]] | None]:
+    """For every block the classifier that has not seen it; none without a second network."""
+    loaded: dict[int, Reclassifier] = {}
+
+    def classify_of(i: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+        if second is None:
+            return None
+        fold = int(folds[i])
+        if fold not in loaded:
+            loaded[fold] = Reclassifier(run, second, [fold], len(pictures.classes), device=device)
+        reader = ArrayReader(pictures.pixels(i))
+        return lambda points: loaded[fold].probabilities(reader, pictures.images[i], points)
+
+    return classify_of
 
 
 def _say_result(metrics: dict[str, Any], progress: Progress) -> None:

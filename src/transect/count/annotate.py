@@ -78,12 +78,12 @@ def next_to_annotate(
     looks: list[NDArray[np.float64]] = []
     for number, image in enumerate(listed):
         try:
-            cells = predictor.maps(image)
+            cells = predictor.map(image)
             own = texture_of(open_reader(image.path), predictor.network_scale)
         except TransectError as error:
             progress.say(f"left out: {image.name}: {error}")
             continue
-        answer = predictor.answer(cells)
+        answer = predictor.answer(cells, image)
         doubt, box = _doubt(cells, predictor.network_scale)
         width = float(answer.intervals[-1, 1] - answer.intervals[-1, 0])
         strange = float(np.sqrt((((own - mean) / spread) ** 2).mean()))

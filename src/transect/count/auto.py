@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transect.count.pictures import CountPictures
+from transect.count.reclassify import maps_only
 from transect.count.training import Task, pace_of
 from transect.recipe import (
     Augment,
@@ -165,7 +166,7 @@ def within_budget(
     folds = recipe.folds.use or recipe.folds.count
     task = Task.of(recipe, len(pictures.classes))
     needed = 0.0
-    for member in recipe.members:
+    for member in maps_only(recipe).members:
         per_step = pace_of(pictures, member, task, device=device).epoch_seconds(1)
         for stage in member.stages:
             needed += folds * per_step * stage.epochs * pictures.steps_of(member, stage)

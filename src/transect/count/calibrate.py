@@ -60,7 +60,8 @@ def calibrate(
     counted, truth = [], []
     listed = survey.training()
     for number, image in enumerate(listed):
-        counted.append(predictor.answer(predictor.maps(image, scale=scale)).counts)
+        cells = predictor.map(image, scale=scale)
+        counted.append(predictor.answer(cells, image, scale=scale).counts)
         if survey.points is not None:
             own = survey.points[survey.points["image"] == image.name]
             truth.append([float((own["class"] == name).sum()) for name in predictor.classes])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ from transect.metrics.count import PointMatch, match_points
 from transect.recipe import CountDecide
 from transect.run import RunFolder
 from transect.types import Progress
+
+Classify = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 __all__ = ["Answer", "Decisions", "decide_out_of_fold"]
 
@@ -77,9 +79,11 @@ class Decisions:
     blur: float
     block_px: float | None = None
 
-    def answer(self, cells: CellMap, decide: CountDecide) -> Answer:
-        """Count one picture."""
-        measured = measure(cells, decide, radius=self.radius, blur=self.blur)
+    def answer(
+        self, cells: CellMap, decide: CountDecide, *, classify: Classify | None = None
+    ) -> Answer:
+        """Count one picture; ``classify`` as in ``measure``."""
+        measured = measure(cells, decide, radius=self.radius, blur=self.blur, classify=classify)
         points, kinds, confidence = self.points(cells, measured)
         counts = self.counter(measured)
         area = cells.size_hw[0] * cells.size_hw[1]
@@ -197,6 +201,7 @@ def decide_out_of_fold(
     spacing_px: float,
     seed: int,
     progress: Progress,
+    classify_of: Callable[[int], Classify | None] = lambda i: None,
 ) -> dict[str, Any]:
     """Fit all decisions on the out-of-fold maps, score them nested, write what was found.
 
@@ -208,6 +213,8 @@ def decide_out_of_fold(
         spacing_px: Usual distance of dots in pixels of the pictures.
         seed: Of regressors.
         progress: Told what was chosen.
+        classify_of: From the number of a block to the second look at its objects, by networks
+            that have not seen it.
 
     Returns:
         The metrics, the main one first.
@@ -219,9 +226,10 @@ def decide_out_of_fold(
         if cells is None:
             continue
         rows.append(i)
-        maps.append(CellMap(cells.stored[:, :0], cells.limit, cells.size_hw))
-        measured.append(measure(cells, task.decide, radius=radius, blur=blur))
-        maps[-1] = cells
+        maps.append(cells)
+        measured.append(
+            measure(cells, task.decide, radius=radius, blur=blur, classify=classify_of(i))
+        )
         progress.step("measuring maps", len(rows), len(pictures.images))
     truth = pictures.counts[rows]
     groups = [pictures.images[i].group for i in rows]
@@ -433,7 +441,9 @@ def _choice_record(classes: Sequence[str], choice: Choice, task: Task) -> Mappin
     """What was compared, for the report."""
     from transect.count.windows import feature_names
 
-    names = feature_names(task.decide.pixel_thresholds, task.decide.blob_thresholds)
+    names = list(feature_names(task.decide.pixel_thresholds, task.decide.blob_thresholds))
+    if task.decide.reclassify:
+        names += ["second look, sum", "second look, sum above .5"]
     return {
         "errors": dict(zip(classes, choice.errors, strict=True)),
         "kept": dict(zip(classes, choice.counter.methods, strict=True)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +14,7 @@ from transect.count.windows import Windows, windows_for
 from transect.postprocess.blobs import blobs
 from transect.recipe import CountDecide
 
-__all__ = ["PEAK_LEVELS", "Measured", "feature_count", "measure", "peak_numbers", "peaks"]
+__all__ = ["PEAK_LEVELS", "Measured", "measure", "peak_numbers", "peaks"]
 
 PEAK_LEVELS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Heights at which peaks are counted when the best one is looked for; our choice."""
@@ -44,7 +44,14 @@ class Measured:
     together: NDArray[np.float64]
 
 
-def measure(cells: CellMap, decide: CountDecide, *, radius: int, blur: float) -> Measured:
+def measure(
+    cells: CellMap,
+    decide: CountDecide,
+    *,
+    radius: int,
+    blur: float,
+    classify: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+) -> Measured:
     """Measure the maps of one picture in row blocks, so that its size does not matter.
 
     Args:
@@ -52,6 +59,8 @@ def measure(cells: CellMap, decide: CountDecide, *, radius: int, blur: float) ->
         decide: Windows, thresholds; features are skipped if regressors are not among its methods.
         radius: A peak is the highest within so many cells.
         blur: Sigma in cells of the smoothing before peaks are looked for.
+        classify: From points (K, 2) x, y of the picture to class probabilities (K, C): a second
+            look at every object. Its sums, and those above one half, become two more features.
 
     Returns:
         The numbers; blobs and peaks are those of the whole map, whatever the blocks.
@@ -61,7 +70,7 @@ def measure(cells: CellMap, decide: CountDecide, *, radius: int, blur: float) ->
     grid = windows_for((height, width), size=decide.window, stride=decide.stride)
     names = 1 + len(decide.pixel_thresholds) + 2 * len(decide.blob_thresholds)
     stride = decide.stride
-    tally = np.zeros((count, names, -(-height // stride), -(-width // stride)))
+    tally: NDArray[np.float64] = np.zeros((count, names, -(-height // stride), -(-width // stride)))
     sums = np.zeros(count)
     found: list[list[NDArray[np.float64]]] = [[] for _ in range(count + 1)]
     rows_at_once = max(stride, _ROWS // stride * stride)
@@ -84,7 +93,11 @@ def measure(cells: CellMap, decide: CountDecide, *, radius: int, blur: float) ->
         kinds = _smooth_all(block, blur)[:, at[:, 0] - first, at[:, 1]].argmax(axis=0)
         found[count].append(np.column_stack([own, kinds]))
     joined = [np.concatenate(parts) for parts in found]
-    features = np.zeros((0, names, count), np.float32)
+    features = np.zeros((0, names + 2 * (classify is not None), count), np.float32)
+    if wanted and classify is not None:
+        tally = np.concatenate(
+            [tally, _second_look(cells, joined[-1], classify, tally.shape, stride)], axis=1
+        )
     if wanted:
         features = np.stack([_windowed(part, grid) for part in tally], axis=2)
     return Measured(sums, tuple(joined[:-1]), features, grid if wanted else None, joined[-1])
@@ -163,6 +176,26 @@ def _tally(
         np.add.at(tally[where + 1], (i, j), plane[own[:, 0], own[:, 1]])
 
 
+def _second_look(
+    cells: CellMap,
+    found: NDArray[np.float64],
+    classify: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    shape: tuple[int, ...],
+    stride: int,
+) -> NDArray[np.float64]:
+    """Sums over squares of class probabilities of objects, and of those above one half."""
+    tally = np.zeros((shape[0], 2, *shape[2:]))
+    if not len(found):
+        return tally
+    said = classify(cells.to_pixels(found[:, :2]))
+    i, j = (found[:, :2].astype(int) // stride).T
+    for number in range(shape[0]):
+        own = said[:, number] if shape[0] > 1 else said.sum(axis=1)
+        np.add.at(tally[number, 0], (i, j), own)
+        np.add.at(tally[number, 1], (i, j), np.where(own > 0.5, own, 0.0))
+    return tally
+
+
 def _square_sums(part: NDArray[np.generic], stride: int) -> NDArray[np.float64]:
     """Sums over squares of ``stride`` cells; the last ones may be smaller."""
     height, width = part.shape
@@ -180,11 +213,6 @@ def _windowed(tally: NDArray[np.float64], grid: Windows) -> NDArray[np.float32]:
         for b in range(ratio):
             total += padded[:, a : a + rows, b : b + columns]
     return total.reshape(tally.shape[0], -1).T.astype(np.float32)
-
-
-def feature_count(decide: CountDecide) -> int:
-    """Columns of the features of one map."""
-    return 1 + len(decide.pixel_thresholds) + 2 * len(decide.blob_thresholds)
 
 
 def peak_numbers(found: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float64]:

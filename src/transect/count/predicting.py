@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from transect.count.deciding import Answer, Decisions
 from transect.count.maps import CellMap, Networks
+from transect.count.measures import measure
+from transect.count.reclassify import Reclassifier, classifier_of, maps_only
 from transect.count.scalecheck import ScaleLook, look_at_new
 from transect.count.scoring import count_record, point_record
 from transect.count.tables import write_table
@@ -23,9 +25,10 @@ from transect.data.formats import geo
 from transect.data.images import geo_tags, open_reader, write_tiff_bands
 from transect.data.survey import open_survey
 from transect.errors import TransectError, unknown_name
-from transect.files import safe_join
+from transect.files import safe_join, write_json
 from transect.metrics.count import match_points
 from transect.predict.outputs import small_view, write_picture
+from transect.predict.scaling import ScaledReader
 from transect.run import RunFolder
 from transect.types import Image, Problem, Progress
 
@@ -52,23 +55,41 @@ class CountPredictor:
         self.classes = self.decisions.classes
         self._task = Task.of(recipe, len(self.classes)).settled(facts)
         folds = range(recipe.folds.use or recipe.folds.count)
-        self._networks = Networks(run, recipe, self._task, folds, device=device)
+        self._networks = Networks(run, maps_only(recipe), self._task, folds, device=device)
+        second = classifier_of(recipe) if self._task.decide.reclassify else None
+        self._second = (
+            Reclassifier(run, second, folds, len(self.classes), device=device) if second else None
+        )
         self.test_scale = self._task.decide.test_scale
         self.network_scale = float(facts["scale"])
 
-    def maps(
-        self, image: Image, *, scale: float = 1.0, progress: Progress | None = None
-    ) -> CellMap:
+    def map(self, image: Image, *, scale: float = 1.0, progress: Progress | None = None) -> CellMap:
         """The maps of a photo on disk."""
         return self._networks.map(open_reader(image.path), image, scale=scale, progress=progress)
 
-    def maps_of(self, reader: Any, image: Image, *, scale: float = 1.0) -> CellMap:
-        """The maps of anything that gives windows."""
-        return self._networks.map(reader, image, scale=scale)
+    def points_of(self, reader: Any, image: Image, *, scale: float = 1.0) -> NDArray[np.float64]:
+        """Where objects are in anything that gives windows: (K, 2) x, y."""
+        cells = self._networks.map(reader, image, scale=scale)
+        plain = replace(self._task.decide, methods=("peaks",))
+        own = self.decisions
+        measured = measure(cells, plain, radius=own.radius, blur=own.blur)
+        return own.points(cells, measured)[0]
 
-    def answer(self, cells: CellMap, *, scale: float = 1.0) -> Answer:
-        """Count on maps; residuals of blocks are those of photos at the training's scale."""
-        answer = self.decisions.answer(cells, self._task.decide)
+    def answer(self, cells: CellMap, image: Image, *, scale: float = 1.0) -> Answer:
+        """Count a photo by its maps.
+
+        Residuals of blocks are those of photos at the training's scale, so the area of a
+        resampled photo counts as it was resampled.
+        """
+        classify = None
+        if self._second is not None:
+            second, reader = self._second, open_reader(image.path)
+            seen: Any = reader if scale == 1 else ScaledReader(reader, scale)
+
+            def classify(points: NDArray[np.float64]) -> NDArray[np.float64]:
+                return second.probabilities(seen, image, (points + 0.5) * scale - 0.5)
+
+        answer = self.decisions.answer(cells, self._task.decide, classify=classify)
         if scale == 1.0 or self.decisions.block_px is None:
             return answer
         area = cells.size_hw[0] * cells.size_hw[1] * scale**2
@@ -122,11 +143,11 @@ def answer_folder(
     files: list[Path] = []
     for number, image in enumerate(listed):
         try:
-            cells = predictor.maps(image, scale=factor(image), progress=progress)
+            cells = predictor.map(image, scale=factor(image), progress=progress)
         except TransectError as error:
             faults.append(f"{image.name}: {error}")
             continue
-        answer = predictor.answer(cells, scale=factor(image))
+        answer = predictor.answer(cells, image, scale=factor(image))
         done.append((image, answer))
         if "density" in formats:
             files.append(_write_density(out, image, cells))
@@ -137,8 +158,6 @@ def answer_folder(
     files += _write_places(out, images, predictor, done, formats)
     if look is not None:
         run_file = out / "scale.json"
-        from transect.files import write_json
-
         write_json(run_file, look.to_json())
         files.append(run_file)
     if faults:
@@ -179,8 +198,8 @@ def score_survey(
     counts, ends, matches = [], [], []
     real: list[list[float]] = []
     for number, image in enumerate(listed):
-        cells = predictor.maps(image, scale=factor(image))
-        answer = predictor.answer(cells, scale=factor(image))
+        cells = predictor.map(image, scale=factor(image))
+        answer = predictor.answer(cells, image, scale=factor(image))
         counts.append(answer.counts)
         ends.append(answer.intervals[-1])
         if survey.points is not None:
@@ -222,7 +241,8 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
     _, factor = _scale_for(run, predictor, listed, None, progress)
     rows = []
     for number, image in enumerate(listed):
-        answer = predictor.answer(predictor.maps(image, scale=factor(image)))
+        cells = predictor.map(image, scale=factor(image))
+        answer = predictor.answer(cells, image, scale=factor(image))
         name = str(Path(image.name).with_suffix(""))
         rows.append((name, *(int(np.floor(count + 0.5)) for count in answer.counts)))
         progress.step("counting", number + 1, len(listed))

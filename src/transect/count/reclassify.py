@@ -26,7 +26,7 @@ from transect.predict.dense import load_weights
 from transect.recipe import Embedding, Member, Network, Recipe, Stage
 from transect.run import RunFolder
 from transect.train.engine import fit
-from transect.train.plan import ProgressEvent, StagePlan
+from transect.train.plan import StagePlan
 from transect.types import Image, Sample
 
 __all__ = ["Reclassifier", "classifier_of", "fit_classifier", "maps_only"]
@@ -226,15 +226,3 @@ class Reclassifier:
             patch = cv2.resize(patch, size[::-1], interpolation=cv2.INTER_AREA)
             patch = patch.reshape(*size, channels)
         return self._inputs.prepare(patch, image, (top, left, tall, wide))
-
-
-def told_event(progress: Any) -> Any:
-    """Pass the engine's events of a classifier on."""
-
-    def tell(event: ProgressEvent) -> None:
-        done = (event.epoch - 1) * event.steps + event.step
-        progress.step(
-            "training the classifier", done, event.epochs * event.steps, f"loss {event.loss:.3f}"
-        )
-
-    return tell

@@ -42,9 +42,9 @@ _STRANGE = 1.5  # times what training photos differ among themselves
 class _Counts(Protocol):
     network_scale: float
 
-    def maps_of(self, reader: Any, image: Image, *, scale: float = 1.0) -> Any: ...
-
-    def answer(self, cells: Any, *, scale: float = 1.0) -> Any: ...
+    def points_of(
+        self, reader: Any, image: Image, *, scale: float = 1.0
+    ) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True)
@@ -238,8 +238,7 @@ def _points(
     height = max(1, min(side[0], reader.shape[0] - top))
     width = max(1, min(side[1], reader.shape[1] - left))
     crop = ArrayReader(reader.window(top, left, height, width))
-    answer = predictor.answer(predictor.maps_of(crop, image, scale=scale))
-    return np.asarray(answer.points, np.float64).reshape(-1, 2)
+    return predictor.points_of(crop, image, scale=scale)
 
 
 def _crops(

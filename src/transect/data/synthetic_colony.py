@@ -212,6 +212,7 @@ def _beach(rng: np.random.Generator, size_hw: tuple[int, int], sand: Floats, zoo
     rock = np.clip((rocky - rng.uniform(0.25, 0.9)) * 4, 0, 1)[..., None]
     stone = _rgb(108, 100, 94) + 40 * rough[..., None]
     canvas = canvas * (1 - rock) + stone * rock
+    canvas = np.asarray(canvas, np.float32)
     for _ in range(rng.poisson(height * width / (zoom * 260) ** 2)):  # boulders, weed, driftwood
         centre = rng.uniform(0, 1, 2) * (width, height)
         axes = rng.uniform(8, 40, 2) * zoom
