@@ -1,0 +1,10 @@
+import pytest
+
+from transect.bench import tiling
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_tiling_costs_little_beside_the_model():
+    rows = {row.contender: row for row in tiling.run(quick=True)}
+    assert rows["ours"].ratio < 1.15
