@@ -15,7 +15,7 @@ from transect.errors import TransectError
 
 __all__ = ["atomic_path", "read_json", "safe_join", "spreadsheet_safe", "write_json", "write_text"]
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 

@@ -104,8 +104,8 @@ def test_annotations_cannot_name_files_outside(tmp_path, kind):
         found, _ = read_annotations(tmp_path / file, source_format=kind)
     except TransectError:
         return
-    assert not any(".." in picture.name for picture in found.pictures)
-    assert found.problems
+    # LabelMe names a picture after its own file and never looks where imagePath leads.
+    assert all(p.name == "a" or p.name.startswith("a.") for p in found.pictures)
 
 
 def test_a_link_out_of_the_survey_is_passed_over(tmp_path):
