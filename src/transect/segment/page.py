@@ -11,6 +11,7 @@ from transect.data.images import read_image
 from transect.files import safe_join, write_text
 from transect.recipe import Recipe
 from transect.report import charts
+from transect.report.card import model_card
 from transect.report.page import Page
 from transect.report.pictures import PREDICTED, TRUTH
 from transect.run import RunFolder, recipe_digest
@@ -225,20 +226,22 @@ def _card(
     recipe: Recipe, metrics: dict[str, Any], facts: dict[str, Any], data: dict[str, Any]
 ) -> str:
     """A model card: what it is for, what it was trained on, how well it did, what it cannot."""
-    scores = "\n".join(
-        f"- {name}: {record['value']:.4f} ({record['interval'][0]:.4f} to "
-        f"{record['interval'][1]:.4f}, {record['pictures']} pictures)"
+    scores = {
+        name: f"{record['value']:.4f} ({record['interval'][0]:.4f} to "
+        f"{record['interval'][1]:.4f}; {record['pictures']} pictures)"
         for name, record in metrics.items()
-    )
-    summary = "\n".join(f"- {line}" for line in facts["summary"])
+    }
     encoders = sorted({str(getattr(m.network, "encoder", "")) for m in recipe.members})
-    return (
-        f"# {recipe.name} on {data['folder']}\n\n"
-        f"Segments {', '.join(data['classes']) or 'foreground'} in pictures like those it was "
-        f"trained on. Written by transect {__version__}.\n\n"
-        f"## Trained on\n\n{summary}\n\n"
-        f"## Out-of-fold scores with 95 % intervals\n\n{scores}\n\n"
-        f"## Networks\n\n- encoders: {', '.join(encoders)}\n\n"
-        "## Limits\n\nScores hold for pictures from the same source. New sites, cameras or scales "
-        "need a check against some masks drawn by hand: `transect score RUN TRUTH`.\n"
+    return model_card(
+        f"{recipe.name} on {data['folder']}",
+        {
+            "use": f"Segments {', '.join(data['classes']) or 'foreground'} in pictures like those "
+            "it was trained on.",
+            "data": facts["summary"],
+            "recipe": {"name": recipe.name, "encoders": ", ".join(encoders), "seed": recipe.seed},
+            "scores": scores,
+            "limits": "Scores are out of fold and hold for pictures from the same source. New "
+            "sites, cameras or scales need a check against masks drawn by hand: transect score.",
+            "environment": f"transect {__version__}; versions stand in environment.json.",
+        },
     )
