@@ -68,6 +68,9 @@ class Bands:
 class Picture:
     path = None
 
+    def __init__(self, size_hw):
+        self.size_hw = size_hw
+
 
 @pytest.mark.parametrize("height", [5, 600, 1500])
 def test_streamed_masks_equal_those_of_the_whole_picture(height):
@@ -79,16 +82,16 @@ def test_streamed_masks_equal_those_of_the_whole_picture(height):
         maps[0, row : row + size, column : column + size] = 0.9
     values = Values(min_area=12, fill_holes=10**9)
     counted = {"objects": 0, "foreground": 0}
-    bands = list(label_bands(Bands(maps, "binary", values), Picture(), counted))
+    bands = list(label_bands(Bands(maps, "binary", values), Picture(maps.shape[1:]), counted))
     whole = labels_of(maps, values, "binary")
     np.testing.assert_array_equal(np.concatenate(bands), whole)
     assert counted["foreground"] == whole.sum()
 
 
 def test_streamed_instances_are_as_many_as_in_the_whole_picture():
-    maps = np.tile(blob_maps(), (1, 40, 1))
+    maps = np.tile(blob_maps(), (1, 40, 24))  # wider and taller than a block
     counted = {"objects": 0, "foreground": 0}
-    bands = list(label_bands(Bands(maps, "instances", Values()), Picture(), counted))
+    bands = list(label_bands(Bands(maps, "instances", Values()), Picture(maps.shape[1:]), counted))
     found = np.concatenate(bands)
-    assert counted["objects"] == labels_of(maps, Values(), "instances").max() == 80
-    assert len(np.unique(found)) == 81
+    assert counted["objects"] == labels_of(maps, Values(), "instances").max() == 1920
+    assert len(np.unique(found)) == 1921

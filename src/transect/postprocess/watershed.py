@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -117,15 +117,15 @@ def split_instances_streamed(
 ) -> Iterator[tuple[int, NDArray[np.int32]]]:
     """``split_instances`` of a map of any height in bounded memory.
 
-    The map is split block by block, each with ``margin`` rows of its neighbours; an object
-    belongs to the block that holds its middle row, so none is counted twice or cut. Objects
-    taller than ``margin`` may be cut or broken at block borders.
+    The map is split block by block, each with ``margin`` pixels of its neighbours; an object
+    belongs to the block that holds its middle, so none is counted twice or cut. Objects larger
+    than ``margin`` may be cut or broken at block borders.
 
     Args:
         bands: (first row, (T, rows, W)) from top to bottom without gaps; map 0 is foreground,
             map 1, if there, the centres.
-        margin: Rows seen beyond a block; at least the height of the largest object.
-        block: Rows of a block.
+        margin: Pixels seen beyond a block; at least the size of the largest object.
+        block: Rows, and columns, of a block.
         threshold: As in ``split_instances``, with the following three.
         seed_threshold: As there.
         seed_depth: As there.
@@ -168,9 +168,7 @@ def split_instances_streamed(
         last = done and start + block >= end
         bottom = end if last else min(end, start + block + margin)
         canvas = _grown(canvas, bottom - top, maps.shape[2])
-        labels = split(
-            maps[0, : bottom - top], maps[1, : bottom - top] if len(maps) > 1 else None, **options
-        )
+        labels = _split_wide(maps[:, : bottom - top], split, options, margin, block)
         given = _paint(canvas, labels, start - top, bottom - top if last else core - top, given)
         final = bottom if last else max(core - margin, top)
         if final > top:
@@ -179,6 +177,26 @@ def split_instances_streamed(
             return
         start = core
         canvas, maps = canvas[final - top :], maps[:, final - top :]
+
+
+def _split_wide(
+    maps: NDArray[np.floating],
+    split: Callable[..., NDArray[np.int32]],
+    options: Mapping[str, float],
+    margin: int,
+    block: int,
+) -> NDArray[np.int32]:
+    """Split (T, rows, W) by blocks of columns: an object belongs to that of its middle column."""
+    width = maps.shape[2]
+    labels = np.zeros(maps.shape[1:], np.int32)
+    given = 0
+    for start in range(0, width, block):
+        left, right = max(0, start - margin), min(width, start + block + margin)
+        window = maps[:, :, left:right]
+        found = split(window[0], window[1] if len(maps) > 1 else None, **options)
+        last = right - left if start + block >= width else start + block - left
+        given = _paint(labels[:, left:right].T, found.T, start - left, last, given)
+    return labels
 
 
 def _paint(

@@ -58,6 +58,7 @@ def label_bands(
             seed_threshold=values.seed_threshold,
             seed_depth=values.seed_depth,
             min_area=values.min_area,
+            block=int(np.clip(8_000_000 // image.size_hw[1], 256, 1024)),
         )
         for _, labels in stream:
             counted["objects"] = max(counted["objects"], int(labels.max(initial=0)))
