@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -54,7 +55,9 @@ class CellMap:
     def values(self, top: int = 0, bottom: int | None = None) -> NDArray[np.float32]:
         """Rows of all maps as numbers: (C, rows, w) float32."""
         part = self.stored[:, top:bottom]
-        return part.astype(np.float32) * np.float32(self.limit / _STEPS)
+        found = part.astype(np.float32) * np.float32(self.limit / _STEPS)
+        _release(self.stored)
+        return found
 
     def to_pixels(self, cells: NDArray[np.floating]) -> NDArray[np.float64]:
         """Positions (K, 2) of row, column in cells as x, y in pixels of the picture."""
@@ -147,6 +150,7 @@ class Networks:
                     total[:, rows] += steps * np.float32(share / weight)
                 else:
                     total[:, rows] = np.rint(steps)
+                _release(total)
                 if progress is not None and height * width > 16_000_000:
                     progress.step(f"drawing {image.name}", row + band.shape[1], cells[0])
         stored = total if total.dtype == np.uint16 else np.rint(total).astype(np.uint16)
@@ -224,6 +228,13 @@ def _snapshots(run: RunFolder, member: str, folds: Sequence[int]) -> list[tuple[
 def _builder(member: Member, inputs: Inputs, task: Task) -> Any:
     """A function that makes the member's network without pretrained weights."""
     return lambda: build_member(member, inputs, task, pretrained=False)
+
+
+def _release(array: NDArray[Any]) -> None:
+    """Let go of the pages of an array in a file: they stay on disk, not in this process."""
+    pages = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
