@@ -20,3 +20,13 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path, monkeypatch, numb
         write_text(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_owner(tmp_path):
+    from transect.run import locked
+
+    (tmp_path / "oof").mkdir()
+    (tmp_path / "oof" / ".part-abc.npy").write_bytes(b"half")
+    (tmp_path / "oof" / "whole.npy").write_bytes(b"whole")
+    with locked(tmp_path):
+        assert [p.name for p in (tmp_path / "oof").iterdir()] == ["whole.npy"]

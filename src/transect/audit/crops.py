@@ -128,8 +128,8 @@ def _overlap(
         return 0.0
     a = cv2.GaussianBlur(laid, (0, 0), 1.0)[there]
     b = cv2.GaussianBlur(second, (0, 0), 1.0)[there]
-    if min(a.std(), b.std()) < 3:
-        return 0.0
+    if min(a.std(), b.std()) < 3 or (np.abs(a - np.median(a)) > 8).mean() < 0.2:
+        return 0.0  # strokes on plain paper agree by chance
     return float(np.corrcoef(a, b)[0, 1])
 
 
@@ -165,7 +165,9 @@ def find_backgrounds(
     ring[edge:-edge, edge:-edge] = False
     outer, inner = fine[:, ring], fine[:, ~ring]
     # Drawings on plain paper share the paper; a background that can be known has texture.
-    textured = (np.abs(outer) > 1.5).mean(axis=1) > 0.6
+    rim = values[:, ring]
+    busy = (np.abs(rim - np.median(rim, axis=1, keepdims=True)) > 4.0).mean(axis=1)
+    textured = ((np.abs(outer) > 1.5).mean(axis=1) > 0.6) & (busy > 0.5)
     good = np.flatnonzero((outer.std(axis=1) > 4.0) & textured & ~prints.flat)
     if len(good) < 2:
         return none
