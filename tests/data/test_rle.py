@@ -178,3 +178,30 @@ def test_faster_than_the_usual_loop():
             work()
             times[name].append(time.perf_counter() - start)
     assert min(times["ours"]) <= 0.75 * min(times["loop"])
+
+
+@given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_windows_codes_and_counts_agree(seed, height, width):
+    (mask,) = masks_of(seed, 1, height, width)
+    counts = rle.counts_of(mask)
+    assert rle.code_of_counts(counts) == slow_encode(mask)
+    assert rle.counts_of_code(slow_encode(mask), (height, width)) == counts
+    window, top, left = rle.window_of_counts(counts, (height, width))
+    placed = np.zeros_like(mask)
+    placed[top : top + window.shape[0], left : left + window.shape[1]] = window
+    np.testing.assert_array_equal(placed, mask)
+    assert not mask.any() or (
+        window.any(axis=0)[[0, -1]].all() and window.any(axis=1)[[0, -1]].all()
+    )
+    assert rle.counts_of(window, top=top, left=left, size_hw=(height, width)) == counts
+
+
+def test_runs_that_touch_become_one_count():
+    assert rle.counts_of_code("1 2 3 2 6 1", (3, 3)) == [0, 4, 1, 1, 3]
+    assert rle.counts_of_code("8 1 9 1", (3, 3)) == [7, 2]
+
+
+def test_a_window_must_lie_in_its_picture():
+    with pytest.raises(TransectError, match="leaves its picture"):
+        rle.counts_of(np.ones((2, 2), bool), top=2, left=0, size_hw=(3, 3))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from transect.data.folder import list_pictures, stem_of
 from transect.data.images import image_info
-from transect.data.outlines import box_ring, fill, one_ring, outlines
-from transect.data.rle import MASK_LIMIT_PX, mask_of_counts
+from transect.data.outlines import box_ring, fill_window, one_ring, outlines
+from transect.data.rle import MASK_LIMIT_PX, counts_of, window_of_counts
 from transect.errors import TransectError
 from transect.files import safe_join
 from transect.types import Problem
@@ -33,10 +33,12 @@ __all__ = [
     "box_of",
     "centre_of",
     "checked_name",
+    "counts_for",
     "mask_of",
     "matched",
     "parts_of",
     "rings_of",
+    "window_of",
 ]
 
 _LISTED = 200  # problems of one file that are listed one by one
@@ -291,16 +293,46 @@ def mask_of(instance: Instance, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         TransectError: If its counts do not fit the picture, or the picture is too large.
     """
+    window, top, left = window_of(instance, size_hw)
+    mask = np.zeros(size_hw, np.bool_)
+    mask[top : top + window.shape[0], left : left + window.shape[1]] = window
+    return mask
+
+
+def window_of(instance: Instance, size_hw: tuple[int, int]) -> tuple[NDArray[np.bool_], int, int]:
+    """As ``mask_of``, but only a window around the object.
+
+    Args:
+        instance: The object.
+        size_hw: (height, width) of its picture.
+
+    Returns:
+        (h, w) bool, and the window's first row and column.
+
+    Raises:
+        TransectError: As ``mask_of``.
+    """
     if instance.counts is not None:
-        return mask_of_counts(instance.counts, size_hw)
+        return window_of_counts(instance.counts, size_hw)
     if size_hw[0] * size_hw[1] > MASK_LIMIT_PX:
         raise TransectError(f"a mask of {size_hw[0]} x {size_hw[1]} pixels is too large. Cut it.")
     if instance.parts:
-        return fill(instance.parts, size_hw)
+        return fill_window(instance.parts, size_hw)
     if instance.box:
-        x0, y0, x1, y1 = instance.box
-        return fill(((box_ring(x0, y0, x1, y1),),), size_hw)
-    return np.zeros(size_hw, np.bool_)
+        return fill_window(((box_ring(*instance.box),),), size_hw)
+    return np.zeros((0, 0), np.bool_), 0, 0
+
+
+def counts_for(instance: Instance, size_hw: tuple[int, int]) -> tuple[int, ...]:
+    """The pixels that an object covers as COCO's counts.
+
+    Raises:
+        TransectError: As ``mask_of``.
+    """
+    if instance.counts is not None:
+        return instance.counts
+    window, top, left = window_of(instance, size_hw)
+    return tuple(counts_of(window, top=top, left=left, size_hw=size_hw))
 
 
 def parts_of(instance: Instance, size_hw: tuple[int, int] | None) -> tuple[Part, ...]:
@@ -315,7 +347,8 @@ def parts_of(instance: Instance, size_hw: tuple[int, int] | None) -> tuple[Part,
         raise TransectError(
             "a mask has a picture of unknown size. Name the pictures with --images."
         )
-    return outlines(mask_of(instance, size_hw))
+    window, top, left = window_of(instance, size_hw)
+    return outlines(window, top=top, left=left)
 
 
 def rings_of(instance: Instance, size_hw: tuple[int, int] | None) -> list[NDArray[np.float64]]:
@@ -339,11 +372,10 @@ def box_of(
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
     if instance.counts is None or size_hw is None:
         return None
-    mask = mask_of(instance, size_hw)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
+    window, top, left = window_of(instance, size_hw)
+    height, width = window.shape
+    # The window of counts is tight, so its edges are the object's.
+    return (left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5) if height else None
 
 
 def centre_of(instance: Instance, size_hw: tuple[int, int] | None) -> tuple[float, float] | None:

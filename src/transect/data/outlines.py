@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from transect.errors import TransectError
 
-__all__ = ["box_ring", "ellipse_ring", "fill", "one_ring", "outlines", "signed_area"]
+__all__ = ["box_ring", "ellipse_ring", "fill", "fill_window", "one_ring", "outlines", "signed_area"]
 
 _CROSSINGS = 1 << 21  # crossings of edges with rows that are looked at together
 _CROSSINGS_LIMIT = 1 << 29  # of one piece: seconds; more is not an outline but an attack
@@ -42,28 +42,55 @@ def fill(parts: Sequence[_Part], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
                [0, 0, 0]])
     """
     mask = np.zeros(size_hw, np.bool_)
-    for rings in parts:
-        points = np.concatenate([ring for ring in rings if len(ring)] or [np.zeros((0, 2))])
-        if len(points) == 0:
-            continue
-        limit = np.array([size_hw[1], size_hw[0]])
-        low = np.clip(np.ceil(points.min(axis=0)), 0, limit).astype(int)
-        high = np.clip(np.ceil(points.max(axis=0)), 0, limit).astype(int)
-        if (high <= low).any():
-            continue
-        (left, top), (right, bottom) = low.tolist(), high.tolist()
-        moved = [ring - low for ring in rings if len(ring)]
-        mask[top:bottom, left:right] |= _even_odd(moved, (bottom - top, right - left))
+    window, top, left = fill_window(parts, size_hw)
+    mask[top : top + window.shape[0], left : left + window.shape[1]] = window
     return mask
 
 
-def outlines(mask: NDArray[np.bool_]) -> tuple[_Part, ...]:
+def fill_window(
+    parts: Sequence[_Part], size_hw: tuple[int, int]
+) -> tuple[NDArray[np.bool_], int, int]:
+    """Fill outlines within the smallest window of the picture that holds their corners.
+
+    Args:
+        parts: As for ``fill``.
+        size_hw: (height, width) of the picture.
+
+    Returns:
+        (h, w) bool, and the window's first row and column; (0, 0) if all is outside.
+
+    Raises:
+        TransectError: As ``fill``.
+    """
+    limit = np.array([size_hw[1], size_hw[0]])
+    boxes = []
+    for rings in parts:
+        points = np.concatenate([ring for ring in rings if len(ring)] or [np.zeros((0, 2))])
+        if len(points):
+            low = np.clip(np.ceil(points.min(axis=0)), 0, limit).astype(int)
+            high = np.clip(np.ceil(points.max(axis=0)), 0, limit).astype(int)
+            if (high > low).all():
+                boxes.append((low, high, [ring - low for ring in rings if len(ring)]))
+    if not boxes:
+        return np.zeros((0, 0), np.bool_), 0, 0
+    left, top = np.min([low for low, _, _ in boxes], axis=0).tolist()
+    right, bottom = np.max([high for _, high, _ in boxes], axis=0).tolist()
+    window = np.zeros((bottom - top, right - left), np.bool_)
+    for low, high, moved in boxes:
+        (x0, y0), (x1, y1) = (low - (left, top)).tolist(), (high - (left, top)).tolist()
+        window[y0:y1, x0:x1] |= _even_odd(moved, (y1 - y0, x1 - x0))
+    return window, top, left
+
+
+def outlines(mask: NDArray[np.bool_], *, top: int = 0, left: int = 0) -> tuple[_Part, ...]:
     """Trace a mask along the edges of its pixels.
 
     Pixels that touch only at a corner belong to different pieces.
 
     Args:
-        mask: (H, W) bool.
+        mask: (H, W) bool: a picture, or a window of it.
+        top: Row of the window in the picture.
+        left: Column of the window in the picture.
 
     Returns:
         Pieces from top to bottom: outer ring (clockwise on the screen) and holes
@@ -78,13 +105,12 @@ def outlines(mask: NDArray[np.bool_]) -> tuple[_Part, ...]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return ()
-    top, left = int(rows[0]), int(columns[0])
-    cut = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     framed = np.pad(cut, 1).astype(np.uint8)
     rings, seeds = _rings(framed)
     _, pieces = cv2.connectedComponents(framed, connectivity=4)
     parts: dict[int, list[NDArray[np.float64]]] = {}
-    shift = np.array([left - 1.5, top - 1.5])
+    shift = np.array([left + columns[0] - 1.5, top + rows[0] - 1.5])
     # A piece's outer ring holds its topmost leftmost corner, so it comes before its holes.
     for ring, (row, column) in zip(rings, seeds, strict=True):
         parts.setdefault(int(pieces[row, column]), []).append(ring + shift)

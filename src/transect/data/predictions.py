@@ -51,7 +51,7 @@ def from_labels(
                 )
             label = classes[value - 1] if kind == "classes" else classes[0]
             score = float(scores[i]) if i < len(scores) else None
-            counts = tuple(_counts(labels, value))
+            counts = tuple(rle.counts_of(labels == value))
             found.append(Instance(label, counts=counts, confidence=score))
         size_hw = labels.shape[0], labels.shape[1]
         pictures.append(Picture(name, size_hw, tuple(found)))
@@ -97,8 +97,3 @@ def from_identities(table: pd.DataFrame) -> Annotations:
         number = None if score is None or score != score else float(score)
         found.setdefault(str(name), []).append(Instance(identity=str(identity), confidence=number))
     return Annotations(tuple(Picture(n, None, tuple(i)) for n, i in found.items()))
-
-
-def _counts(labels: NDArray[np.integer], value: int) -> list[int]:
-    """The counts of one label."""
-    return rle.counts_of(labels == value)

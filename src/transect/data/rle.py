@@ -18,14 +18,17 @@ from transect.errors import TransectError
 
 __all__ = [
     "MASK_LIMIT_PX",
+    "code_of_counts",
     "compress_counts",
     "counts_of",
+    "counts_of_code",
     "decode",
     "decode_many",
     "decompress_counts",
     "encode",
     "encode_many",
     "mask_of_counts",
+    "window_of_counts",
 ]
 
 MASK_LIMIT_PX = 400_000_000
@@ -143,25 +146,86 @@ def decode_many(
     return masks
 
 
-def counts_of(mask: NDArray[Any]) -> list[int]:
+def counts_of(
+    mask: NDArray[Any], *, top: int = 0, left: int = 0, size_hw: tuple[int, int] | None = None
+) -> list[int]:
     """COCO's uncompressed counts of a mask.
 
     Args:
-        mask: (H, W) bool or integer.
+        mask: (H, W) bool or integer: the whole picture, or a window of it.
+        top: Row of the window in the picture.
+        left: Column of the window in the picture.
+        size_hw: (height, width) of the picture; None if the mask is the whole of it.
 
     Returns:
-        Lengths of background, foreground, background ... over the columns; their sum is H * W.
+        Lengths of background, foreground, background ... over the columns; their sum is the
+        picture's number of pixels.
+
+    Raises:
+        TransectError: If the window leaves the picture.
 
     Example:
         >>> counts_of(np.array([[0, 1, 1], [1, 1, 0]]))
         [1, 4, 1]
     """
     mask = _checked(mask, 2)
+    height, width = size_hw if size_hw is not None else mask.shape
+    if top < 0 or left < 0 or top + mask.shape[0] > height or left + mask.shape[1] > width:
+        raise TransectError(
+            f"a window of {mask.shape[0]} x {mask.shape[1]} pixels at row {top}, column {left} "
+            f"leaves its picture of {height} x {width}. Correct its place."
+        )
     if mask.size == 0:
-        return [0]
-    borders = np.concatenate([[0], _changes(mask[None]), [mask.size]])
-    counts = np.diff(borders)
-    return counts[: len(counts) - (len(counts) > 1 and counts[-1] == 0)].tolist()
+        return [height * width]
+    if mask.shape[0] < height:
+        # A strip over the window's columns: runs of whole columns must join.
+        strip = np.zeros((height, mask.shape[1]), np.bool_)
+        strip[top : top + mask.shape[0]] = mask != 0
+        mask = strip
+    return _counts(_changes(mask[None]) + left * height, height * width)
+
+
+def counts_of_code(text: str, size_hw: tuple[int, int], *, where: str = "the RLE") -> list[int]:
+    """Turn a competition's code into COCO's counts without making the mask.
+
+    Args:
+        text: As ``decode`` takes it.
+        size_hw: (height, width).
+        where: Its place, for messages.
+
+    Returns:
+        The counts.
+
+    Raises:
+        TransectError: As ``decode``.
+
+    Example:
+        >>> counts_of_code("2 4", (2, 3))
+        [1, 4, 1]
+    """
+    height, width = _checked_size(size_hw)
+    begins, ends = _runs([text], 0, height * width, [where])
+    return _counts(np.stack([begins, ends], axis=1).reshape(-1), height * width)
+
+
+def code_of_counts(counts: Sequence[int] | NDArray[Any]) -> str:
+    """Turn COCO's counts into a competition's code without making the mask.
+
+    Args:
+        counts: As from ``counts_of``.
+
+    Returns:
+        "start length start length ...", from 1.
+
+    Example:
+        >>> code_of_counts([1, 4, 1])
+        '2 4'
+    """
+    lengths = _lengths(counts, "the mask")
+    borders = np.cumsum(lengths)[: len(lengths) // 2 * 2].reshape(-1, 2)
+    borders = borders[borders[:, 1] > borders[:, 0]]
+    pairs = np.stack([borders[:, 0] + 1, borders[:, 1] - borders[:, 0]], axis=1)
+    return " ".join(map(str, pairs.reshape(-1).tolist()))
 
 
 def mask_of_counts(
@@ -180,20 +244,52 @@ def mask_of_counts(
     Raises:
         TransectError: If the counts are no lengths or do not add up to the mask.
     """
-    height, width = _checked_size(size_hw)
-    lengths = _lengths(counts, where)
-    if int(lengths.sum()) != height * width:
-        raise TransectError(
-            f"the counts of {where} add up to {lengths.sum()} pixels, and the mask has {height} x "
-            f"{width} = {height * width}. Correct the counts or the size (height first)."
-        )
-    borders = np.cumsum(lengths)
-    begins, ends = borders[:-1:2], borders[1::2]
-    filled = ends > begins
-    mask = np.zeros((1, height, width), np.bool_)
+    begins, ends = _counted_runs(counts, size_hw, where)
+    mask = np.zeros((1, *size_hw), np.bool_)
     if mask.size:
-        _paint(mask.view(np.uint8), begins[filled], ends[filled])
+        _paint(mask.view(np.uint8), begins, ends)
     return mask[0]
+
+
+def window_of_counts(
+    counts: Sequence[int] | NDArray[Any], size_hw: tuple[int, int], *, where: str = "the RLE"
+) -> tuple[NDArray[np.bool_], int, int]:
+    """Read COCO's uncompressed counts as the smallest window that holds the foreground.
+
+    Args:
+        counts: As for ``mask_of_counts``.
+        size_hw: (height, width) of the picture.
+        where: Its place, for messages.
+
+    Returns:
+        (h, w) bool, and the window's first row and column; (0, 0) if nothing is foreground.
+
+    Raises:
+        TransectError: As ``mask_of_counts``.
+
+    Example:
+        >>> window_of_counts([5, 2, 13], (4, 5))
+        (array([[ True],
+               [ True]]), 1, 1)
+    """
+    begins, ends = _counted_runs(counts, size_hw, where)
+    if len(begins) == 0:
+        return np.zeros((0, 0), np.bool_), 0, 0
+    height = size_hw[0]
+    left, right = int(begins[0] // height), int((ends[-1] - 1) // height)
+    begins, ends = begins - left * height, ends - left * height
+    strip = np.zeros((right - left + 1, height), np.bool_)  # one row per column of the picture
+    if len(begins) < 4 * height:
+        flat = strip.reshape(-1)
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            flat[begin:end] = True
+    else:
+        turned = np.zeros((1, height, right - left + 1), np.bool_)
+        _paint(turned.view(np.uint8), begins, ends)
+        strip = turned[0].T
+    rows = np.flatnonzero(strip.any(axis=0))
+    window = np.ascontiguousarray(strip[:, rows[0] : rows[-1] + 1].T)
+    return window, int(rows[0]), left
 
 
 def compress_counts(counts: Sequence[int] | NDArray[Any]) -> str:
@@ -299,6 +395,32 @@ def _lengths(counts: Sequence[int] | NDArray[Any], where: str) -> NDArray[np.int
             f"the counts of {where} must be whole numbers from 0 up. Export them again."
         )
     return array.astype(np.int64)
+
+
+def _counts(borders: NDArray[np.int64], pixels: int) -> list[int]:
+    """Counts from where runs begin and end in turn."""
+    inner = borders[:-1] if len(borders) and borders[-1] == pixels else borders
+    same = np.flatnonzero(inner[1:] == inner[:-1])  # runs that touch are one
+    if len(same):
+        inner = np.delete(inner, np.concatenate([same, same + 1]))
+    return np.diff(inner, prepend=0, append=pixels).tolist()
+
+
+def _counted_runs(
+    counts: Sequence[int] | NDArray[Any], size_hw: tuple[int, int], where: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Begins and ends of the foreground in counts, checked against the size."""
+    height, width = _checked_size(size_hw)
+    lengths = _lengths(counts, where)
+    if int(lengths.sum()) != height * width:
+        raise TransectError(
+            f"the counts of {where} add up to {lengths.sum()} pixels, and the mask has {height} x "
+            f"{width} = {height * width}. Correct the counts or the size (height first)."
+        )
+    borders = np.cumsum(lengths)
+    begins, ends = borders[:-1:2], borders[1::2]
+    filled = ends > begins
+    return begins[filled], ends[filled]
 
 
 def _changes(masks: NDArray[Any]) -> NDArray[np.int64]:

@@ -19,7 +19,8 @@ from transect.data.exchange import (
     Picture,
     Pictures,
     box_of,
-    mask_of,
+    counts_for,
+    window_of,
 )
 from transect.data.formats import checked
 from transect.errors import TransectError
@@ -142,13 +143,13 @@ def instance_json(instance: Instance, picture: Picture) -> dict[str, Any]:
     if instance.parts and all(len(part) == 1 for part in instance.parts):
         entry["segmentation"] = [(part[0] + 0.5).reshape(-1).tolist() for part in instance.parts]
         assert picture.size_hw is not None
-        entry["area"] = int(mask_of(instance, picture.size_hw).sum())
+        entry["area"] = int(window_of(instance, picture.size_hw)[0].sum())
     elif instance.has_area:
         assert picture.size_hw is not None
-        mask = mask_of(instance, picture.size_hw)
-        counts = rle.compress_counts(rle.counts_of(mask))
+        pixels = counts_for(instance, picture.size_hw)
+        counts = rle.compress_counts(pixels)
         entry["segmentation"] = {"size": list(picture.size_hw), "counts": counts}
-        entry["area"] = int(mask.sum())
+        entry["area"] = sum(pixels[1::2])
     if instance.point is not None:
         entry["keypoints"] = [*instance.point, 2]
         entry["num_keypoints"] = 1

@@ -16,7 +16,7 @@ from transect.data.exchange import (
     Builder,
     Instance,
     Pictures,
-    mask_of,
+    window_of,
 )
 from transect.data.formats import checked
 from transect.data.outlines import box_ring, ellipse_ring
@@ -216,9 +216,7 @@ def _mask_counts(node: Any, where: str, size_hw: tuple[int, int]) -> tuple[int, 
         raise TransectError(f"{where}: rle must be whole numbers. Export it again.") from None
     # Row by row is column by column of the turned window.
     window = rle.mask_of_counts(counts, (width, height), where=where).T
-    whole = np.zeros(size_hw, np.bool_)
-    whole[top : top + height, left : left + width] = window
-    return tuple(rle.counts_of(whole))
+    return tuple(rle.counts_of(window, top=top, left=left, size_hw=size_hw))
 
 
 def _element(instance: Instance, size_hw: tuple[int, int]) -> str:
@@ -235,10 +233,8 @@ def _element(instance: Instance, size_hw: tuple[int, int]) -> str:
         text = ";".join(f"{x!r},{y!r}" for x, y in points)
         return f'<polygon {head} points="{text}" z_order="0">{inner}</polygon>'
     if instance.has_area:
-        mask = mask_of(instance, size_hw)
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        top, left = (int(rows[0]), int(columns[0])) if len(rows) else (0, 0)
-        window = mask[top : rows[-1] + 1, left : columns[-1] + 1] if len(rows) else mask[:1, :1]
+        window, top, left = window_of(instance, size_hw)
+        window = window if window.size else np.zeros((1, 1), np.bool_)
         counts = ", ".join(map(str, rle.counts_of(window.T)))
         place = f'left="{left}" top="{top}" width="{window.shape[1]}" height="{window.shape[0]}"'
         return f'<mask {head} rle="{counts}" {place} z_order="0">{inner}</mask>'

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transect.data import rle
-from transect.data.exchange import Annotations, Builder, Instance, Pictures, mask_of
+from transect.data.exchange import Annotations, Builder, Instance, Pictures, counts_for
 from transect.data.formats import checked
 from transect.data.tables import read_table
 from transect.errors import TransectError
@@ -80,7 +80,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             if code.lower() in _EMPTY:
                 continue
             size_hw = builder.size(name, "a run-length code needs it")
-            counts = tuple(rle.counts_of(rle.decode(code, size_hw, where=where)))
+            counts = tuple(rle.counts_of_code(code, size_hw, where=where))
             builder.add(name, Instance(checked.label(label, where), counts=counts))
         except TransectError as error:
             builder.problem(path.name, error)
@@ -116,7 +116,7 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
                 )
             name = spreadsheet_safe(picture.name)
             solid = [i for i in picture.instances if i.has_area or i.box is not None]
-            codes = [(rle.encode(mask_of(i, picture.size_hw)), i.label) for i in solid]
+            codes = [(rle.code_of_counts(counts_for(i, picture.size_hw)), i.label) for i in solid]
             for code, label in codes or [("", "")]:
                 label_cell = [spreadsheet_safe(label)] if several else []
                 table.writerow([name, code, *picture.size_hw, *label_cell])

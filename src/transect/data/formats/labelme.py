@@ -172,23 +172,11 @@ def _instance(entry: dict[str, Any], where: str, name: str, builder: Builder) ->
         size_hw = builder.size(name, "its mask needs it")
         mask = _mask(entry.get("mask"), where)
         left, top = (int(v) for v in np.rint(points[0] + 0.5))
-        whole = _placed(mask, top, left, size_hw, where)
-        return Instance(label, counts=tuple(rle.counts_of(whole)), identity=identity)
+        if size_hw[0] * size_hw[1] > rle.MASK_LIMIT_PX:
+            raise TransectError(f"{where} is a mask on a picture of {size_hw} pixels. Cut it.")
+        counts = tuple(rle.counts_of(mask, top=top, left=left, size_hw=size_hw))
+        return Instance(label, counts=counts, identity=identity)
     raise TransectError(f"{where} is a {str(kind)[:40]!r}, which has no area. Draw a polygon.")
-
-
-def _placed(
-    mask: NDArray[np.bool_], top: int, left: int, size_hw: tuple[int, int], where: str
-) -> NDArray[np.bool_]:
-    """A cut-out mask at its place in the picture."""
-    height, width = mask.shape
-    if top < 0 or left < 0 or top + height > size_hw[0] or left + width > size_hw[1]:
-        raise TransectError(f"{where} has a mask that leaves its picture. Draw it again.")
-    if size_hw[0] * size_hw[1] > rle.MASK_LIMIT_PX:
-        raise TransectError(f"{where} is a mask on a picture of {size_hw} pixels. Cut it.")
-    whole = np.zeros(size_hw, np.bool_)
-    whole[top : top + height, left : left + width] = mask
-    return whole
 
 
 def _mask(data: Any, where: str) -> NDArray[np.bool_]:

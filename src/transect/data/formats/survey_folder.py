@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from transect.data import rle
 from transect.data.annotations import read_boxes, read_identities, read_points
-from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures, mask_of
+from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures, window_of
 from transect.data.folder import list_images, stem_of, with_table
 from transect.data.png import write_png
 from transect.data.survey import mask_labels, open_survey
@@ -133,9 +133,22 @@ def _from_labels(
     labels: NDArray[np.int32], instances: bool, classes: Sequence[str]
 ) -> Iterable[Instance]:
     """The objects, or the classes, of one label image."""
-    for value in np.unique(labels[labels > 0]).tolist():
-        label = classes[0] if instances else classes[value - 1]
-        yield Instance(label, counts=tuple(rle.counts_of(labels == value)))
+    from scipy.ndimage import find_objects
+
+    size_hw = labels.shape[0], labels.shape[1]
+    dense = np.maximum(labels, 0)
+    values = np.arange(1, int(dense.max(initial=0)) + 1) if dense.max(initial=0) < 1 << 20 else None
+    if values is None:  # find_objects makes a list as long as the largest number
+        values, index = np.unique(dense, return_inverse=True)
+        dense = index.reshape(size_hw) + (0 if values[0] == 0 else 1)
+        values = values[values > 0]
+    for i, place in enumerate(find_objects(dense), start=1):
+        if place is None:
+            continue
+        top, left = int(place[0].start), int(place[1].start)
+        counts = rle.counts_of(dense[place] == i, top=top, left=left, size_hw=size_hw)
+        label = classes[0] if instances else classes[int(values[i - 1]) - 1]
+        yield Instance(label, counts=tuple(counts))
 
 
 def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> list[Any]:
@@ -201,11 +214,12 @@ def _mask(
     if len(solid) > 65535:
         raise TransectError(f"{picture.name} has {len(solid)} objects, and 65535 fit. Cut it.")
     binary = _binary(annotations, labels)
-    # One byte a pixel for one object at a time; sizes first, so that small ones end on top.
-    areas = [int(mask_of(i, picture.size_hw).sum()) for i in solid]
+    # Large ones first, so that small ones end on top.
+    areas = [int(window_of(i, picture.size_hw)[0].sum()) for i in solid]
     for k in sorted(range(len(solid)), key=lambda k: (-areas[k], k)):
         value = 255 if binary else k + 1 if len(labels) == 1 else 1 + labels.index(solid[k].label)
-        painted[mask_of(solid[k], picture.size_hw)] = value
+        window, top, left = window_of(solid[k], picture.size_hw)
+        painted[top : top + window.shape[0], left : left + window.shape[1]][window] = value
     # One depth for all masks: an instance survey is 16-bit as a whole.
     if binary or (len(labels) > 1 and len(labels) < 256):
         return painted.astype(np.uint8)
