@@ -122,7 +122,7 @@ def train(
         )
     with locked(folder.path):
         chosen_device = _device(device)
-        prepare_process(threads)
+        prepare_process(threads, keep_memory=False)
         if resume and folder.exists():
             question = folder.recipe().question
             missing = folder.data().get("missing", missing)
@@ -207,7 +207,7 @@ def predict(
     images = Path(images)
     if not images.exists():
         raise TransectError(f"{images} does not exist. Give a folder of pictures or one picture.")
-    prepare_process(threads)
+    prepare_process(threads, keep_memory=False)
     found: dict[str, Any] = task.predict(
         folder.path,
         images,
@@ -232,7 +232,7 @@ def submit(
     from transect.train.process import prepare_process
 
     folder, task = _opened(run)
-    prepare_process(threads)
+    prepare_process(threads, keep_memory=False)
     task.submit(
         folder.path,
         Path(images),

@@ -20,12 +20,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEEP_BYTES = 2**31 - 1  # the largest value mallopt takes
 
 
-def prepare_process(threads: int | None = None) -> bool:
-    """Set up a process for training: threads of every library, and memory that is kept.
+def prepare_process(threads: int | None = None, *, keep_memory: bool = True) -> bool:
+    """Set up a process for training or prediction: threads of every library, and memory.
 
     Args:
         threads: For torch; None leaves torch's own choice. OpenCV gets one thread, because
             batches are built beside the training step.
+        keep_memory: Keep freed memory, which makes training steps faster; prediction of large
+            pictures gives it back, so that its peak stays low.
 
     Returns:
         Whether freed memory is kept (it is with glibc; elsewhere training is only slower).
@@ -35,7 +37,7 @@ def prepare_process(threads: int | None = None) -> bool:
         torch.set_num_threads(max(1, threads))
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
-    return keep_freed_memory()
+    return keep_freed_memory() if keep_memory else False
 
 
 def keep_freed_memory() -> bool:
