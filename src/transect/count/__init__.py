@@ -237,6 +237,11 @@ def _say_result(metrics: dict[str, Any], progress: Progress) -> None:
         f"[{low:.2f}, {high:.2f}]; always answering the mean: "
         f"{metrics['mae_of_the_mean']['value']:.2f}"
     )
+    if metrics["mae"]["value"] >= metrics["mae_of_the_mean"]["value"]:
+        progress.say(
+            "these counts are no better than always answering the mean: do not use them. Train "
+            "longer (--budget), or dot more photos."
+        )
     progress.say(
         f"intervals held {metrics['coverage']['value']:.0%} of held-out totals; points: "
         f"precision {metrics['precision']['value']:.2f}, recall {metrics['recall']['value']:.2f}"
