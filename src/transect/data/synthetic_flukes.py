@@ -53,7 +53,7 @@ def write_fluke_survey(
     seed: int = 0,
     share_unknown: float = 0.3,
     share_test: float = 0.35,
-    size_hw: tuple[int, int] = (224, 448),
+    size_hw: tuple[int, int] = (160, 320),
     unknown: str = "new_whale",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -370,8 +370,8 @@ def photograph(
     now = np.random.default_rng([encounter[0], 4, encounter[1], frame])
     height, width = size_hw
     # What the encounter shares.
-    yaw, pitch = np.radians(place.uniform(-38, 38)), np.radians(place.uniform(-30, 35))
-    scale = place.uniform(0.50, 0.92)
+    yaw, pitch = np.radians(place.uniform(-50, 50)), np.radians(place.uniform(-42, 48))
+    scale = place.uniform(0.40, 0.90)
     sun = place.uniform(-1, 1)
     # What moves from frame to frame.
     yaw += np.radians(now.normal(0, 5))
@@ -390,7 +390,7 @@ def photograph(
     sea, line = _sea(place, now, size_hw)
     # Under water: the stalk, and sometimes a good part of one lobe.
     level = centre[1] * height + (0.22 + 0.30 * place.random()) * scale * width * 0.5
-    if now.random() < 0.18:
+    if now.random() < 0.30:
         level -= now.uniform(0.10, 0.28) * scale * width * 0.5
     x = np.arange(width, dtype=np.float32)[None]
     y = np.arange(height, dtype=np.float32)[:, None]
@@ -530,8 +530,8 @@ def _camera(place: np.random.Generator, now: np.random.Generator, photo: Floats)
     photo = np.clip(photo * place.uniform(0.75, 1.2), 1e-4, 1) ** place.uniform(0.75, 1.3)
     if place.random() < 0.2:
         photo = np.repeat(photo.mean(axis=2, keepdims=True), 3, axis=2)
-    blur = now.exponential(0.55)
+    blur = place.exponential(0.5) + now.exponential(0.4)
     if blur > 0.25:
-        photo = np.asarray(cv2.GaussianBlur(photo.astype(np.float32), (0, 0), min(blur, 2.2)))
-    grain = now.normal(0, now.uniform(0.004, 0.022), photo.shape)
+        photo = np.asarray(cv2.GaussianBlur(photo.astype(np.float32), (0, 0), min(blur, 2.6)))
+    grain = now.normal(0, now.uniform(0.006, 0.035), photo.shape)
     return (photo + grain).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -183,7 +183,7 @@ def choose_decider(
     per_group: int = 0,
     folds: int = 5,
     seed: int = 0,
-) -> Decider:
+) -> tuple[Decider, Decision]:
     """Compare policies on queries that their fit had not seen, take the best, fit it on all.
 
     Args:
@@ -199,7 +199,8 @@ def choose_decider(
         seed: Of the division and of the stack.
 
     Returns:
-        The decision. Equal scores go to the policy named first.
+        The decision, fitted on all queries; and the answers to these queries by the same kind of
+        decision, each fitted without the query's part. Equal scores go to the policy named first.
 
     Raises:
         TransectError: If no query is left, or on an unknown name.
@@ -239,19 +240,37 @@ def choose_decider(
         compared[together] = seen_by_none(together)
         if compared[together] > compared[best]:
             best = together
-    policy = fit_policy(
-        best,
-        evidence,
-        truths,
-        weights=weights,
-        top_k=top_k,
-        share_new=share_new,
-        per_group=per_group,
-        seed=seed,
+
+    def fitted(rows: NDArray[np.bool_]) -> Decider:
+        own, real, weight = evidence.take(rows), truths[rows], weights[rows]
+        policy = fit_policy(
+            best,
+            own,
+            real,
+            weights=weight,
+            top_k=top_k,
+            share_new=share_new,
+            per_group=per_group,
+            seed=seed,
+        )
+        slope, offset = _calibrated_new(policy, own, real, weight)
+        temperature, cover = _calibrated_candidates(own, real, weight)
+        return Decider(policy, slope, offset, temperature, cover, top_k, abstain, compared, best)
+
+    everything = np.ones(len(truths), bool)
+    found: list[tuple[NDArray[np.int64], Decision]] = []
+    for fold in np.unique(part):
+        train, test = part != fold, part == fold
+        answer = fitted(train if train.any() else everything).decide(evidence.take(test))
+        found.append((np.flatnonzero(test), answer))
+    order = np.argsort(np.concatenate([rows for rows, _ in found]))
+    honest = Decision(
+        *(
+            np.concatenate([getattr(d, item.name) for _, d in found])[order]
+            for item in fields(Decision)
+        )
     )
-    slope, offset = _calibrated_new(policy, evidence, truths, weights)
-    temperature, cover = _calibrated_candidates(evidence, truths, weights)
-    return Decider(policy, slope, offset, temperature, cover, top_k, abstain, compared, best)
+    return fitted(everything), honest
 
 
 def _parts(

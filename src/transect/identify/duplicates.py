@@ -165,7 +165,8 @@ def _compared(
     same_kind = a.size_hw == b.size_hw and a.channels == b.channels
     if apart <= distance and same_kind and squared <= difference:
         return "hash", agree
-    if agree >= correlation:
+    # Photos of a burst resemble each other as much: only another size or mode makes a copy likely.
+    if not same_kind and agree >= correlation:
         return "correlation", agree
     return None
 

@@ -10,12 +10,22 @@ from transect.matching.features import (
 from transect.matching.homography import Verified, normalised_homography, verify
 from transect.matching.lnbnn import lnbnn_scores
 from transect.matching.match import Stacked, best_two, match_many, match_one, stack
-from transect.matching.pairs import PairTable, all_pairs, run_pairs
+from transect.matching.pairs import (
+    ListedPairs,
+    MatchSpec,
+    PairSource,
+    PairTable,
+    all_pairs,
+    run_pairs,
+)
 from transect.matching.validity import Validity, fit_validity, load_validity, save_validity
 
 __all__ = [
     "KeypointSpec",
     "Keypoints",
+    "ListedPairs",
+    "MatchSpec",
+    "PairSource",
     "PairTable",
     "Stacked",
     "Validity",

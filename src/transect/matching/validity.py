@@ -106,7 +106,7 @@ def fit_validity(
         same: (P,) whether both pictures show one individual.
         groups: (P,) the query's identity; the folds never split one.
         seed: Of the trees.
-        folds: For the out-of-fold probabilities.
+        folds: For the out-of-fold probabilities; 0 leaves them out.
 
     Returns:
         The classifier; without a model if there are fewer than 20 examples of either kind.
@@ -138,7 +138,7 @@ def fit_validity(
         return np.where(rows, 0.5 / share, 0.5 / (1 - share))
 
     keys = np.unique(np.asarray([str(g) for g in groups]), return_inverse=True)[1]
-    if len(np.unique(keys)) >= folds:
+    if folds > 1 and len(np.unique(keys)) >= folds:
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         for train, test in splitter.split(features, truth, keys):
             if len(np.unique(truth[train])) == 2:

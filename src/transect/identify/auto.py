@@ -1,0 +1,243 @@
+"""What ``auto`` decides for a survey of individuals, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+
+from transect.identify.photos import Photos
+from transect.identify.training import pace_of, steps_of
+from transect.recipe import (
+    Augment,
+    Embedding,
+    Folds,
+    Geometry,
+    IdentifyDecide,
+    Member,
+    Optimizer,
+    Recipe,
+    Schedule,
+    Stage,
+)
+
+__all__ = ["plan", "within_budget"]
+
+_DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
+_TRAINING = 0.6  # share of the budget that training may take; the rest looks, matches, decides
+_MATCHING = 0.2  # share that matching may take
+_PAIR_SECONDS = 0.0008  # measured: 0.55 ms a pair of 250 keypoints on one core, and some slack
+_LEAST_STEPS = 250  # fewer leave a fresh margin head worse than a projection: our measurement
+_SHARE_NEW = 0.2  # our guess, where the table says nothing of unknown individuals
+
+
+def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int) -> Recipe:
+    """Choose a recipe for a survey, a device and a time.
+
+    Args:
+        photos: A survey of individuals, decoded.
+        budget_seconds: For everything; None takes half an hour on a CPU, an hour on a GPU.
+        device: Where training will run; steps are timed there.
+        seed: Of everything random.
+
+    Returns:
+        A recipe whose every number is settled; ``why`` holds one line per decision.
+    """
+    why: list[str] = []
+    if budget_seconds is None:
+        budget_seconds = _DEFAULT_SECONDS["cpu" if device == "cpu" else "cuda"]
+        why.append(f"time: none given, so {budget_seconds / 60:.0f} minutes on {device}")
+    names = photos.named()
+    known = names[names != photos.unknown]
+    people, counts = np.unique(known, return_counts=True)
+    share = float((names == photos.unknown).mean()) or _SHARE_NEW
+    why.append(
+        f"survey: {len(names)} photos, {len(people)} individuals, {int((counts == 1).sum())} of "
+        f"them on one photo; {share:.0%} of new photos are expected to show none of them"
+    )
+    geometry = _geometry(photos, device)
+    why.append(
+        f"input: {geometry.size_hw[0]} x {geometry.size_hw[1]} px, the shape of the usual photo"
+    )
+    frozen = Member(
+        "frozen",
+        Embedding(head="none", neck="none", pooling="multilayer", project="lda", jitter=4),
+        geometry,
+        augment(photos),
+        stages=(),
+    )
+    batch = 32 if device == "cpu" else 64
+    stage = Stage(
+        name="main",
+        steps=25,
+        batch=batch,
+        loss="ce",
+        sampler="identity",
+        per_identity=2,
+        optimizer=Optimizer(name="adamw", lr=2e-3, weight_decay=1e-2, encoder_lr=0.3),
+        schedule=Schedule(name="cosine", warmup=0.1, floor=0.01),
+        average="ema",
+        ema=0.98,
+    )
+    member = Member(
+        "trained",
+        Embedding(
+            backbone="efficientnet_lite0",
+            pooling="gem",
+            dim=256,
+            neck="fc_bn",
+            head="arcface",
+            scale=24.0,
+            margin=0.3,
+            flip_labels=True,
+            neutral_twin=True,
+            project="lda",
+            jitter=2,
+        ),
+        geometry,
+        augment(photos),
+        (stage,),
+    )
+    shortlist, reason = _shortlist(len(names), budget_seconds)
+    why.append(reason)
+    encounters = len({s.group or s.key for s in photos.subjects})
+    count = int(np.clip(encounters // 10, 2, 5))
+    trainable = len(people) >= 2 and (counts > 1).any()
+    members: tuple[Member, ...] = (frozen,)
+    reason = "no individual has two photos, so nothing is trained"
+    if trainable:
+        pace = pace_of(photos, member, device=device)
+        per_step = pace.epoch_seconds(1)
+        total = int(budget_seconds * _TRAINING / per_step)
+        reason = (
+            f"{total} training steps of {per_step:.2f} s fit {budget_seconds / 60:.1f} min, too "
+            "few to better a network that is only projected, so none is trained"
+        )
+        for folds in (count, 3, 2):
+            if folds <= count and total >= folds * _LEAST_STEPS:
+                epochs = int(np.clip(total // (folds * 25), 1, _most_epochs(len(names), batch)))
+                members += (
+                    dataclasses.replace(
+                        member, stages=(dataclasses.replace(stage, epochs=epochs),)
+                    ),
+                )
+                count = folds
+                reason = (
+                    f"a second one is trained by ArcFace, {epochs * 25} steps on each of {folds} "
+                    f"folds: a step takes {per_step:.2f} s here and the budget is "
+                    f"{budget_seconds / 60:.1f} min"
+                )
+                break
+    why.append(
+        "networks: efficientnet_lite0 with ImageNet weights, its vectors projected by what photos "
+        f"of one individual share; {reason}"
+    )
+    why.append(
+        "scores: networks, geometry and votes of keypoints, fused by what wins out of fold; "
+        "the decision about new ones by the policy that wins out of fold"
+    )
+    return Recipe(
+        name="auto",
+        question="identify",
+        members=members,
+        folds=Folds(count=count, stratify=("identity",), seed=seed),
+        decide=IdentifyDecide(
+            sources=("embedding", "geometry", "lnbnn"),
+            fuse="best",
+            to_identity="max",
+            policies=("constant", "first_drop", "quantile", "temperature", "stack", "override"),
+            share_new=share,
+            shortlist=shortlist,
+        ),
+        seed=seed,
+        notes="Chosen by auto for this survey, device and budget.",
+        why=tuple(why),
+    )
+
+
+def augment(photos: Photos) -> Augment:
+    """Changes that keep an individual what it is: views, light, dirt; never a mirror image."""
+    colour = photos.channels == 3
+    return Augment(
+        rotate=12,
+        shift=0.06,
+        scale=(0.85, 1.15),
+        aspect=0.1,
+        shear=0.1,
+        perspective=0.08,
+        perspective_p=0.5,
+        brightness=0.15,
+        contrast=0.2,
+        gamma=0.2,
+        saturation=0.3 if colour else 0.0,
+        hue=0.03 if colour else 0.0,
+        grey=0.2 if colour else 0.0,
+        blur=1.0,
+        blur_p=0.2,
+        cutout=0.25,
+        cutout_p=0.3,
+        valid=("rotate",),
+    )
+
+
+def within_budget(recipe: Recipe, photos: Photos, *, budget_seconds: float, device: str) -> Recipe:
+    """Shorten every stage of a given recipe by one factor, so that it fits a time.
+
+    Returns:
+        The recipe with fewer epochs; never with more, and at least one per stage.
+    """
+    folds = recipe.folds.use or recipe.folds.count
+    needed = 0.0
+    for member in recipe.members:
+        if not member.stages:
+            continue
+        per_step = pace_of(photos, member, device=device).epoch_seconds(1)
+        for stage in member.stages:
+            # Rising resolution: a step costs about as much as it has pixels.
+            size = stage.size_hw or member.geometry.size_hw
+            own = member.stages[0].size_hw or member.geometry.size_hw
+            factor = (size[0] * size[1]) / (own[0] * own[1])
+            needed += folds * per_step * factor * stage.epochs * steps_of(len(photos), stage)
+    if not needed or needed <= budget_seconds * _TRAINING:
+        return recipe
+    share = budget_seconds * _TRAINING / needed
+    members = tuple(
+        dataclasses.replace(
+            member,
+            stages=tuple(
+                dataclasses.replace(stage, epochs=max(1, round(stage.epochs * share)))
+                for stage in member.stages
+            ),
+        )
+        for member in recipe.members
+    )
+    line = f"budget: {share:.0%} of the recipe's epochs fit {budget_seconds / 60:.0f} minutes"
+    return dataclasses.replace(recipe, members=members, why=(*recipe.why, line))
+
+
+def _geometry(photos: Photos, device: str) -> Geometry:
+    """About 128 x 128 pixels on a CPU, 256 x 256 on a GPU, in the shape of the usual box."""
+    ratios = [w / h for _, _, h, w in (photos.window(i) for i in range(len(photos)))]
+    aspect = float(np.clip(np.median(ratios), 0.4, 2.5))
+    side = 128 if device == "cpu" else 256
+    largest = float(np.median([max(photos.window(i)[2:]) for i in range(len(photos))]))
+    side = int(min(side, max(largest, 64)))
+    height, width = side / np.sqrt(aspect), side * np.sqrt(aspect)
+    size = (max(32, round(height / 32) * 32), max(32, round(width / 32) * 32))
+    return Geometry(fit="whole", size_hw=size, margin=0.05)
+
+
+def _shortlist(count: int, budget_seconds: float) -> tuple[int, str]:
+    """How many gallery photos per query geometry can look at."""
+    cores = os.cpu_count() or 1
+    affordable = budget_seconds * _MATCHING * cores / _PAIR_SECONDS
+    if count * count / 2 <= affordable:
+        return 0, f"geometry: all {count * (count - 1) // 2} pairs of photos are matched"
+    keep = max(10, int(affordable / count))
+    return keep, f"geometry: the {keep} nearest of {count} photos are matched for each, for time"
+
+
+def _most_epochs(photos: int, batch: int) -> int:
+    """Epochs of 25 steps after which more would only learn the photos by heart; our guess."""
+    return max(12, int(60 * photos / batch / 25))

@@ -1,0 +1,268 @@
+"""From out-of-fold scores to the run's decision: sources fused, policy chosen, figures written."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.errors import TransectError
+from transect.files import spreadsheet_safe, write_json, write_text
+from transect.identify.choose import Decider, Decision, choose_decider, share_weights
+from transect.identify.evidence import FAR, NOBODY, UNKNOWN, Evidence
+from transect.identify.fuse import Candidates, Fusion, fuse_out_of_fold, ordered
+from transect.identify.oof import OutOfFold
+from transect.identify.photos import Photos, Subject
+from transect.identify.scoring import labels_of, score_answers
+from transect.recipe import IdentifyDecide, Recipe
+from transect.run import RunFolder
+from transect.types import Progress
+
+__all__ = ["Decisions", "answers_table", "decide_out_of_fold", "evidence_of", "expected_share"]
+
+KEPT = 50  # candidates per query after fusion
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a run answers with.
+
+    Attributes:
+        fusion: Of the sources.
+        decider: Where "none we know" stands, and how sure an answer is.
+        share_new: Expected share of unknown queries, or None.
+    """
+
+    fusion: Fusion
+    decider: Decider
+    share_new: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "fusion": self.fusion.to_json(),
+            "decider": self.decider.to_json(),
+            "share_new": self.share_new,
+        }
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Decisions:
+        """Read back what ``to_json`` gave.
+
+        Raises:
+            TransectError: If it is no decision of a run.
+        """
+        if not isinstance(values, dict) or not {"fusion", "decider"} <= set(values):
+            raise TransectError("decide.json holds no decision about individuals. Train again.")
+        share = values.get("share_new")
+        return Decisions(
+            Fusion.from_json(values["fusion"]),
+            Decider.from_json(values["decider"]),
+            None if share is None else float(share),
+        )
+
+
+def expected_share(decide: IdentifyDecide, names: NDArray[np.str_], unknown: str) -> float | None:
+    """Share of unknown among new photos: the recipe's, else that of the table, else None."""
+    if decide.share_new is not None:
+        return decide.share_new
+    share = float((names == unknown).mean()) if len(names) else 0.0
+    return share or None
+
+
+def evidence_of(
+    candidates: Candidates,
+    scores: NDArray[np.float64],
+    *,
+    image_identities: NDArray[np.int64] | None = None,
+    image_scores: NDArray[np.float64] | None = None,
+    proof: NDArray[np.float64] | None = None,
+    proof_identity: NDArray[np.int64] | None = None,
+    quality: NDArray[np.float64] | None = None,
+    groups: NDArray[np.str_] | None = None,
+) -> Evidence:
+    """Evidence from fused scores and what else is known."""
+    identities, values = ordered(candidates.identities, scores)
+    return Evidence(
+        identities[:, :KEPT],
+        np.where(np.isfinite(values), values, -FAR)[:, :KEPT],
+        image_identities,
+        image_scores,
+        proof,
+        proof_identity,
+        quality,
+        None,
+        groups,
+    )
+
+
+def decide_out_of_fold(
+    run: RunFolder,
+    recipe: Recipe,
+    photos: Photos,
+    oof: OutOfFold,
+    people: NDArray[np.str_],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Fuse, choose, score; write ``decide.json``, ``oof/answers.csv`` and ``metrics.json``.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        TransectError: If no held-out photo shows an individual that the others know.
+    """
+    decide = recipe.decide
+    assert isinstance(decide, IdentifyDecide)
+    if not (oof.truth != UNKNOWN).any():
+        raise TransectError(
+            "no individual has photos of two encounters, so nothing can be learned about "
+            "recognising one. Add photos of further encounters, or correct the column group."
+        )
+    share = expected_share(decide, photos.named(), photos.unknown)
+    weights = share_weights(oof.truth, share)
+    subjects = [photos.subjects[i] for i in oof.rows]
+    groups = np.array([s.group or s.key for s in subjects], dtype=np.str_)
+    parts = oof.folds
+    if len(np.unique(parts)) < 2:
+        # One trained fold: its queries are divided anew, by individual and encounter.
+        keys = np.unique(groups, return_inverse=True)[1]
+        parts = np.random.default_rng(recipe.seed).permutation(int(keys.max()) + 1)[keys] % 5
+    fused, fusion, compared = fuse_out_of_fold(
+        oof.candidates,
+        oof.truth,
+        parts,
+        decide.fuse,
+        weights=weights,
+        power=decide.power,
+        top_k=decide.top_k,
+        seed=recipe.seed,
+    )
+    for name, value in compared.items():
+        progress.say(f"out of fold: {name} alone reaches map{decide.top_k} {value:.4f}")
+    evidence = evidence_of(
+        oof.candidates,
+        fused,
+        image_identities=oof.image_identities,
+        image_scores=oof.image_scores,
+        proof=oof.proof,
+        proof_identity=oof.proof_identity,
+        groups=_kinds(subjects),
+    )
+    policies = tuple(decide.policies)
+    if decide.known_first == "geometry" and "override" not in policies:
+        policies += ("override",)
+    decider, honest = choose_decider(
+        evidence,
+        oof.truth,
+        policies=policies,
+        groups=groups,
+        share_new=share,
+        top_k=decide.top_k,
+        abstain=decide.abstain,
+        per_group=20 if evidence.groups is not None else 0,
+        seed=recipe.seed,
+    )
+    run.write_json("decide.json", Decisions(fusion, decider, share).to_json())
+    metrics = score_answers(
+        honest,
+        oof.truth,
+        people=people,
+        unknown=photos.unknown,
+        groups=groups,
+        folds=oof.folds,
+        weights=weights,
+        top_k=decide.top_k,
+    )
+    write_json(
+        run.oof() / "compared.json",
+        {"sources": compared, "fusion": fusion.how, "policies": dict(decider.compared),
+         "policy": decider.chosen, "share_new": share},
+    )  # fmt: skip
+    truth = [photos.unknown if t == UNKNOWN else str(people[t]) for t in oof.truth.tolist()]
+    write_text(
+        run.oof() / "answers.csv",
+        answers_table(subjects, honest, people, photos.unknown, truth=truth, folds=oof.folds),
+    )
+    write_arrays(run, oof, fused, honest)
+    progress.say(f"decision: {fusion.how} scores, policy {decider.chosen}")
+    return metrics
+
+
+def write_arrays(
+    run: RunFolder, oof: OutOfFold, fused: NDArray[np.float64], answer: Decision
+) -> None:
+    """Keep what the report and later steps need, as plain arrays."""
+    from transect.files import atomic_path
+
+    identities, values = ordered(oof.candidates.identities, fused)
+    arrays: dict[str, NDArray[np.generic]] = {
+        "rows": oof.rows,
+        "folds": oof.folds,
+        "truth": oof.truth,
+        "identities": identities[:, :KEPT],
+        "scores": values[:, :KEPT],
+        "image_rows": oof.image_rows[:, :20],
+        "image_scores": oof.image_scores[:, :20],
+        "ranked": answer.ranked,
+        "probability": answer.probability,
+        "new": answer.new,
+        "margin": answer.margin,
+    }
+    if oof.proof is not None and oof.proof_rows is not None:
+        arrays |= {"proof": oof.proof, "proof_rows": oof.proof_rows}
+    with atomic_path(run.oof() / "answers.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def answers_table(
+    subjects: Sequence[Subject],
+    answer: Decision,
+    people: NDArray[np.str_],
+    unknown: str,
+    *,
+    truth: Sequence[str] | None = None,
+    folds: NDArray[np.int64] | None = None,
+    why: Sequence[str] | None = None,
+) -> str:
+    """Answers as CSV text: the best identity, its probability, and the others in order."""
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator="\n")
+    places = range(1, answer.ranked.shape[1] + 1)
+    head = ["image", "identity", "probability", "new_probability", "cannot_tell"]
+    head += [f"{what}_{k}" for k in places for what in ("identity", "probability")]
+    head += (["truth"] if truth is not None else []) + (["fold"] if folds is not None else [])
+    rows.writerow(head + (["why"] if why is not None else []))
+    labels = labels_of(answer.ranked, people, unknown)
+    for number, subject in enumerate(subjects):
+        chance = answer.probability[number]
+        own = labels[number]
+        cells: list[Any] = [
+            spreadsheet_safe(subject.key),
+            spreadsheet_safe(own[0] if own else unknown),
+            f"{chance[0]:.4f}",
+            f"{answer.new[number]:.4f}",
+            int(answer.cannot_tell[number]),
+        ]
+        for place in range(answer.ranked.shape[1]):
+            there = place < len(own) and answer.ranked[number, place] != NOBODY
+            cells += [spreadsheet_safe(own[place]), f"{chance[place]:.4f}"] if there else ["", ""]
+        if truth is not None:
+            cells.append(spreadsheet_safe(truth[number]))
+        if folds is not None:
+            cells.append(int(folds[number]))
+        if why is not None:
+            cells.append(spreadsheet_safe(why[number]))
+        rows.writerow(cells)
+    return stream.getvalue()
+
+
+def _kinds(subjects: Sequence[Subject]) -> NDArray[np.str_] | None:
+    """Sides, where the survey tells them, for thresholds of their own."""
+    sides = [s.side or "" for s in subjects]
+    return np.array(sides, dtype=np.str_) if len(set(sides)) > 1 else None

@@ -1,0 +1,231 @@
+"""Geometry as a source of scores: keypoints kept in files, pairs matched, views judged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.data.folder import in_threads
+from transect.data.images import read_image
+from transect.errors import TransectError
+from transect.identify.photos import Subject
+from transect.matching import (
+    Keypoints,
+    KeypointSpec,
+    ListedPairs,
+    MatchSpec,
+    PairTable,
+    Validity,
+    extract,
+    fit_validity,
+    load_validity,
+    read_keypoints,
+    run_pairs,
+    save_validity,
+    write_keypoints,
+)
+from transect.matching.validity import validity_features
+from transect.recipe import IdentifyDecide
+from transect.types import Progress
+
+__all__ = ["GeometryModel", "KeypointFiles", "fit_geometry", "match_rows", "pair_scores"]
+
+NOTHING = -8.0  # score of a pair without any match
+MOST_NEGATIVES = 4000  # pairs of different individuals that a validity classifier sees
+
+
+@dataclass(frozen=True)
+class KeypointFiles:
+    """Keypoints of animals, one file each, taken once.
+
+    Attributes:
+        folder: Where they are.
+        spec: How they are taken.
+    """
+
+    folder: Path
+    spec: KeypointSpec
+
+    @staticmethod
+    def of(folder: Path, decide: IdentifyDecide) -> KeypointFiles:
+        """As a recipe wants them."""
+        return KeypointFiles(
+            folder,
+            KeypointSpec(
+                max_keypoints=decide.keypoints,
+                size_limit=decide.keypoint_side,
+                # A thumbnail has next to no keypoints; half of the side is our guess.
+                enlarge_below=decide.keypoint_side // 2,
+                clahe=decide.keypoint_clahe,
+            ),
+        )
+
+    def path(self, key: str) -> Path:
+        """The file of one animal; any name will do for a key."""
+        name = hashlib.sha256(f"{self.spec}|{key}".encode()).hexdigest()[:24]
+        return self.folder / name[:2] / f"{name}.npz"
+
+    def read(self, key: str) -> Keypoints:
+        """Keypoints of one animal."""
+        return read_keypoints(self.path(key))
+
+    def take(self, subjects: Sequence[Subject], progress: Progress) -> NDArray[np.int64]:
+        """Take the keypoints of animals that have no file yet.
+
+        Returns:
+            (N,) number of keypoints of each.
+        """
+
+        def work(subject: Subject) -> int:
+            path = self.path(subject.key)
+            if path.is_file():
+                try:
+                    return len(read_keypoints(path))
+                except TransectError:
+                    path.unlink()  # half a file of an older kind: it is made again
+            found = extract(_cut(subject), self.spec)
+            write_keypoints(path, found)
+            return len(found)
+
+        counts = in_threads(
+            work, subjects, lambda done, total: progress.step("keypoints", done, total)
+        )
+        return np.array(counts, np.int64)
+
+
+def _cut(subject: Subject) -> NDArray[np.generic]:
+    """The animal's box in its photo, at full size."""
+    pixels: NDArray[np.generic] = read_image(subject.image.path)
+    if subject.box is None:
+        return pixels
+    x0, y0, x1, y1 = subject.box
+    height, width = pixels.shape[:2]
+    top, left = max(0, int(y0)), max(0, int(x0))
+    return pixels[top : min(height, int(y1) + 2), left : min(width, int(x1) + 2)]
+
+
+def match_rows(
+    query: Callable[[int], Keypoints],
+    gallery: Callable[[int], Keypoints],
+    pairs: NDArray[np.int64],
+    *,
+    decide: IdentifyDecide,
+    folder: Path | None,
+    data: str,
+    workers: int,
+    progress: Progress,
+) -> PairTable:
+    """Match pairs of (query number, gallery number); resumable where a folder is given.
+
+    Args:
+        query: Keypoints of a query by number.
+        gallery: Keypoints of a gallery photo by number.
+        pairs: (P, 2).
+        decide: ``min_matches`` is used.
+        folder: Where chunks are kept, or None.
+        data: What the numbers stand for: chunks of other photos are not used again.
+        workers: Threads.
+        progress: Told what happens.
+    """
+    return run_pairs(
+        ListedPairs(pairs),
+        query,
+        gallery,
+        folder,
+        spec=MatchSpec(min_matches=decide.min_matches),
+        workers=workers,
+        data=hashlib.sha256(data.encode()).hexdigest(),
+        progress=lambda done, total: progress.step("matching pairs", done, total),
+    )
+
+
+@dataclass(frozen=True)
+class GeometryModel:
+    """What judges a pair.
+
+    Attributes:
+        validity: Of homographies.
+    """
+
+    validity: Validity
+
+    def save(self, path: Path) -> None:
+        """Write it."""
+        save_validity(path, self.validity)
+
+    @staticmethod
+    def load(path: Path) -> GeometryModel:
+        """Read it; nothing in the file is executed."""
+        return GeometryModel(load_validity(path))
+
+    def scores(self, table: PairTable) -> NDArray[np.float64]:
+        """(P,) one score per pair; see ``pair_scores``."""
+        found = np.isfinite(table.homographies[:, 0, 0])
+        chance = np.zeros(len(table))
+        chance[found] = self.validity.probability(_features(table, found))
+        return pair_scores(table, chance)
+
+
+def pair_scores(table: PairTable, chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-odds that the view is possible, plus the logarithm of the places that it explains.
+
+    Without a homography a pair stands below every verified one, by its matches.
+    """
+    found = np.isfinite(table.homographies[:, 0, 0])
+    clipped = np.clip(chance, 1e-3, 1 - 1e-3)
+    verified = np.log(clipped / (1 - clipped)) + np.log1p(table.unique)
+    return np.where(found, verified, NOTHING + np.log1p(table.matches) / 2)
+
+
+def fit_geometry(
+    table: PairTable,
+    same: NDArray[np.bool_],
+    parts: NDArray[np.int64],
+    *,
+    seed: int,
+) -> tuple[NDArray[np.float64], GeometryModel]:
+    """Judge pairs by classifiers that had not seen their part, and fit one on all.
+
+    Args:
+        table: Of pairs between different encounters.
+        same: (P,) whether a pair is one individual.
+        parts: (P,) part of each pair, e.g. the fold of its query.
+        seed: Of the sample of negatives and of the trees.
+
+    Returns:
+        (P,) out-of-part scores, and the model for new pairs.
+    """
+    found = np.isfinite(table.homographies[:, 0, 0])
+    features = _features(table, found)
+    truth, part = same[found], parts[found]
+    rng = np.random.default_rng(seed)
+
+    def fitted(rows: NDArray[np.bool_]) -> Validity:
+        positive = np.flatnonzero(rows & truth)
+        negative = np.flatnonzero(rows & ~truth)
+        if len(negative) > MOST_NEGATIVES:
+            negative = np.sort(rng.permutation(negative)[:MOST_NEGATIVES])
+        chosen = np.concatenate([positive, negative])
+        return fit_validity(
+            features[chosen], truth[chosen], np.zeros(len(chosen)), seed=seed, folds=0
+        )
+
+    chance = np.zeros(len(table))
+    inner = np.zeros(int(found.sum()))
+    for number in np.unique(part):
+        mine = part == number
+        inner[mine] = fitted(~mine if (~mine).any() else mine).probability(features[mine])
+    chance[found] = inner
+    return pair_scores(table, chance), GeometryModel(fitted(np.ones(len(truth), bool)))
+
+
+def _features(table: PairTable, found: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What the validity classifier looks at, of the pairs that have a homography."""
+    return validity_features(
+        table.homographies[found], table.matches[found], table.inliers[found], table.unique[found]
+    )
