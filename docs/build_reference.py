@@ -191,7 +191,7 @@ def _page(room: str, found: list[Module]) -> str:
             if name in module.nodes:
                 lines += _entry(module.nodes[name])
             elif name in module.constants:
-                lines += [f"### {name}", "", "```python", module.constants[name], "```", ""]
+                lines += [f"### {name}", "", "```text", module.constants[name], "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -199,7 +199,7 @@ def _entry(node: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
     """One function or class."""
     yield from (f"### {node.name}", "")
     if isinstance(node, ast.FunctionDef):
-        yield from ("```python", _signature(node), "```", "")
+        yield from ("```text", _signature(node), "```", "")
     yield from _document(ast.get_docstring(node) or "")
     if isinstance(node, ast.ClassDef):
         for method in node.body:
@@ -242,7 +242,7 @@ def _section(title: str, block: list[str]) -> Iterator[str]:
     inner = [line[4:] if line.startswith("    ") else line for line in block]
     yield from (f"**{title}**", "")
     if title in ("Example", "Examples"):
-        yield from ("```python", *inner, "```", "")
+        yield from ("```text", *inner, "```", "")
     elif title in ("Args", "Attributes", "Raises"):
         for line in inner:
             match = _FIELD.match(line) if not line.startswith(" ") else None
