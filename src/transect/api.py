@@ -16,7 +16,7 @@ from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, locked
 from transect.types import Problem, Progress, Quiet, Survey
 
-__all__ = ["Run", "predict", "report", "score", "submit", "train"]
+__all__ = ["Run", "calibrate", "predict", "report", "score", "submit", "train"]
 
 _TASKS = ("segment", "count", "identify")
 
@@ -205,6 +205,8 @@ def predict(
 
     folder, task = _opened(run)
     images = Path(images)
+    if "scale" in options and not hasattr(task, "calibrate"):
+        raise TransectError(f"{folder.path} does not count, and only counts take a scale.")
     if not images.exists():
         raise TransectError(f"{images} does not exist. Give a folder of pictures or one picture.")
     prepare_process(threads, keep_memory=False)
@@ -241,6 +243,36 @@ def submit(
         progress=progress or Quiet(),
     )
     return Path(out)
+
+
+def calibrate(
+    run: Path | str,
+    pilot: Path | str,
+    *,
+    scale: float = 1.0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Correct a counting run on a few dotted photos of a new place; later predictions use it.
+
+    Args:
+        run: A run that counts.
+        pilot: A survey with dots.
+        scale: Resampling of the pilot's photos.
+        progress: Told what happens.
+
+    Returns:
+        Factors per class, and the error before and after.
+
+    Raises:
+        TransectError: If the run does not count.
+    """
+    folder, task = _opened(run)
+    if not hasattr(task, "calibrate"):
+        raise TransectError(f"{folder.path} does not count, so there is nothing to calibrate.")
+    found: dict[str, Any] = task.calibrate(
+        folder.path, Path(pilot), scale=scale, progress=progress or Quiet()
+    )
+    return found
 
 
 def report(run: Path | str) -> Path:

@@ -128,9 +128,22 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("images", metavar="IMAGES", help="a folder of pictures, or one")
     predict.add_argument("--out", required=True, metavar="OUT", help="folder to write")
     predict.add_argument(
-        "--format", action="append", default=[], dest="formats", metavar="F", help="also: coco, rle"
+        "--format",
+        action="append",
+        default=[],
+        dest="formats",
+        metavar="F",
+        help="also write: coco, rle, probability (masks); density, geojson, gpkg (counts)",
+    )
+    predict.add_argument(
+        "--scale", type=float, metavar="S", help="counts: resample new photos by this factor"
     )
     _machine(predict)
+
+    calibrate = _command(commands, "calibrate", _calibrate, "correct counts on a dotted pilot")
+    calibrate.add_argument("run", metavar="RUN")
+    calibrate.add_argument("pilot", metavar="PILOT", help="a small survey with dots")
+    calibrate.add_argument("--scale", type=float, default=1.0, metavar="S")
 
     submit = _command(commands, "submit", _submit, "write the competition's file")
     submit.add_argument("run", metavar="RUN")
@@ -374,6 +387,7 @@ def score_lines(found: dict[str, Any]) -> list[str]:
 def _predict(options: argparse.Namespace) -> int:
     from transect import api
 
+    more = {} if options.scale is None else {"scale": options.scale}
     with _Bars() as bars:
         summary = api.predict(
             options.run,
@@ -383,11 +397,22 @@ def _predict(options: argparse.Namespace) -> int:
             threads=options.threads,
             progress=bars,
             formats=tuple(options.formats),
+            **more,
         )
     for problem in summary.get("problems", []):
         print(f"left out: {problem}", file=sys.stderr)
     print(f"{summary['images']} pictures answered in {options.out}")
     return 1 if summary.get("problems") else 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from transect import api
+
+    with _Bars() as bars:
+        found = api.calibrate(options.run, options.pilot, scale=options.scale, progress=bars)
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    return 0
 
 
 def _submit(options: argparse.Namespace) -> int:
