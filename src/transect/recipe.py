@@ -143,6 +143,10 @@ class Embedding:
         neutral_twin: The mirrored twin's logit takes no part in the softmax.
         stem_stride: As in ``Network``.
         coordconv: As in ``Network``.
+        project: ``lda``: a linear map, fitted on each fold's training photos, that shrinks what
+            differs between photos of one individual; or none.
+        jitter: Random views by the member's augmentation, whose mean with the plain view stands
+            for a photo; the projection learns from them what not to look at.
     """
 
     backbone: str = "efficientnet_lite0"
@@ -160,6 +164,8 @@ class Embedding:
     neutral_twin: bool = False
     stem_stride: int | None = None
     coordconv: bool = False
+    project: str = "none"
+    jitter: int = 0
 
 
 @dataclass(frozen=True)
