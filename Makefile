@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow fix bench torture clean setup
+.PHONY: demo test test-slow fix docs names bench torture clean setup
 
 setup: $(STAMP)
 
@@ -29,6 +29,12 @@ test-slow: $(STAMP)
 fix: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)
+	$(BIN)/python docs/build_reference.py
+
+names: $(STAMP)
+	$(BIN)/python docs/build_reference.py --names
 
 bench: $(STAMP)
 	$(BIN)/transect bench

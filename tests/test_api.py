@@ -30,7 +30,7 @@ def run(tmp_path_factory):
 def test_a_run_folder_holds_everything(run):
     _folder, found = run
     names = {path.name for path in found.path.iterdir()}
-    wanted = "recipe.json environment.json data.json folds.csv oof decide.json metrics.json"
+    wanted = "recipe.json environment.json data.json folds.csv log.txt oof decide.json metrics.json"
     assert set(f"{wanted} report.html card.md".split()) <= names
     assert found.recipe == tiny_recipe()
     assert not list(found.path.rglob("*.pkl"))

@@ -107,9 +107,9 @@ def train(
     from transect.data.survey import fingerprint, open_survey, survey_summary
     from transect.train.process import prepare_process
 
-    progress = progress or Quiet()
     root = Path(data)
     folder = RunFolder(Path(out) if out else Path("runs") / root.resolve().name)
+    progress = _Logged(progress or Quiet(), folder)
     seconds = seconds_of(budget)
     if isinstance(recipe, str) and recipe != "auto":
         from transect import recipes
@@ -298,6 +298,23 @@ def seconds_of(budget: str | float | None) -> float | None:
     if not match or float(match[1]) <= 0:
         raise TransectError(f"a budget must look like 90s, 15m or 2h; got '{budget}'.")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+@dataclass(frozen=True)
+class _Logged:
+    """A progress whose lines also go to the run's ``log.txt``."""
+
+    told: Progress
+    run: RunFolder
+
+    def say(self, line: str) -> None:
+        """Tell a line and keep it."""
+        self.told.say(line)
+        self.run.log(line)
+
+    def step(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Pass a step on."""
+        self.told.step(phase, done, total, note)
 
 
 @dataclass(frozen=True)

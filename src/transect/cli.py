@@ -387,7 +387,9 @@ def score_lines(found: dict[str, Any]) -> list[str]:
 def _predict(options: argparse.Namespace) -> int:
     from transect import api
 
-    more = {} if options.scale is None else {"scale": options.scale}
+    more: dict[str, Any] = {} if options.scale is None else {"scale": options.scale}
+    if options.formats:
+        more["formats"] = tuple(options.formats)
     with _Bars() as bars:
         summary = api.predict(
             options.run,
@@ -396,7 +398,6 @@ def _predict(options: argparse.Namespace) -> int:
             device=options.device,
             threads=options.threads,
             progress=bars,
-            formats=tuple(options.formats),
             **more,
         )
     for problem in summary.get("problems", []):

@@ -95,7 +95,7 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
     member = dataclasses.replace(member, stages=(dataclasses.replace(stage, epochs=epochs),))
     why.append(
         f"folds: {count}, of which {use} trained, {epochs * _EPOCH_STEPS} steps each: "
-        f"one step takes {per_step:.2f} s here and the budget is {budget_seconds / 60:.0f} min"
+        f"one step takes {per_step:.2f} s here and the budget is {budget_seconds / 60:.1f} min"
     )
     views = ("identity", "hflip", "vflip", "hvflip") if augment.vflip else ("identity", "hflip")
     decide = SegmentDecide(
