@@ -426,8 +426,8 @@ def answer_folder(
         files.append(out / "problems.csv")
     new = (decision.ranked[:, 0] == UNKNOWN) & ~decision.cannot_tell
     return {
-        "answered": len(photos),
-        "unreadable": [problem.name for problem in broken],
+        "images": len(photos),
+        "problems": [f"{problem.name}: {problem.what}" for problem in broken],
         "new": int(new.sum()),
         "known": int((~new & ~decision.cannot_tell).sum()),
         "cannot_tell": int(decision.cannot_tell.sum()),
