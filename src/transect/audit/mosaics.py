@@ -23,6 +23,7 @@ _LEAST_SPREAD = 4 * 3.0  # quarter grey levels: an edge with less detail matches
 _SHORTEST = 16
 _DIMS = 48  # of the search; the full rows decide
 _NEAR = 4
+_DECOYS = 10_000
 FALSE_SHARE = 0.01
 LEAST_AGREEMENT = 0.6
 LEAST_LEAD = 0.1
@@ -145,19 +146,38 @@ def _matched(
     out, out_good = _vectors(prints.edges[rows, ahead], samples, foretold_first=True)
     into, into_good = _vectors(prints.edges[rows, behind], samples, foretold_first=False)
     decoy = into.reshape(len(rows), 2, samples)[:, :, ::-1].reshape(len(rows), -1)
-    real = _mutual(out, into, out_good, into_good)
-    false = _mutual(out, np.ascontiguousarray(decoy), out_good, into_good)
     first, second = prints.edges[rows, ahead], prints.edges[rows, behind]
-    smooth = _jump(first[real[0]], second[real[1]], samples) <= LARGEST_JUMP
-    backwards = second[false[1]][:, :, :samples][:, :, ::-1]
-    smooth_decoy = _jump(first[false[0]], backwards, samples) <= LARGEST_JUMP
-    usable = smooth & (real[3] >= LEAST_AGREEMENT)
-    limit = _limit(real[2][usable], false[2][smooth_decoy & (false[3] >= LEAST_AGREEMENT)])
+    backwards = second.copy()
+    backwards[:, :, :samples] = second[:, :, :samples][:, :, ::-1]
+    # Of very many tiles, every n-th is laid against decoys, and each such match counts n times.
+    step = max(1, len(rows) // _DECOYS)
+    drawn = np.zeros(len(rows), np.bool_)
+    drawn[::step] = True
+    real = _mutual(out, into, out_good, into_good, _smooth(first, second, samples))
+    false = _mutual(
+        out,
+        np.ascontiguousarray(decoy),
+        out_good & drawn,
+        into_good,
+        _smooth(first, backwards, samples),
+    )
+    limit = _limit(real[2], false[2], step)
     seams = []
-    for k in np.flatnonzero(usable & (real[2] >= limit)):
+    for k in np.flatnonzero(real[2] >= limit):
         a, b = int(rows[real[0][k]]), int(rows[real[1][k]])
         seams.append(Seam(a, b, down, float(min(real[3][k], 1.0))))
     return seams
+
+
+def _smooth(
+    first: NDArray[np.int16], second: NDArray[np.int16], samples: int
+) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]:
+    """Which pairs of rows have no step over their seam."""
+
+    def check(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray(_jump(first[a], second[b], samples) <= LARGEST_JUMP)
+
+    return check
 
 
 def _jump(first: NDArray[np.int16], second: NDArray[np.int16], samples: int) -> NDArray[np.float64]:
@@ -197,19 +217,22 @@ def _mutual(
     b: NDArray[np.float32],
     a_good: NDArray[np.bool_],
     b_good: NDArray[np.bool_],
+    plausible: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mutual nearest neighbours: rows of a, rows of b, score (lead over the second), agreement."""
-    empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
+    """Plausible mutual nearest neighbours: rows of a and b, lead over the second, agreement."""
     ours, theirs = np.flatnonzero(a_good), np.flatnonzero(b_good)
-    if len(ours) < 2 or len(theirs) < 2:
-        return empty
-    forward, first, second = _nearest(a, b, ours, theirs)
-    backward, _, back_second = _nearest(b, a, theirs, ours)
-    place = np.full(len(b), -1, np.int64)
-    place[theirs] = np.arange(len(theirs))
-    mutual = backward[place[forward]] == ours
-    rows, partner, agree = ours[mutual], forward[mutual], first[mutual]
-    runner = np.maximum(second[mutual], back_second[place[partner]])
+    if len(ours) < 1 or len(theirs) < 2:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
+    partner, agree, second = _nearest(a, b, ours, theirs)
+    keep = (agree >= LEAST_AGREEMENT) & plausible(ours, partner)
+    rows, partner, agree, second = ours[keep], partner[keep], agree[keep], second[keep]
+    # The way back is looked up for those only that may be seams: few, where tiles are many.
+    back = np.unique(partner)
+    nearest, _, back_second = _nearest(b, a, back, np.flatnonzero(a_good))
+    at = np.searchsorted(back, partner)
+    mutual = nearest[at] == rows if len(back) else np.zeros(0, np.bool_)
+    rows, partner, agree = rows[mutual], partner[mutual], agree[mutual]
+    runner = np.maximum(second[mutual], back_second[at][mutual])
     # Ratio of squared distances, 1 - correlation each; near 0 is a clear match.
     ratio = (1 - agree) / np.maximum(1 - runner, 1e-6)
     return rows, partner, 1 - ratio, agree
@@ -231,21 +254,25 @@ def _nearest(
         short_left, short_right = left, right
     best = np.empty(len(ours), np.int64)
     first, second = np.empty(len(ours)), np.empty(len(ours))
-    keep = min(_NEAR + 1, len(theirs))
-    block = max(1, int(4e7 // max(len(theirs), 1)))
+    keep = min(_NEAR if reduced else 2, len(theirs))
+    block = max(1, int(2e7 // max(len(theirs), 1)))
     for start in range(0, len(ours), block):
         part = slice(start, start + block)
         near = short_left[part] @ short_right.T
+        line = np.arange(len(near))
         near[ours[part][:, None] == theirs[None]] = -2.0  # no tile adjoins itself
-        at = np.argpartition(near, -keep, axis=1)[:, -keep:]
+        at = np.empty((len(near), keep), np.int64)
+        top = np.empty((len(near), keep))
+        for k in range(keep):  # a few maxima in turn are ten times faster than a partition
+            at[:, k] = near.argmax(axis=1)
+            top[:, k] = near[line, at[:, k]]
+            near[line, at[:, k]] = -3.0
         if reduced:
-            exact = np.einsum("nd,nkd->nk", left[part], right[at])
-            exact[theirs[at] == ours[part][:, None]] = -2.0
-        else:
-            exact = np.take_along_axis(near, at, axis=1)
-        order = np.argsort(-exact, axis=1)
-        top = np.take_along_axis(exact, order, axis=1)
-        best[part] = theirs[np.take_along_axis(at, order[:, :1], axis=1)[:, 0]]
+            top = np.einsum("nd,nkd->nk", left[part], right[at]).astype(np.float64)
+            top[theirs[at] == ours[part][:, None]] = -2.0
+            order = np.argsort(-top, axis=1)
+            top, at = np.take_along_axis(top, order, 1), np.take_along_axis(at, order, 1)
+        best[part] = theirs[at[:, 0]]
         first[part] = top[:, 0]
         second[part] = top[:, 1] if keep > 1 else -1.0
     return best, first, second
@@ -258,13 +285,13 @@ def _basis(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(directions[:, -_DIMS:], np.float32)
 
 
-def _limit(real: NDArray[np.float64], false: NDArray[np.float64]) -> float:
+def _limit(real: NDArray[np.float64], false: NDArray[np.float64], times: int) -> float:
     """Least score at which decoys are at most ``FALSE_SHARE`` of the real matches."""
     candidates = np.sort(np.unique(np.concatenate([real, [1.0]])))
     falses = np.sort(false)
     for score in candidates:
         passing = int((real >= score).sum())
-        wrong = len(falses) - int(np.searchsorted(falses, score))
+        wrong = times * (len(falses) - int(np.searchsorted(falses, score)))
         if passing == 0:
             break
         if wrong + 1 <= max(FALSE_SHARE * passing, 1.0) and score >= LEAST_LEAD:
