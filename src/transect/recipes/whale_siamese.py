@@ -85,8 +85,9 @@ recipe = Recipe(
         policies=("first_drop",),  # kernel: at the first score below 0.99; here fitted out of fold
     ),
     notes=(
-        "Martin Piotte's kernel for the playground competition and its port to the humpback one "
-        "(public 0.822), after design notes whale 2.1. Not kept: bootstrapping with test photos."
+        "Whale kernel by Martin Piotte: a Siamese network with mined pairs. Written for the "
+        "playground competition and ported to the humpback one (public 0.822). Not kept: "
+        "bootstrapping with test photos."
     ),
 )
 
