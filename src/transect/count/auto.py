@@ -232,7 +232,7 @@ def _decide(
 ) -> tuple[CountDecide, str]:
     """Target, cells, windows and blocks from the dots' spacing in network pixels."""
     if len(pictures.classes) > 1:
-        # One softmax keeps classes apart, where density maps collapse into one (design notes).
+        # One softmax keeps classes apart, where density maps collapse into one.
         side = 2 * round(float(np.clip(0.6 * spacing, 6, 16)) / 2)
         target, size, cell = "squares", float(side), int(np.clip(side // 4, 1, 4))
     else:

@@ -24,7 +24,7 @@ from transect.files import write_text
 __all__ = ["CLASSES", "CLASS_MIX", "Photo", "simulate_photo", "write_colony_survey"]
 
 CLASSES = ("adult_males", "subadult_males", "adult_females", "juveniles", "pups")
-# Totals of the 948 training photos of the sea lion competition: design notes, sea lions 11.1.
+# Totals of the 948 training photos of the sea lion competition.
 CLASS_MIX = (5392 / 83677, 4345 / 83677, 37537 / 83677, 20118 / 83677, 16285 / 83677)
 
 _LENGTH_PX = (96.0, 80.0, 62.0, 46.0, 27.0)  # at scale 1, from nose to tail; read off photos

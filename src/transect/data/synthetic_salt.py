@@ -33,7 +33,7 @@ __all__ = [
     "write_salt_survey",
 ]
 
-# Statistics of the 4,000 training patches of the salt competition: design notes, salt 0.1.
+# Statistics of the 4,000 training patches of the salt competition.
 EMPTY_SHARE = 0.3905
 EMPTY_SHARE_BY_DEPTH = (0.82, 0.73, 0.51, 0.33, 0.30, 0.30, 0.30, 0.37, 0.49, 0.61)
 FLAT_SHARE = 0.02

@@ -86,7 +86,7 @@ recipe = Recipe(
         views=(0.92, 1.0, 1.08),  # ours; 3rd place: boxes of five landmark models and their mean
     ),
     notes=(
-        "pudae/kaggle-humpback, after design notes whale 2.4. Not kept: the landmark network and "
+        "pudae/kaggle-humpback. Not kept: the landmark network and "
         "the alignment by four points, which need annotated points."
     ),
 )

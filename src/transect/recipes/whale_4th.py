@@ -86,7 +86,7 @@ recipe = Recipe(
         min_matches=10,  # 4th place
     ),
     notes=(
-        "daustingm1/humpback-whale-4th-place, after design notes whale 2.5. Not kept: the networks "
+        "daustingm1/humpback-whale-4th-place. Not kept: the networks "
         "were first trained as classifiers of the 200 and 422 commonest individuals; keypoints "
         "were kept inside a segmented fluke."
     ),

@@ -72,10 +72,7 @@ recipe = Recipe(
         policies=("constant", "quantile"),
         share_new=0.276,  # share of the competition's test photos
     ),
-    notes=(
-        "yu4u's slides, after design notes whale 2.8: 0.91156 public, 0.92239 private for this "
-        "network alone."
-    ),
+    notes=("From the author's slides: 0.91156 public, 0.92239 private for this network alone."),
 )
 
 quick = short_identify(recipe)

@@ -34,7 +34,7 @@ recipe = Recipe(
         share_new=0.276,  # share of the competition's test photos
         views=(0.95, 1.0, 1.05),  # yu4u: three box scales; their sizes are our guess
     ),
-    notes="yu4u's slides, after design notes whale 2.8: 0.94632 public, 0.95448 private.",
+    notes="From the author's slides: 0.94632 public, 0.95448 private.",
 )
 
 quick = short_identify(recipe)
