@@ -18,7 +18,10 @@ def test_a_colony_is_a_survey_and_test_dots_stay_apart(tmp_path):
     assert not survey.points["image"].str.startswith("test").any()
     sizes = {image.split: image.size_hw for image in survey.images}
     assert sizes == {"train": (96, 128), "test": (192, 256)}
-    assert set(pd.read_csv(root / "truth" / "points.csv")["image"]) <= {"test000.png", "test001.png"}
+    assert set(pd.read_csv(root / "truth" / "points.csv")["image"]) <= {
+        "test000.png",
+        "test001.png",
+    }
     again = write_colony_survey(
         tmp_path / "b", n_train=3, n_test=2, seed=3, size_hw=(96, 128), scale=0.2, test_scale=0.4
     )
