@@ -233,10 +233,10 @@ def _augment(facts: _Facts) -> tuple[Augment, str]:
 
 
 def _batch(geometry: Geometry, device: str) -> int:
-    """As many pictures as half a megapixel on a CPU, two on a GPU; at least 4."""
-    pixels = 2**19 if device == "cpu" else 2**21
+    """As many pictures as half a megapixel on a CPU (at most 16), two on a GPU; at least 4."""
+    pixels, most = (2**19, 16) if device == "cpu" else (2**21, 32)
     area = geometry.size_hw[0] * geometry.size_hw[1]
-    return int(np.clip(2 ** int(np.log2(pixels / area)), 4, 32))
+    return int(np.clip(2 ** int(np.log2(pixels / area)), 4, most))
 
 
 def _units(images: Sequence[Image]) -> int:
