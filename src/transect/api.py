@@ -13,8 +13,8 @@ from typing import Any
 
 from transect.errors import TransectError
 from transect.recipe import Recipe, set_field
-from transect.run import RunFolder, locked
-from transect.types import Problem, Progress, Quiet, Survey
+from transect.run import RunFolder, data_record, locked
+from transect.types import Progress, Quiet, Survey
 
 __all__ = ["Run", "calibrate", "predict", "report", "score", "submit", "train"]
 
@@ -149,7 +149,7 @@ def train(
             resolved = _resolve(recipe, survey, task, prepared, options)
             problems = (*survey.problems, *prepared.problems)
             folder.begin(
-                resolved, _data_record(survey, missing, root, fingerprint(survey), problems)
+                resolved, data_record(survey, fingerprint(survey), problems, missing=missing)
             )
         for line in resolved.why:
             progress.say(line)
@@ -350,26 +350,6 @@ def _resolve(
     if fixed and seconds is not None:
         chosen = task.within_budget(chosen, prepared, budget_seconds=seconds, device=options.device)
     return chosen
-
-
-def _data_record(
-    survey: Survey,
-    missing: str | None,
-    root: Path,
-    fingerprint: dict[str, Any],
-    problems: Sequence[Problem],
-) -> dict[str, Any]:
-    """What a run remembers of its survey."""
-    return {
-        "folder": root.resolve().name,
-        "question": survey.question,
-        "missing": missing,
-        "mask_kind": survey.mask_kind,
-        "classes": list(survey.classes),
-        "images": len(survey.images),
-        "problems": [dataclasses.asdict(problem) for problem in problems],
-        "fingerprint": fingerprint,
-    }
 
 
 def _task(question: str) -> ModuleType:

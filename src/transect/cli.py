@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not hasattr(options, "call"):
         parser.print_help()
         return 0
-    # A scheduler's SIGTERM ends a run as Ctrl-C does: the state of the last epoch stays.
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGTERM, _interrupt)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        return int(options.call(options) or 0)
+        with _terminable():
+            return int(options.call(options) or 0)
     except TransectError as error:
         print(f"transect: {error}", file=sys.stderr)
         return 2
@@ -61,6 +59,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let a scheduler's SIGTERM end a run as Ctrl-C does: the state of the last epoch stays."""
+    try:
+        before = signal.signal(signal.SIGTERM, _interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(signum: int, frame: object) -> None:

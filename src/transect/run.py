@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 from transect.errors import TransectError
 from transect.files import read_json, write_json, write_text
 from transect.recipe import Recipe, from_json, to_json
+from transect.types import Problem, Survey
 
-__all__ = ["RunFolder", "locked"]
+__all__ = ["RunFolder", "data_record", "locked"]
 
 _PACKAGES = (
     "transect",
@@ -115,6 +117,36 @@ class RunFolder:
     def same_data(self, fingerprint: dict[str, Any]) -> bool:
         """Whether a survey is the one that this run began with."""
         return bool(self.data().get("fingerprint") == fingerprint)
+
+
+def data_record(
+    survey: Survey,
+    fingerprint: dict[str, Any],
+    problems: Sequence[Problem] = (),
+    *,
+    missing: str | None = None,
+) -> dict[str, Any]:
+    """What a run remembers of its survey, for ``RunFolder.begin``.
+
+    Args:
+        survey: As opened.
+        fingerprint: From ``data.survey.fingerprint``.
+        problems: All files that were left out.
+        missing: What was said of images without a mask.
+
+    Returns:
+        JSON values; the folder by its name only, not by its place on this machine.
+    """
+    return {
+        "folder": survey.root.resolve().name,
+        "question": survey.question,
+        "missing": missing,
+        "mask_kind": survey.mask_kind,
+        "classes": list(survey.classes),
+        "images": len(survey.images),
+        "problems": [dataclasses.asdict(problem) for problem in problems],
+        "fingerprint": fingerprint,
+    }
 
 
 def environment() -> dict[str, Any]:

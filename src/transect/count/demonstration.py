@@ -17,7 +17,7 @@ from transect.data.survey import fingerprint, open_survey, survey_summary
 from transect.data.synthetic_colony import CLASSES, write_colony_survey
 from transect.metrics.count import rmse
 from transect.recipe import CountDecide, Recipe
-from transect.run import RunFolder
+from transect.run import RunFolder, data_record
 from transect.types import Progress
 
 __all__ = ["demonstrate", "result_lines", "true_counts"]
@@ -59,7 +59,7 @@ def demonstrate(
     recipe = replace(recipe, decide=replace(recipe.decide, test_scale=1.0))
     for line in recipe.why:
         progress.say(line)
-    run.begin(recipe, {"folder": str(root), "fingerprint": fingerprint(survey), "problems": []})
+    run.begin(recipe, data_record(survey, fingerprint(survey)))
     count.train(pictures, recipe, run.path, progress=progress, device=device)
     names = [image.name for image in survey.images if image.split == "test"]
     for name in names:  # only the test photos are to be counted

@@ -12,7 +12,7 @@ from transect.data.survey import fingerprint, open_survey, survey_summary
 from transect.data.synthetic_salt import write_salt_survey
 from transect.metrics.segment import salt_map
 from transect.recipe import Recipe
-from transect.run import RunFolder
+from transect.run import RunFolder, data_record
 from transect.segment import auto
 from transect.segment.pictures import Pictures
 from transect.segment.predicting import Predictor
@@ -54,7 +54,7 @@ def demonstrate(
     recipe: Recipe = auto.plan(pictures, budget_seconds=_SECONDS, device=device, seed=seed)
     for line in recipe.why:
         progress.say(line)
-    run.begin(recipe, {"folder": str(root), "fingerprint": fingerprint(survey), "problems": []})
+    run.begin(recipe, data_record(survey, fingerprint(survey)))
     segment.train(pictures, recipe, run.path, progress=progress, device=device)
     tests = [image for image in survey.images if image.split == "test"]
     score = _test_score(run, root, tests, device, progress)
