@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import re
 import resource
 import shutil
@@ -134,7 +136,7 @@ def torture(work: Path, *, kills: int, seconds: float, seed: int) -> Figures:
     for name, test in _TESTS.items():
         figures.tests[name] = test(survey, recipe, work / f"test-{name.replace(' ', '-')}", want)
     number = 0
-    while figures.kills < kills and time.monotonic() - begun < seconds:
+    while figures.kills < kills and time.monotonic() - begun < seconds and not figures.refused:
         number += 1
         run = work / f"run{number}"
         _until_done(survey, recipe, run, length, rng, figures, kills)
@@ -235,12 +237,14 @@ def _prepared(work: Path) -> tuple[Path, Path]:
     import sklearn.ensemble  # noqa: F401
     import torch
 
-    import transect.cli
-    import transect.segment
+    import transect
 
+    # All of the package, so that an edit of the source during the run changes no child.
+    for module in pkgutil.walk_packages(transect.__path__, "transect."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module.name)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    assert transect.cli.main
     # In a child, too: thread pools that the parent had started would hang in every fork.
     child = os.fork()
     if child == 0:

@@ -55,7 +55,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], scalars: Any = None)
     Raises:
         TransectError: If the disk is full or the folder cannot be written.
     """
-    metadata = None if scalars is None else {_KEY: json.dumps(scalars, sort_keys=True)}
+    # In the order given: a resumed history is then written as an undisturbed one is.
+    metadata = None if scalars is None else {_KEY: json.dumps(scalars)}
     with atomic_path(path) as temporary:
         try:
             save_file(dict(tensors), temporary, metadata)
