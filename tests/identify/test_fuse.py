@@ -63,7 +63,7 @@ def test_best_is_never_worse_than_its_best_part_out_of_fold():
     sources["noise"] = np.random.default_rng(1).normal(size=sources["embedding"].shape)
     candidates = gather(sources)
     _, fusion, compared = fuse_out_of_fold(candidates, truth, np.arange(len(truth)) % 4)
-    assert set(compared) == {*sources, "mean", "power", "logistic", "lightgbm"}
+    assert set(compared) == {*sources, "mean", "power", "logistic", "lightgbm", "stack"}
     assert compared[fusion.how] == max(compared.values())
     assert compared[fusion.how] >= max(compared[name] for name in sources)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from transect.errors import TransectError
 from transect.files import atomic_path, write_text
 
-__all__ = ["Fluke", "draw_fluke", "photograph", "write_fluke_survey"]
+__all__ = ["Fluke", "draw_fluke", "photograph", "photograph_with_box", "write_fluke_survey"]
 
 UNIT = 300  # texture pixels per half width of a fluke
 LEFT, TOP = -1.12, -0.50  # of the texture, in half widths; x right, y down
@@ -59,9 +59,9 @@ def write_fluke_survey(
 ) -> Path:
     """Write simulated photos of flukes as an ordinary survey folder.
 
-    ``images/`` has all photos; ``identities.csv`` (image, identity, group, date) those for
-    training, ``images.csv`` (image, group, date, split) all, and ``truth/identities.csv`` the
-    truth of the test photos, which no reader of surveys looks at. Training and test share no
+    ``images/`` has all photos; ``identities.csv`` (image, identity, group, date, box) those for
+    training, ``images.csv`` (image, group, date, split, box) all, and ``truth/identities.csv``
+    the truth of the test photos, which no reader of surveys looks at. Training and test share no
     encounter. The tail is long: a few individuals are met often, most once or twice.
 
     Args:
@@ -99,8 +99,8 @@ def write_fluke_survey(
     for table, columns in zip(
         tables,
         (
-            ("image", "identity", "group", "date"),
-            ("image", "group", "date", "split"),
+            ("image", "identity", "group", "date", "x0", "y0", "x1", "y1"),
+            ("image", "group", "date", "split", "x0", "y0", "x1", "y1"),
             ("image", "identity"),
         ),
         strict=True,
@@ -110,7 +110,7 @@ def write_fluke_survey(
     for number, shot in enumerate(shots):
         if drawn is None or drawn[0] != shot.individual:
             drawn = (shot.individual, draw_fluke(seed, shot.individual))
-        photo = photograph(
+        photo, box = photograph_with_box(
             drawn[1], encounter=(seed, shot.encounter), frame=shot.frame, size_hw=size_hw
         )
         # Names in an order that says nothing of individual or encounter.
@@ -125,11 +125,11 @@ def write_fluke_survey(
         label = f"w{shot.individual:04d}" if shot.named else unknown
         group = f"e{shot.encounter:04d}"
         split = "test" if shot.test else "train"
-        tables[1].writerow([name, group, day.isoformat(), split])
+        tables[1].writerow([name, group, day.isoformat(), split, *box])
         if shot.test:
             tables[2].writerow([name, label])
         else:
-            tables[0].writerow([name, label, group, day.isoformat()])
+            tables[0].writerow([name, label, group, day.isoformat(), *box])
         if progress is not None:
             progress(number + 1, len(shots))
     write_text(root / "identities.csv", train.getvalue())
@@ -366,6 +366,21 @@ def photograph(
     Returns:
         (H, W, 3) uint8 RGB.
     """
+    return photograph_with_box(fluke, encounter=encounter, frame=frame, size_hw=size_hw)[0]
+
+
+def photograph_with_box(
+    fluke: Fluke,
+    *,
+    encounter: tuple[int, int],
+    frame: int,
+    size_hw: tuple[int, int] = (224, 448),
+) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
+    """Take a photo as ``photograph`` does, and say where the fluke is.
+
+    Returns:
+        The photo, and x0, y0, x1, y1 of what can be seen of the fluke, both ends inside it.
+    """
     place = np.random.default_rng([encounter[0], 3, encounter[1]])
     now = np.random.default_rng([encounter[0], 4, encounter[1], frame])
     height, width = size_hw
@@ -402,7 +417,12 @@ def photograph(
     photo = sea * (1 - alpha[..., None]) + shown * alpha[..., None]
     photo = _foam(place, now, photo, surface, alpha, (x, y), scale * width)
     photo = _camera(place, now, photo)
-    return np.clip(np.rint(photo * 255), 0, 255).astype(np.uint8)
+    columns = np.flatnonzero((alpha > 0.5).any(axis=0))
+    rows = np.flatnonzero((alpha > 0.5).any(axis=1))
+    if not len(columns):  # all under water: somewhere in the middle, as an annotator would say
+        columns, rows = np.array([width // 4, 3 * width // 4]), np.array([height // 4, height // 2])
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
+    return np.clip(np.rint(photo * 255), 0, 255).astype(np.uint8), box
 
 
 def _texture_at(

@@ -143,7 +143,8 @@ def score(path: Path, truth: Path | None, *, progress: Progress) -> dict[str, An
     identifier = Identifier(run, device="cpu")
     survey = open_survey(truth, question="identify", unknown=identifier.unknown)
     named = {s.key: s.identity for s in subjects_of(survey)}
-    photos = identifier.open_photos(survey.training(), None, progress)
+    boxes = {s.key: s.box for s in subjects_of(survey) if s.box is not None}
+    photos = identifier.open_photos(survey.training(), None, progress, boxes)
     decision = identifier.answer(photos, progress).decision
     number = {str(name): i for i, name in enumerate(identifier.people)}
     real = np.array([number.get(str(named[s.key]), UNKNOWN) for s in photos.subjects], np.int64)

@@ -146,7 +146,7 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
             sources=("embedding", "geometry", "lnbnn"),
             fuse="best",
             to_identity="max",
-            policies=("constant", "first_drop", "quantile", "temperature", "stack", "override"),
+            policies=("constant", "temperature", "stack", "override"),
             share_new=share,
             shortlist=shortlist,
         ),

@@ -200,7 +200,9 @@ def choose_decider(
 
     Returns:
         The decision, fitted on all queries; and the answers to these queries by the same kind of
-        decision, each fitted without the query's part. Equal scores go to the policy named first.
+        decision, each fitted without the query's part. Another policy than the one named first
+        must better it by more than a standard error: with few queries, the best of many is often
+        only the luckiest.
 
     Raises:
         TransectError: If no query is left, or on an unknown name.
@@ -210,7 +212,7 @@ def choose_decider(
     weights = share_weights(truths, share_new)
     part = _parts(len(truths), groups, folds, seed)
 
-    def seen_by_none(name: str) -> float:
+    def seen_by_none(name: str) -> NDArray[np.float64]:
         worth = np.zeros(len(truths))
         for fold in np.unique(part):
             train, test = part != fold, part == fold
@@ -228,18 +230,25 @@ def choose_decider(
             )
             ranked = policy.rank(evidence.take(test), top_k=top_k)
             worth[test] = rewards(ranked, truths[test], top_k=top_k)
-        return float(np.average(worth, weights=weights))
+        return worth
 
     plain = [name for name in policies if name not in ("override", "reverse")] or ["constant"]
-    compared = {name: seen_by_none(name) for name in plain}
-    best = max(compared, key=lambda name: compared[name])
+    worths = {name: seen_by_none(name) for name in plain}
+    keys = np.arange(len(truths)) if groups is None else np.asarray(groups).astype(str)
+    best = plain[0]
+    for name in plain[1:]:
+        if _clearly_better(worths[name], worths[plain[0]], weights, keys) and (
+            weights @ worths[name] > weights @ worths[best]
+        ):
+            best = name
     for top in [name for name in policies if name in ("override", "reverse")]:
         if top == "override" and evidence.proof is None:
             continue
         together = f"{best}+{top}"
-        compared[together] = seen_by_none(together)
-        if compared[together] > compared[best]:
+        worths[together] = seen_by_none(together)
+        if _clearly_better(worths[together], worths[best], weights, keys):
             best = together
+    compared = {name: float(np.average(w, weights=weights)) for name, w in worths.items()}
 
     def fitted(rows: NDArray[np.bool_]) -> Decider:
         own, real, weight = evidence.take(rows), truths[rows], weights[rows]
@@ -271,6 +280,19 @@ def choose_decider(
         )
     )
     return fitted(everything), honest
+
+
+def _clearly_better(
+    new: NDArray[np.float64],
+    old: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    groups: NDArray[np.generic],
+) -> bool:
+    """Whether the gain per query is above its standard error, queries of a group counting once."""
+    gain = weights * (new - old)
+    where = np.unique(groups, return_inverse=True)[1]
+    error = float(np.sqrt((np.bincount(where, gain) ** 2).sum()))
+    return float(gain.sum()) > error + 1e-9
 
 
 def _parts(

@@ -13,6 +13,7 @@ from transect.data.describe import fingerprint, survey_summary
 from transect.data.survey import open_survey
 from transect.data.synthetic_flukes import write_fluke_survey
 from transect.identify import auto
+from transect.identify.boxes import boxes_beside
 from transect.identify.choose import choose_decider, share_weights
 from transect.identify.deciding import Decisions, evidence_of, expected_share
 from transect.identify.evidence import UNKNOWN, rewards
@@ -20,7 +21,7 @@ from transect.identify.fuse import fit_fusion
 from transect.identify.oof import OutOfFold, assemble
 from transect.identify.predicting import Identifier
 from transect.recipe import IdentifyDecide, Recipe
-from transect.run import RunFolder
+from transect.run import RunFolder, data_record
 from transect.types import Progress
 
 __all__ = ["demonstrate"]
@@ -61,12 +62,12 @@ def demonstrate(
     recipe = replace(recipe, decide=replace(recipe.decide, share_new=_SHARE_NEW))
     for line in recipe.why:
         progress.say(line)
-    run.begin(recipe, {"folder": str(root), "fingerprint": fingerprint(survey), "problems": []})
+    run.begin(recipe, data_record(survey, fingerprint(survey)))
     identify.train(photos, recipe, run.path, progress=progress, device=device)
 
     identifier = Identifier(run, device=device)
     tests = [image for image in survey.images if image.split == "test"]
-    asked = identifier.open_photos(tests, None, progress)
+    asked = identifier.open_photos(tests, None, progress, boxes_beside(root, tests)[0])
     looked = identifier.look(asked, progress)
     truth = _truth(root, [s.key for s in asked.subjects], identifier)
     answers = {"all together": identifier.decisions}
@@ -109,7 +110,7 @@ def _decided_by(
     decider, _ = choose_decider(
         evidence,
         held_out.truth,
-        policies=("constant", "quantile", "temperature", "stack"),
+        policies=("constant", "quantile", "temperature"),
         share_new=share,
         seed=recipe.seed,
     )

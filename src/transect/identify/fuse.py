@@ -18,8 +18,14 @@ __all__ = ["HOWS", "Candidates", "Fusion", "fit_fusion", "fuse_out_of_fold", "ga
 __all__ += ["joined", "ordered"]
 
 STACKERS = ("logistic", "svm", "knn", "lightgbm", "xgboost")
-HOWS = ("best", "mean", "power", *STACKERS)
-COMPARED = ("mean", "power", "logistic", "lightgbm")  # what ``best`` tries beside single sources
+HOWS = ("best", "mean", "power", "stack", *STACKERS)
+COMPARED = (
+    "mean",
+    "power",
+    "logistic",
+    "lightgbm",
+    "stack",
+)  # what ``best`` tries beside single sources
 LEARNED_FROM = 10  # best candidates per source and query that the fits see
 MOST_QUERIES = 4000  # that the fits see
 
@@ -200,7 +206,7 @@ class Fusion:
             ) from error
         if fusion.how not in (*fusion.sources, *HOWS[1:]):
             raise unknown_name("the way of a stored fusion", fusion.how, HOWS)
-        if fusion.how in STACKERS and fusion.model is None:
+        if fusion.how in ("stack", *STACKERS) and fusion.model is None:
             raise TransectError("a stored fusion has no model. Train again to make it anew.")
         return fusion
 
@@ -222,7 +228,8 @@ def fit_fusion(
     Args:
         candidates: Of Q queries.
         truth: (Q,) identity, or -1 for none we know.
-        how: A source's name, mean, power, logistic, svm, knn, lightgbm or xgboost.
+        how: A source's name, mean, power, logistic, svm, knn, lightgbm, xgboost, or stack (the
+            mean of logistic and LightGBM, the steadiest in our measurements).
         weights: (Q,) weight of each query, or None.
         power: Of the power mean.
         seed: Of what is random.
@@ -256,10 +263,11 @@ def fit_fusion(
         curves.append((max(slope, 0.0), offset))
         shares.append(1.0 / len(names))
     model = None
-    if how in STACKERS:
-        kind = how if int(seen.sum()) >= LEAST_FOR[how] else "logistic"
+    if how == "stack" or how in STACKERS:
+        kinds: tuple[str, ...] = ("logistic", "lightgbm") if how == "stack" else (how,)
+        kinds = tuple(k for k in kinds if int(seen.sum()) >= LEAST_FOR[k]) or ("logistic",)
         model = fit_binary(
-            _features(filled, real)[seen], right[seen], pair_weight, models=(kind,), seed=seed
+            _features(filled, real)[seen], right[seen], pair_weight, models=kinds, seed=seed
         )
     return Fusion(how, names, tuple(floors), tuple(curves), tuple(shares), power, model)
 
@@ -281,8 +289,8 @@ def fuse_out_of_fold(
         candidates: Of Q queries.
         truth: (Q,) identity, or -1 for none we know.
         folds: (Q,) fold of each query; a fit never sees the fold it scores.
-        how: As in ``fit_fusion``, or ``best``: single sources, mean, power, logistic and LightGBM
-            are compared.
+        how: As in ``fit_fusion``, or ``best``: single sources, mean, power, logistic, LightGBM
+            and the stack of these two are compared.
         weights: (Q,) or None.
         power: Of the power mean.
         top_k: Places that count in the comparison.

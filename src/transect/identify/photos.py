@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def subjects_of(survey: Survey) -> tuple[Subject, ...]:
 
 
 def whole_photos(
-    images: Sequence[Image], boxes: dict[str, Box] | None = None
+    images: Sequence[Image], boxes: Mapping[str, Box] | None = None
 ) -> tuple[Subject, ...]:
     """New photos as animals that nobody has named."""
     known = boxes or {}

@@ -17,6 +17,7 @@ from transect.data.folder import list_new
 from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_text
 from transect.identify.aggregate import by_encounter, to_identity
+from transect.identify.boxes import boxes_beside
 from transect.identify.catalogue import Catalogue
 from transect.identify.choose import Decision
 from transect.identify.deciding import Decisions, answers_table, evidence_of
@@ -24,7 +25,7 @@ from transect.identify.evidence import FAR, NOBODY, UNKNOWN, Evidence, evidence_
 from transect.identify.fuse import Candidates, gather
 from transect.identify.geometry import NOTHING, GeometryModel, KeypointFiles, match_rows
 from transect.identify.oof import best_proof, fold_model, used_folds
-from transect.identify.photos import Photos, Subject, whole_photos
+from transect.identify.photos import Box, Photos, Subject, whole_photos
 from transect.identify.scoring import labels_of
 from transect.identify.sources import (
     FoldModel,
@@ -127,11 +128,15 @@ class Identifier:
         }
 
     def open_photos(
-        self, images: Sequence[Image], scratch: Path | None, progress: Progress
+        self,
+        images: Sequence[Image],
+        scratch: Path | None,
+        progress: Progress,
+        boxes: Mapping[str, Box] | None = None,
     ) -> Photos:
-        """Decode new photos as the run's own were."""
+        """Decode new photos as the run's own were, cut to their boxes where there are any."""
         return Photos(
-            whole_photos(images),
+            whole_photos(images, boxes),
             unknown=self.unknown,
             channels=self.channels,
             longest=self.longest,
@@ -406,7 +411,9 @@ def answer_folder(
     """
     identifier = Identifier(run, device=device, catalogue=catalogue)
     listed, problems = list_new(images)
-    photos = identifier.open_photos(listed, out / ".cache", progress)
+    boxes, more = boxes_beside(images, listed)
+    problems = (*problems, *more)
+    photos = identifier.open_photos(listed, out / ".cache", progress, boxes)
     found = identifier.answer(photos, progress, encounters=encounters)
     decision = found.decision
     write_text(
@@ -439,7 +446,7 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
     """Write the competition's file: Image,Id with five identities each."""
     identifier = Identifier(run, device=device)
     listed, problems = list_new(images)
-    photos = identifier.open_photos(listed, None, progress)
+    photos = identifier.open_photos(listed, None, progress, boxes_beside(images, listed)[0])
     decision = identifier.answer(photos, progress).decision
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")

@@ -1,0 +1,74 @@
+"""Boxes of animals on new photos, from the tables that may lie beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transect.data.tables import match_images, read_table
+from transect.identify.photos import Box
+from transect.types import Image, Problem
+
+__all__ = ["boxes_beside"]
+
+CORNERS = ("x0", "y0", "x1", "y1")
+TABLES = ("boxes.csv", "images.csv", "identities.csv")
+
+
+def boxes_beside(
+    folder: Path, images: Sequence[Image]
+) -> tuple[dict[str, Box], tuple[Problem, ...]]:
+    """Read the box of each photo from the first table that has boxes.
+
+    Args:
+        folder: Of the photos, or the survey that holds them in ``images/``.
+        images: The photos.
+
+    Returns:
+        Name of the photo to x0, y0, x1, y1; a photo without a box is not in it. And problems: rows
+        that mean no photo, or hold no box; the first of several boxes counts.
+    """
+    for name in TABLES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        table, problems = read_table(path, ["image"], optional=CORNERS)
+        if not set(CORNERS) <= set(table.columns):
+            continue
+        table, strange = match_images(table, [i.name for i in images], folder, name)
+        problems = [*problems, *strange]
+        found: dict[str, Box] = {}
+        sizes = {image.name: image.size_hw for image in images}
+        for row in table.to_dict("records"):
+            photo = str(row["image"])
+            cells = [str(row[corner]).strip() for corner in CORNERS]
+            if not any(cells) or photo in found:
+                continue
+            box = _box(cells, sizes[photo])
+            if box is None:
+                problems.append(
+                    Problem(
+                        name,
+                        f"{name} line {row['line']} has no box inside {photo} "
+                        f"({', '.join(cells)}); the whole photo is used. Correct it.",
+                    )
+                )
+                continue
+            found[photo] = box
+        return found, tuple(problems)
+    return {}, ()
+
+
+def _box(cells: Sequence[str], size_hw: tuple[int, int]) -> Box | None:
+    """Four cells as a box that lies on the photo, or None."""
+    try:
+        x0, y0, x1, y1 = (float(cell) for cell in cells)
+    except ValueError:
+        return None
+    height, width = size_hw
+    inside = np.isfinite([x0, y0, x1, y1]).all() and x0 < x1 and y0 < y1
+    if not inside or x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
+        return None
+    return max(x0, -0.5), max(y0, -0.5), min(x1, width - 0.5), min(y1, height - 0.5)
