@@ -129,7 +129,7 @@ class Embedding:
     Attributes:
         backbone: A timm name, or ``siamese`` for the branch of the whale kernel.
         weights: As in ``Network``.
-        pooling: avg, max, concat, gem, channel, striped or multilayer.
+        pooling: avg, max, concat, gem, channel, striped, multilayer, gapnet or layout.
         dim: Length of the embedding.
         neck: Layers between pooling and embedding: none, bn, fc_bn, dropout_fc_bn.
         dropout: Of the neck.

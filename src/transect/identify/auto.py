@@ -62,7 +62,7 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
     )
     frozen = Member(
         "frozen",
-        Embedding(head="none", neck="none", pooling="multilayer", project="lda", jitter=4),
+        Embedding(head="none", neck="none", pooling="layout", project="lda", jitter=8),
         geometry,
         augment(photos),
         stages=(),
