@@ -6,7 +6,14 @@ import pytest
 from transect.errors import TransectError
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
-from transect.segment.blending import answering, blended, check_blend, weights_of, write_weights
+from transect.segment.blending import (
+    Blend,
+    answering,
+    check_blend,
+    weights_of,
+    write_stacks,
+    write_weights,
+)
 
 
 def recipe_of(blend, *weights):
@@ -29,12 +36,12 @@ def test_a_vote_is_of_masks_not_of_probabilities(tmp_path):
     run, recipe = RunFolder(tmp_path), recipe_of("weighted_vote", 1.0, 1.0, 1.0)
     write_weights(run, recipe, {"m0": 0.2, "m1": 0.2, "m2": 0.6})
     maps = [np.full((1, 1, 2), p, np.float32) for p in (0.51, 0.51, 0.0)]
-    assert blended(run, recipe, maps)[0, 0, 0] == pytest.approx(0.4)  # 2 of 5 shares say yes
+    assert Blend(run, recipe).of(maps)[0, 0, 0] == pytest.approx(0.4)  # 2 of 5 shares say yes
 
 
 def test_one_member_is_its_own_blend(tmp_path):
     maps = [np.ones((1, 2, 2), np.float32)]
-    assert blended(RunFolder(tmp_path), recipe_of("rank", 1.0), maps) is maps[0]
+    assert Blend(RunFolder(tmp_path), recipe_of("rank", 1.0)).of(maps) is maps[0]
 
 
 def test_unknown_blends_and_no_weights_are_refused():
@@ -42,3 +49,38 @@ def test_unknown_blends_and_no_weights_are_refused():
         check_blend(recipe_of("weighted_votes", 1.0))
     with pytest.raises(TransectError, match="weight above 0"):
         check_blend(recipe_of("mean", 0.0))
+
+
+def stacked(tmp_path, truth_of):
+    """Two members and two parts of pixels; the truth follows what ``truth_of`` says."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 2, (4000, 2, 1)).astype(np.float32)
+    parts = np.arange(4000) % 2
+    truth = truth_of(features, parts).astype(np.float32)[:, None]
+    run, recipe = RunFolder(tmp_path), recipe_of("stack", 1.0, 1.0)
+    write_stacks(run, features, truth, parts, {"a": 0, "b": 1})
+    return Blend(run, recipe)
+
+
+def test_a_stack_learns_which_member_to_believe(tmp_path):
+    blend = stacked(tmp_path, lambda x, parts: x[:, 1, 0] > 0)
+    maps = [np.full((1, 1, 1), p, np.float32) for p in (0.9, 0.2)]
+    assert blend.of(maps)[0, 0, 0] < 0.1  # the mean would say .55
+
+
+def test_a_held_out_picture_is_stacked_without_its_own_part(tmp_path):
+    # Part 0 believes the first member, part 1 the second.
+    blend = stacked(tmp_path, lambda x, parts: x[np.arange(4000), parts, 0] > 0)
+    maps = [np.full((1, 1, 1), p, np.float32) for p in (0.9, 0.2)]
+    assert blend.of(maps, held_out="a")[0, 0, 0] < 0.1
+    assert blend.of(maps, held_out="b")[0, 0, 0] > 0.9
+
+
+def test_planes_that_are_no_classes_are_averaged_in_a_stack(tmp_path):
+    rng = np.random.default_rng(0)
+    run, recipe = RunFolder(tmp_path), recipe_of("stack", 1.0, 1.0)
+    soft = rng.uniform(0, 1, (50, 2)).astype(np.float32)
+    soft[:, 0] = soft[:, 0] > 0.5
+    write_stacks(run, rng.normal(0, 1, (50, 2, 2)), soft, np.arange(50) % 2, {"a": 0})
+    maps = [np.full((2, 1, 1), p, np.float32) for p in (0.2, 0.6)]
+    assert Blend(run, recipe).of(maps)[1, 0, 0] == pytest.approx(0.4)

@@ -50,6 +50,17 @@ def test_decisions_survive_json():
     assert Decisions.from_json(decisions.to_json()) == decisions
 
 
+def test_a_folds_own_threshold_becomes_the_common_one():
+    decisions = Decisions(
+        "binary", Values(threshold=0.4), {}, {}, (), {}, (0.0, 0.0, 0.0), "dice", {0: 0.6, 1: 0.3}
+    )  # fmt: skip
+    assert Decisions.from_json(decisions.to_json()) == decisions
+    maps = np.array([[[0.1, 0.3, 0.599, 0.601, 0.9]]], np.float32)
+    assert (decisions.levelled(maps, 0)[0] > 0.4).tolist() == [[False, False, False, True, True]]
+    assert (decisions.levelled(maps, 1)[0] > 0.4).tolist() == [[False, False, True, True, True]]
+    assert maps[0, 0, 0] == np.float32(0.1)
+
+
 class Bands:
     """A predictor whose maps are known, given out in bands of a few rows."""
 

@@ -101,7 +101,7 @@ def train(
                 device=device,
                 progress=progress,
             )
-    weigh_members(run, recipe, pictures)
+    weigh_members(run, recipe, pictures, folds)
     decisions = decide_out_of_fold(run, recipe, pictures, folds, progress)
     if not (run.path / "metrics.json").is_file():
         out_of_fold = OutOfFold(run, recipe, pictures.images)

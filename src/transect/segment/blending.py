@@ -1,4 +1,4 @@
-"""How the members of a recipe become one answer: weights from out-of-fold scores, and the blend."""
+"""How the members of a recipe become one answer: by weights, votes, or a stack of their pixels."""
 
 from __future__ import annotations
 
@@ -8,17 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.ensemble.blend import blend, weights_from_scores
+from transect.ensemble.stacking import Stack, fit_stack, load_stack, save_stack
 from transect.errors import TransectError, unknown_name
-from transect.files import read_json
+from transect.files import read_json, safe_join
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 
-__all__ = ["BY_SCORE", "answering", "blended", "check_blend", "weights_of", "write_weights"]
+__all__ = [
+    "BY_SCORE",
+    "Blend",
+    "answering",
+    "check_blend",
+    "log_odds",
+    "weights_of",
+    "write_stacks",
+    "write_weights",
+]
 
 BY_SCORE = ("weighted", "weighted_vote")
 """Blends whose weights follow the members' out-of-fold scores."""
 
-_KNOWN = ("mean", "weighted", "rank", "vote", "weighted_vote")
+_KNOWN = ("mean", "weighted", "rank", "vote", "weighted_vote", "stack")
+_LEAST = 1 / 512  # probabilities are stored in steps of 1/255
 
 
 def answering(recipe: Recipe) -> tuple[Member, ...]:
@@ -71,20 +82,91 @@ def weights_of(run: RunFolder, recipe: Recipe) -> list[float]:
     return [member.weight for member in members]
 
 
-def blended(
-    run: RunFolder, recipe: Recipe, maps: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """One set of maps from those of the answering members.
+def log_odds(probability: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Log-odds of probabilities, those of 0 and 1 being moved inside by 1/512.
+
+    Example:
+        >>> log_odds(np.array([0.5, 1.0])).round(2).tolist()
+        [0.0, 6.239999771118164]
+    """
+    p = np.clip(np.asarray(probability, np.float32), _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(p) - np.log1p(-p), np.float32)
+
+
+def write_stacks(
+    run: RunFolder,
+    features: NDArray[np.float32],
+    truth: NDArray[np.float32],
+    parts: NDArray[np.int64],
+    part_of: Mapping[str, int],
+) -> None:
+    """Fit logistic regressions from the members' log-odds to the truth, one per plane.
+
+    One fit takes all pixels, for new pictures; one per part leaves the part out, for honest
+    scores. Planes whose truth is neither 0 nor 1 (the centres of instances) are averaged.
 
     Args:
-        run: Where weights by score are noted.
-        recipe: The blend.
-        maps: (T, H, W) probabilities of each answering member, in the recipe's order.
-
-    Returns:
-        (T, H, W).
+        run: Gets ``stack/*.json`` and, last, ``stack.json``.
+        features: (N, M, T) log-odds of N pixels by M members.
+        truth: (N, T) in [0, 1].
+        parts: (N,) the part of every pixel: its picture's fold, or its half.
+        part_of: Picture name to part.
     """
-    if len(maps) == 1:
-        return maps[0]
-    how = "vote" if recipe.blend == "weighted_vote" else recipe.blend
-    return blend(list(maps), how, weights=weights_of(run, recipe))
+    names: dict[str, list[str | None]] = {}
+    for part in (None, *np.unique(parts).tolist()):
+        rows = np.ones(len(parts), np.bool_) if part is None else parts != part
+        kind = "all" if part is None else f"without{part}"
+        files: list[str | None] = []
+        for plane in range(truth.shape[1]):
+            if not np.isin(truth[:, plane], (0, 1)).all():
+                files.append(None)
+                continue
+            fitted = fit_stack(features[rows, :, plane], truth[rows, plane], "logistic")
+            files.append(save_stack(fitted, run.path / "stack" / f"{kind}-{plane}").name)
+        names[kind] = files
+    run.write_json("stack.json", {"files": names, "part_of": dict(part_of)})
+
+
+class Blend:
+    """One set of maps from those of the answering members, as a run's recipe says."""
+
+    def __init__(self, run: RunFolder, recipe: Recipe) -> None:
+        """Read weights or stacks, if the blend has any."""
+        self._how = "vote" if recipe.blend == "weighted_vote" else recipe.blend
+        self._weights = weights_of(run, recipe)
+        self._stacks: dict[str, list[Stack | None]] = {}
+        self._part_of: dict[str, int] = {}
+        if recipe.blend == "stack" and len(self._weights) > 1:
+            noted = run.read_json("stack.json")
+            self._part_of = {str(name): int(part) for name, part in noted["part_of"].items()}
+            for kind, files in noted["files"].items():
+                self._stacks[kind] = [
+                    None if name is None else load_stack(safe_join(run.path / "stack", name))
+                    for name in files
+                ]
+
+    def of(
+        self, maps: Sequence[NDArray[np.float32]], *, held_out: str | None = None
+    ) -> NDArray[np.float32]:
+        """Blend the maps of one picture, or of some of its rows.
+
+        Args:
+            maps: (T, H, W) probabilities of each answering member, in the recipe's order.
+            held_out: Name of a picture that the stack must not have been fitted on.
+
+        Returns:
+            (T, H, W).
+        """
+        if len(maps) == 1:
+            return maps[0]
+        if not self._stacks:
+            return blend(list(maps), self._how, weights=self._weights)
+        kind = "all" if held_out is None else f"without{self._part_of[held_out]}"
+        out: NDArray[np.float32] = np.mean(maps, axis=0, dtype=np.float32)
+        for plane, stack in enumerate(self._stacks[kind]):
+            if stack is not None:
+                pixels = np.stack([log_odds(one[plane]).ravel() for one in maps], axis=1)
+                out[plane] = stack.predict(pixels).reshape(out[plane].shape)
+        if len(out) > 2:  # classes exclude one another
+            out /= np.maximum(out.sum(0), 1e-6)
+        return out

@@ -17,7 +17,8 @@ from transect.postprocess.tune import nested_search
 from transect.postprocess.watershed import split_instances
 from transect.recipe import Recipe, SegmentDecide
 from transect.run import RunFolder
-from transect.segment.oof import OutOfFold
+from transect.segment.blending import log_odds
+from transect.segment.oof import OutOfFold, parts_of
 from transect.segment.pictures import Pictures
 from transect.segment.refining import refined
 from transect.segment.scoring import tuned_metric
@@ -25,10 +26,10 @@ from transect.types import MaskKind, Progress
 
 _Number = TypeVar("_Number", bound=np.generic)
 
-__all__ = ["Decisions", "Values", "decide_out_of_fold", "labels_of"]
+__all__ = ["Decisions", "Values", "decide_out_of_fold", "grids_of", "labels_of", "middle"]
 
-# Our choice: more pictures, or more of each, change the tuned numbers little and cost minutes.
-_TUNED_PICTURES, _TUNED_SIDE = 64, 512
+# Our choice: more of each picture changes the tuned numbers little and costs minutes.
+_TUNED_SIDE = 512
 
 # Values that are tried, in the order in which they are tuned. Nothing is changed unless the
 # out-of-fold score gains, so the first of each list is where the search starts.
@@ -50,6 +51,11 @@ _GRIDS: dict[MaskKind, dict[str, tuple[float, ...]]] = {
         "min_area": (0, 10, 20, 40, 80),
     },
 }
+
+
+def grids_of(kind: MaskKind) -> dict[str, tuple[float, ...]]:
+    """The values that are tried for a kind of mask, in the order in which they are tuned."""
+    return dict(_GRIDS[kind])
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,8 @@ class Decisions:
         gain: Parameter to the (optimistic) gain it brought when it was tuned on everything.
         honest_gain: (mean, low, high) of what all tuning brought, nested.
         metric: What was maximised.
+        own: Fold to the threshold that suits its own held-out pictures best, for the maps of its
+            models on new pictures (``SegmentDecide.per_fold``); empty if that was not asked for.
     """
 
     kind: MaskKind
@@ -140,6 +148,26 @@ class Decisions:
     gain: Mapping[str, float]
     honest_gain: tuple[float, float, float]
     metric: str
+    own: Mapping[int, float] = dataclasses.field(default_factory=dict)
+
+    def levelled(self, maps: NDArray[np.float32], fold: int) -> NDArray[np.float32]:
+        """Move the first map of a fold's models so that the fold's threshold is the common one.
+
+        In log-odds, so that order and range stay: the mean over folds can then be cut at one
+        threshold, which for a single fold is the same as cutting at its own.
+
+        Args:
+            maps: (T, H, W) probabilities by the models of one fold.
+            fold: Which one; a key of ``own``.
+
+        Returns:
+            (T, H, W).
+        """
+        ends = np.array([self.final.threshold, self.own[fold]], np.float64)
+        shift = float(np.diff(-np.log(ends / (1 - ends)))[0])
+        out = maps.copy()
+        out[0] = 1 / (1 + np.exp(-(log_odds(maps[0]) + np.float32(shift))))
+        return out
 
     def answer(self, out_of_fold: OutOfFold, pictures: Pictures, i: int) -> NDArray[np.int32]:
         """The labels of an out-of-fold picture, by a decision that was tuned without it."""
@@ -166,6 +194,7 @@ class Decisions:
             "gain": dict(self.gain),
             "honest_gain": list(self.honest_gain),
             "metric": self.metric,
+            "own": {str(fold): threshold for fold, threshold in self.own.items()},
         }
 
     @staticmethod
@@ -181,6 +210,7 @@ class Decisions:
             {str(name): float(gain) for name, gain in value["gain"].items()},
             (mean, low, high),
             str(value["metric"]),
+            {int(fold): float(level) for fold, level in value.get("own", {}).items()},
         )
 
 
@@ -205,9 +235,9 @@ def decide_out_of_fold(
     out_of_fold = OutOfFold(run, recipe, pictures.images)
     number = {image.name: i for i, image in enumerate(pictures.images)}
     chosen = [number[image.name] for image in out_of_fold.images]
-    parts = _parts(folds, chosen)
-    looked_at = chosen[:: max(1, -(-len(chosen) // _TUNED_PICTURES))]
-    grids = dict(_GRIDS[pictures.kind])
+    parts = parts_of(folds, chosen)
+    looked_at = chosen[:: max(1, -(-len(chosen) // spec.pictures))]
+    grids = grids_of(pictures.kind)
     if not out_of_fold.has_image_head:
         grids.pop("empty_threshold", None)
     fixed = {
@@ -215,7 +245,7 @@ def decide_out_of_fold(
         for field in dataclasses.fields(Values)
         if getattr(spec, field.name, None) is not None
     }
-    maps = {i: _middle(out_of_fold.maps(pictures.images[i])) for i in looked_at}
+    maps = {i: middle(out_of_fold.maps(pictures.images[i])) for i in looked_at}
     smooth = {}
     if spec.crf != "never" and pictures.kind == "binary":
         smooth = {i: _middle_refined(out_of_fold, pictures, i) for i in looked_at}
@@ -223,7 +253,7 @@ def decide_out_of_fold(
             fixed["use_crf"] = 1.0
         else:
             grids["use_crf"] = (0, 1)
-    truths = {i: np.maximum(_middle(pictures.labels(i)), 0) for i in looked_at}
+    truths = {i: np.maximum(middle(pictures.labels(i)), 0) for i in looked_at}
     asked = 0
 
     def score(values: Mapping[str, float], row: int) -> float:
@@ -260,6 +290,7 @@ def decide_out_of_fold(
         gain=tuned.gains,
         honest_gain=tuned.gain,
         metric=spec.metric,
+        own=_own_thresholds(tuned.own, folds, chosen, pictures.kind) if spec.per_fold else {},
     )
     run.write_json("decide.json", decisions.to_json())
     return decisions
@@ -267,22 +298,28 @@ def decide_out_of_fold(
 
 def _middle_refined(out_of_fold: OutOfFold, pictures: Pictures, i: int) -> NDArray[np.float32]:
     """The middle of a picture's maps after the CRF, which sees only that middle."""
-    pixels = _middle(np.moveaxis(pictures.cache.image(i), 2, 0))
-    maps = _middle(out_of_fold.maps(pictures.images[i]))
+    pixels = middle(np.moveaxis(pictures.cache.image(i), 2, 0))
+    maps = middle(out_of_fold.maps(pictures.images[i]))
     return refined(maps, np.moveaxis(pixels, 0, 2), pictures.kind)
 
 
-def _middle(planes: NDArray[_Number]) -> NDArray[_Number]:
+def middle(planes: NDArray[_Number]) -> NDArray[_Number]:
     """The middle window of large maps (..., H, W); small ones whole."""
     top, left = (max(0, (size - _TUNED_SIDE) // 2) for size in planes.shape[-2:])
     return planes[..., top : top + _TUNED_SIDE, left : left + _TUNED_SIDE]
 
 
-def _parts(folds: NDArray[np.int64], chosen: Sequence[int]) -> dict[int, int]:
-    """Picture to its part: its fold, or its half where one fold was trained."""
-    if len({int(folds[i]) for i in chosen}) > 1:
-        return {i: int(folds[i]) for i in chosen}
-    return {i: place % 2 for place, i in enumerate(chosen)}
+def _own_thresholds(
+    own: Mapping[int, Mapping[str, float]],
+    folds: NDArray[np.int64],
+    chosen: Sequence[int],
+    kind: MaskKind,
+) -> dict[int, float]:
+    """The threshold of every trained fold; none where one fold was trained, or of classes."""
+    trained = {int(folds[i]) for i in chosen}
+    if kind == "classes" or len(trained) < 2:
+        return {}
+    return {fold: float(own[fold]["threshold"]) for fold in sorted(trained) if fold in own}
 
 
 def _curve(

@@ -15,9 +15,17 @@ from transect.files import atomic_path, read_json, safe_join, write_json
 from transect.predict.dense import DenseMember
 from transect.recipe import Member, Recipe, SegmentDecide
 from transect.run import RunFolder
-from transect.segment.blending import BY_SCORE, answering, blended, write_weights
+from transect.segment.blending import (
+    BY_SCORE,
+    Blend,
+    answering,
+    log_odds,
+    write_stacks,
+    write_weights,
+)
 from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric
+from transect.segment.targets import planes_of
 from transect.segment.training import build_member
 from transect.types import Image, MaskKind, Progress
 
@@ -25,11 +33,13 @@ __all__ = [
     "OutOfFold",
     "latest_fit",
     "loaded_member",
+    "parts_of",
     "predict_held_out",
     "snapshots_of",
     "weigh_members",
 ]
 
+_STACKED_PIXELS = 200_000  # our choice: enough for a handful of coefficients
 _TOGETHER = 16  # pictures predicted at once, our choice; large ones are tiled one by one
 
 
@@ -142,6 +152,19 @@ def map_path(run: RunFolder, member: str, image: Image) -> Path:
     return safe_join(run.oof(member), image.name + ".npy")
 
 
+def read_map(run: RunFolder, member: str, image: Image) -> NDArray[np.float32]:
+    """A member's out-of-fold probabilities of a picture: (T, H, W)."""
+    stored = np.load(map_path(run, member, image), allow_pickle=False)
+    return np.asarray(stored, np.float32) / np.float32(255)
+
+
+def parts_of(folds: NDArray[np.int64], chosen: Sequence[int]) -> dict[int, int]:
+    """Picture to its part: its fold, or its half where one fold was trained."""
+    if len({int(folds[i]) for i in chosen}) > 1:
+        return {i: int(folds[i]) for i in chosen}
+    return {i: place % 2 for place, i in enumerate(chosen)}
+
+
 class OutOfFold:
     """The blended out-of-fold predictions of a run, read picture by picture.
 
@@ -159,30 +182,33 @@ class OutOfFold:
             for image in images
             if all(map_path(run, member.name, image).is_file() for member in answering(recipe))
         ]
+        self._blend = Blend(run, recipe)
         self._filled = _filled(run, recipe)
         self.has_image_head = bool(self._filled)
 
     def maps(self, image: Image) -> NDArray[np.float32]:
         """(T, H, W) probabilities, blended over members as the recipe says."""
-        loaded = [
-            np.load(map_path(self._run, member.name, image), allow_pickle=False)
-            for member in answering(self._recipe)
-        ]
-        soft = [maps.astype(np.float32) / 255 for maps in loaded]
-        return blended(self._run, self._recipe, soft)
+        members = answering(self._recipe)
+        soft = [read_map(self._run, member.name, image) for member in members]
+        return self._blend.of(soft, held_out=image.name)
 
     def filled(self, image: Image) -> float:
         """Probability of any object, by the image-level heads; 1 without such heads."""
         return self._filled.get(image.name, 1.0)
 
 
-def weigh_members(run: RunFolder, recipe: Recipe, pictures: Pictures) -> None:
-    """Score every member alone, out of fold at one half, and note its weight in the blend.
+def weigh_members(
+    run: RunFolder, recipe: Recipe, pictures: Pictures, folds: NDArray[np.int64]
+) -> None:
+    """Settle the blend out of fold: weights by score, or a stack; other blends need nothing.
 
-    One weight per member from hundreds of pictures: what a picture's own truth adds to it is
-    below what the report can show, so it is not nested.
+    Weights come from the score of every member alone at one half. One weight per member from
+    hundreds of pictures: what a picture's own truth adds to it is below what the report can show,
+    so it is not nested. A stack is: see ``write_stacks``.
     """
     members = answering(recipe)
+    if recipe.blend == "stack" and len(members) > 1 and not (run.path / "stack.json").is_file():
+        _stack_members(run, recipe, pictures, folds)
     if recipe.blend not in BY_SCORE or len(members) < 2 or (run.path / "blend.json").is_file():
         return
     assert isinstance(recipe.decide, SegmentDecide)
@@ -193,7 +219,7 @@ def weigh_members(run: RunFolder, recipe: Recipe, pictures: Pictures) -> None:
         for i, image in enumerate(pictures.images):
             path = map_path(run, member.name, image)
             if path.is_file():
-                maps = np.load(path, allow_pickle=False).astype(np.float32) / 255
+                maps = read_map(run, member.name, image)
                 labels = maps.argmax(0) if pictures.kind == "classes" else maps[0] > 0.5
                 truth = np.maximum(pictures.labels(i), 0)
                 if pictures.kind == "instances":
@@ -204,6 +230,34 @@ def weigh_members(run: RunFolder, recipe: Recipe, pictures: Pictures) -> None:
                 values.append(tuned_metric(metric, labels, truth, kind, classes))
         scores[member.name] = float(np.mean(values))
     write_weights(run, recipe, scores)
+
+
+def _stack_members(
+    run: RunFolder, recipe: Recipe, pictures: Pictures, folds: NDArray[np.int64]
+) -> None:
+    """Draw pixels of every out-of-fold picture and fit the stacks on them."""
+    members = answering(recipe)
+    chosen = [
+        i
+        for i, image in enumerate(pictures.images)
+        if all(map_path(run, member.name, image).is_file() for member in members)
+    ]
+    parts = parts_of(folds, chosen)
+    each = int(np.clip(_STACKED_PIXELS // len(chosen), 16, 1024))
+    features, truths, rows = [], [], []
+    for i in chosen:
+        image, labels = pictures.images[i], pictures.labels(i)
+        counted = np.flatnonzero(labels.ravel() >= 0)
+        if not len(counted):
+            continue
+        pixels = np.random.default_rng([recipe.seed, i]).choice(counted, each)
+        planes = planes_of(labels, pictures.kind, len(pictures.survey.classes))
+        truths.append(planes.reshape(labels.size, -1)[pixels].astype(np.float32) / 255)
+        odds = [log_odds(read_map(run, member.name, image)) for member in members]
+        features.append(np.stack([o.reshape(len(o), -1)[:, pixels].T for o in odds], axis=1))
+        rows += [parts[i]] * each
+    part_of = {pictures.images[i].name: part for i, part in parts.items()}
+    write_stacks(run, np.concatenate(features), np.concatenate(truths), np.array(rows), part_of)
 
 
 def _filled(run: RunFolder, recipe: Recipe) -> dict[str, float]:

@@ -24,7 +24,7 @@ from transect.predict.outputs import output_path, write_mask, write_mask_bands, 
 from transect.recipe import Recipe
 from transect.report.pictures import overlay
 from transect.run import RunFolder
-from transect.segment.blending import answering, blended
+from transect.segment.blending import Blend, answering
 from transect.segment.deciding import Decisions, labels_of
 from transect.segment.oof import loaded_member
 from transect.segment.refining import refined
@@ -57,12 +57,19 @@ class Predictor:
         self.class_names: tuple[str, ...] = tuple(facts["classes"])
         self.class_values: tuple[int, ...] = tuple(facts["class_values"])
         self.classes = len(self.class_names)
-        self._run, self._recipe = run, recipe
+        self._blend = Blend(run, recipe)
         self._decisions = Decisions.from_json(run.read_json("decide.json"))
-        self._members = [
-            loaded_member(run, recipe, member, folds, device=device, views=views)
-            for member in answering(recipe)
+        # One part of all folds; or one per fold, where every fold has a threshold of its own.
+        self._own = tuple(self._decisions.own)
+        parts = [[fold] for fold in self._own] or [list(folds)]
+        self._parts = [
+            [
+                loaded_member(run, recipe, member, part, device=device, views=views)
+                for member in answering(recipe)
+            ]
+            for part in parts
         ]
+        self._members = [member for part in self._parts for member in part]
 
     def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
         """Blended probabilities of a picture in memory: (T, H, W)."""
@@ -141,8 +148,14 @@ class Predictor:
         return np.where(labels > 0, np.uint8(255), np.uint8(0))
 
     def _blended(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """One set of maps from those of the members."""
-        return blended(self._run, self._recipe, maps)
+        """One set of maps from those of the members, part after part."""
+        each = len(maps) // len(self._parts)
+        parts = [self._blend.of(maps[i : i + each]) for i in range(0, len(maps), each)]
+        if not self._own:
+            return parts[0]
+        level = self._decisions.levelled
+        levelled = [level(part, fold) for part, fold in zip(parts, self._own, strict=True)]
+        return np.asarray(np.mean(levelled, axis=0), np.float32)
 
 
 def answer_folder(
