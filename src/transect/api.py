@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,7 @@ def train(
     from transect.data.survey import fingerprint, open_survey, survey_summary
     from transect.train.process import prepare_process
 
+    began = time.monotonic()
     root = Path(data)
     folder = RunFolder(Path(out) if out else Path("runs") / root.resolve().name)
     progress = _Logged(progress or Quiet(), folder)
@@ -145,7 +147,8 @@ def train(
                 )
             progress.say(f"going on with {folder.path}")
         else:
-            options = _Options(seconds, chosen_device, seed, settings or {})
+            left = None if seconds is None else max(1.0, seconds - (time.monotonic() - began))
+            options = _Options(left, chosen_device, seed, settings or {})
             resolved = _resolve(recipe, survey, task, prepared, options)
             problems = (*survey.problems, *prepared.problems)
             folder.begin(

@@ -506,6 +506,7 @@ class SegmentDecide:
         crf: never, if_better or always.
         flat_rule: Pictures of one grey value are empty.
         per_fold: Tune a threshold for every fold apart, as the salt 4th place did.
+        pictures: Out-of-fold pictures, evenly taken, that the tuning looks at.
     """
 
     metric: str = "salt_map"
@@ -519,6 +520,7 @@ class SegmentDecide:
     crf: str = "never"
     flat_rule: bool = False
     per_fold: bool = False
+    pictures: int = 64
 
 
 @dataclass(frozen=True)

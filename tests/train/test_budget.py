@@ -2,7 +2,7 @@ import time
 
 from tests.train.toy import Line, Net, score, squared
 from transect.recipe import Stage
-from transect.train.budget import Pace, epochs_for, measure
+from transect.train.budget import Pace, measure
 from transect.train.plan import StagePlan
 
 
@@ -23,11 +23,6 @@ def test_pace_sees_slow_steps_and_slow_batches():
     assert pace.evaluate_seconds > 0
 
 
-def test_epochs_fit_the_budget():
+def test_an_epoch_hides_the_making_of_batches():
     pace = Pace(1.0, 0.5, 2.0, 3.0)
     assert pace.epoch_seconds(10) == 12
-    epochs = epochs_for(1100, pace, steps=10, fits=2)
-    assert epochs == 41
-    assert 2 * (pace.startup_seconds + epochs * pace.epoch_seconds(10)) < 1100
-    assert epochs_for(1, pace, steps=10) == 1
-    assert epochs_for(1e9, pace, steps=10, most=50) == 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,15 +21,14 @@ from transect.recipe import (
     SegmentDecide,
     Stage,
 )
+from transect.segment.cost import cost_of, made_affordable
 from transect.segment.pictures import Pictures
-from transect.segment.training import pace_of
 from transect.types import Image, Survey
 
 __all__ = ["plan", "within_budget"]
 
-# Share of a budget that reading, out-of-fold prediction, tuning and the report take on two cores.
-_OVERHEAD = 0.25  # measured on 565 microscopy pictures with a budget of 15 minutes
-_EPOCH_STEPS = 50  # our choice: a kill loses at most this many steps
+_EPOCH_STEPS = 50  # our choice: a kill loses about this many steps
+_LEAST_STEPS = 20  # fewer teach nothing: a budget that is too short for them is overrun
 _DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
 
 
@@ -65,7 +65,6 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
     aux = (("empty", "0.05 * bce"),) if network.image_head else ()
     stage = Stage(
         name="main",
-        steps=_EPOCH_STEPS,
         batch=batch,
         loss=loss,
         aux=aux,
@@ -85,35 +84,45 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
         f"{pictures.inputs(geometry).network_channels} input channels, "
         f"output {', '.join(pictures.planes)}"
     )
-    pace = pace_of(pictures, member, device=device)
-    per_step = pace.epoch_seconds(1)
-    total = max(_EPOCH_STEPS, int(budget_seconds * (1 - _OVERHEAD) / per_step))
-    count = min(5, max(2, _units(images)))
-    # Our guess: a model needs some 700 steps before a second one is worth more than going on.
-    use = 1 if total < 1000 else int(np.clip(total // 700, 2, count))
-    epochs = int(np.clip(total // (use * _EPOCH_STEPS), 1, 400))
-    member = dataclasses.replace(member, stages=(dataclasses.replace(stage, epochs=epochs),))
-    why.append(
-        f"folds: {count}, of which {use} trained, {epochs * _EPOCH_STEPS} steps each: "
-        f"one step takes {per_step:.2f} s here and the budget is {budget_seconds / 60:.1f} min"
-    )
     views = ("identity", "hflip", "vflip", "hvflip") if augment.vflip else ("identity", "hflip")
     decide = SegmentDecide(
         metric="ap50" if kind == "instances" else "salt_map" if facts.empty_share > 0.2 else "dice",
         flat_rule=facts.flat_are_empty,
     )
-    why.append(f"decisions: tuned out of fold for {decide.metric}; loss {loss}")
-    return Recipe(
+    count = min(5, max(2, _units(images)))
+    folds = Folds(count=count, use=1, stratify=_strata(pictures.survey), seed=seed)
+    recipe = Recipe(
         name="auto",
         question="segment",
         members=(member,),
-        folds=Folds(count=count, use=use, stratify=_strata(pictures.survey), seed=seed),
+        folds=folds,
         views=views,
         decide=decide,
         seed=seed,
         notes="Chosen by auto for this survey, device and budget.",
-        why=tuple(why),
     )
+    began = time.monotonic()
+    cost = cost_of(pictures, member, decide.metric, device=device)
+    seconds = budget_seconds - (time.monotonic() - began)
+    recipe = made_affordable(recipe, cost, pictures, seconds=seconds)
+    total = cost.steps_within(seconds, recipe, pictures)
+    # Our guess: a model needs some 700 steps before a second one is worth more than going on.
+    use = 1 if total < 1000 else int(np.clip(total // 700, 2, count))
+    recipe = dataclasses.replace(recipe, folds=dataclasses.replace(folds, use=use))
+    total = max(_LEAST_STEPS, cost.steps_within(seconds, recipe, pictures))
+    epochs = int(np.clip(round(total / (use * _EPOCH_STEPS)), 1, 400))
+    steps = min(total // (use * epochs), 2 * _EPOCH_STEPS)
+    why.append(
+        f"folds: {count}, of which {use} trained, {epochs * steps} steps each: one step takes "
+        f"{cost.step:.2f} s here and {seconds / 60:.1f} min are left of the budget"
+    )
+    why.append(
+        f"decisions: tuned out of fold for {decide.metric}; views {', '.join(recipe.views)}; "
+        f"loss {loss}"
+    )
+    main = dataclasses.replace(stage, epochs=epochs, steps=steps)
+    members = tuple(dataclasses.replace(one, stages=(main,)) for one in recipe.members)
+    return dataclasses.replace(recipe, members=members, why=tuple(why))
 
 
 def within_budget(
@@ -128,29 +137,46 @@ def within_budget(
         device: Where; steps are timed there.
 
     Returns:
-        The recipe with fewer epochs; never with more, and at least one per stage.
+        The recipe with fewer epochs; never with more, and at least one per stage. Where even
+        prediction and decisions would eat up the time, with fewer views and tuned pictures.
     """
+    assert isinstance(recipe.decide, SegmentDecide)
     folds = recipe.folds.use or recipe.folds.count
-    needed = 0.0
-    for member in recipe.members:
-        per_step = pace_of(pictures, member, device=device).epoch_seconds(1)
-        for stage in member.stages:
-            needed += folds * per_step * stage.epochs * pictures.steps_of(member, stage)
-    factor = budget_seconds * (1 - _OVERHEAD) / needed
+    began = time.monotonic()
+    costs = [
+        cost_of(pictures, member, recipe.decide.metric, device=device) for member in recipe.members
+    ]
+    needed = sum(
+        folds * cost.step * stage.epochs * pictures.steps_of(member, stage)
+        for member, cost in zip(recipe.members, costs, strict=True)
+        for stage in member.stages
+    )
+    slowest = max(costs, key=lambda cost: cost.window)
+    seconds = budget_seconds - (time.monotonic() - began)
+    recipe = made_affordable(recipe, slowest, pictures, seconds=seconds)
+    factor = max(0.0, slowest.steps_within(seconds, recipe, pictures) * slowest.step / needed)
     if factor >= 1:
         return recipe
     members = tuple(
         dataclasses.replace(
             member,
             stages=tuple(
-                dataclasses.replace(stage, epochs=max(1, round(stage.epochs * factor)))
+                _shortened(stage, pictures.steps_of(member, stage), factor)
                 for stage in member.stages
             ),
         )
         for member in recipe.members
     )
-    line = f"budget: {factor:.0%} of the recipe's epochs fit {budget_seconds / 60:.0f} minutes"
+    line = f"budget: {factor:.0%} of the recipe's epochs fit {budget_seconds / 60:.1f} minutes"
     return dataclasses.replace(recipe, members=members, why=(*recipe.why, line))
+
+
+def _shortened(stage: Stage, steps: int, factor: float) -> Stage:
+    """Fewer epochs; where less than one is left, one of fewer steps."""
+    epochs = stage.epochs * factor
+    if epochs >= 1:
+        return dataclasses.replace(stage, epochs=round(epochs))
+    return dataclasses.replace(stage, epochs=1, steps=max(1, round(steps * epochs)))
 
 
 @dataclass(frozen=True)

@@ -292,7 +292,11 @@ def validation(
 
 
 def pace_of(pictures: Pictures, member: Member, *, device: str) -> Pace:
-    """Time a few training steps of a member's first stage here, on this survey."""
+    """Time a few training steps of a member's first stage here, on this survey.
+
+    Returns:
+        The pace; its evaluation is one batch through the network.
+    """
     stage = member.stages[0]
     batches = DenseBatches(
         pictures.source(member.geometry),
@@ -303,7 +307,13 @@ def pace_of(pictures: Pictures, member: Member, *, device: str) -> Pace:
         seed=0,
     )
     plan = StagePlan(stage, batches, dense_step(stage))
-    return measure(_builder(pictures, member, pretrained=False), plan, device=device)
+    batch = next(iter(batches.epoch(0)))["image"]
+    return measure(
+        _builder(pictures, member, pretrained=False),
+        plan,
+        device=device,
+        evaluate=lambda model: model(batch.to(device))["logits"].cpu(),
+    )
 
 
 def _builder(

@@ -13,9 +13,10 @@ from transect.segment.pictures import Pictures
 from transect.segment.targets import planes_of
 from transect.types import Progress
 
-__all__ = ["choose_views"]
+__all__ = ["LOOKED_AT", "choose_views"]
 
-_LOOKED_AT = 24  # our choice: enough pixels to rank views, cheap beside the predictions
+LOOKED_AT = 24
+"""Pictures that views are compared on: our choice, enough pixels to rank views."""
 
 
 def choose_views(
@@ -42,7 +43,7 @@ def choose_views(
     kept, gains = ["identity"], {}
     if others and recipe.drop_views:
         held_out = np.flatnonzero(folds == 0)
-        chosen = held_out[:: max(1, len(held_out) // _LOOKED_AT)][:_LOOKED_AT].tolist()
+        chosen = held_out[:: max(1, len(held_out) // LOOKED_AT)][:LOOKED_AT].tolist()
         member = answering(recipe)[0]
         maps = {}
         for done, name in enumerate(["identity", *others]):

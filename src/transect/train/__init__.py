@@ -1,7 +1,7 @@
 """Training: one engine that takes a model through its stages and cannot lose a run."""
 
 from transect.train.batches import IndexBatches
-from transect.train.budget import Pace, epochs_for, measure
+from transect.train.budget import Pace, measure
 from transect.train.engine import fit
 from transect.train.lr_finder import Sweep, find_lr
 from transect.train.plan import (
@@ -30,7 +30,6 @@ __all__ = [
     "Snapshot",
     "StagePlan",
     "Sweep",
-    "epochs_for",
     "find_lr",
     "fit",
     "measure",

@@ -1,4 +1,4 @@
-"""How long training takes on this device, measured, and the epochs that fit a budget."""
+"""How long training takes on this device, measured."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from transect.train.loop import autocast, move, place_model
 from transect.train.optim import build_optimizer, freeze, hold_frozen_norms
 from transect.train.plan import StagePlan
 
-__all__ = ["Pace", "epochs_for", "measure"]
-
-_OVERHEAD = 1.1  # evaluation aside: state, snapshots, a busier machine; our guess
+__all__ = ["Pace", "measure"]
 
 
 @dataclass(frozen=True)
@@ -105,28 +103,3 @@ def measure(
         seconds = time.perf_counter() - start
     # The fastest: what else the machine does in these few seconds says nothing of the next hour.
     return Pace(min(training), min(making), seconds, startup)
-
-
-def epochs_for(
-    budget_seconds: float, pace: Pace, *, steps: int, fits: int = 1, least: int = 1, most: int = 300
-) -> int:
-    """Epochs that fit a budget.
-
-    Args:
-        budget_seconds: For all fits together.
-        pace: Of one fit.
-        steps: Batches per epoch.
-        fits: Trainings that share the budget (members x folds), one after another.
-        least: Not fewer, even if the budget is too small.
-        most: Not more.
-
-    Returns:
-        The epochs of each fit, in [least, most]; a tenth of the budget is left for what the
-        pace does not see.
-
-    Example:
-        >>> epochs_for(600, Pace(0.5, 0.1, 1.0, 2.0), steps=20, fits=5)
-        9
-    """
-    each = budget_seconds / fits / _OVERHEAD - pace.startup_seconds
-    return max(least, min(most, int(each / pace.epoch_seconds(steps))))
