@@ -58,11 +58,6 @@ def grids_of(kind: MaskKind) -> dict[str, tuple[float, ...]]:
     return dict(_GRIDS[kind])
 
 
-def grids_of(kind: MaskKind) -> dict[str, tuple[float, ...]]:
-    """The values that are tried for a kind of mask, in the order in which they are tuned."""
-    return dict(_GRIDS[kind])
-
-
 @dataclass(frozen=True)
 class Values:
     """The numbers of a decision; meanings as in ``recipe.SegmentDecide``."""
