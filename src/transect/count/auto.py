@@ -27,7 +27,8 @@ from transect.recipe import (
 __all__ = ["plan", "within_budget"]
 
 _OVERHEAD = 0.3  # share for reading, out-of-fold maps, regressors and the report; our measurement
-_EPOCH_STEPS = 25  # a kill loses at most so many steps; our choice
+_EPOCH_STEPS = 25  # a kill loses about so many steps; our choice
+_LEAST_STEPS = 20  # of a fold, however short the budget; our guess
 _DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
 _FEW_PHOTOS = 16  # fewer are cut into blocks for residuals; our choice
 _FEW_STEPS, _SMALL_TILE = 200, 128  # our guess
@@ -77,7 +78,7 @@ def plan(
         loss="ce" if decide.target == "squares" else "bce",
         optimizer=Optimizer(name="adamw", lr=2e-3, weight_decay=1e-2, encoder_lr=0.3, clip=5.0),
         schedule=Schedule(name="cosine", warmup=0.08, floor=0.01),
-        sampler="class_aware" if len(pictures.classes) > 1 else "object",
+        sampler="class_aware" if decide.target == "squares" else "object",
         sampler_share=0.5,  # our choice: half of the tiles around an object, half anywhere
         average="ema",
         ema=0.97,
@@ -94,18 +95,19 @@ def plan(
     count = int(min(5, max(2, units)))
     # With a handful of photos every one must be held out once.
     least = count if units <= 4 else 1
-    use, total, per_step = _steps(pictures, member, task, budget_seconds, device, count, least)
-    if total < _FEW_STEPS * use and side > _SMALL_TILE:
+    use, steps, per_step = _steps(pictures, member, task, budget_seconds, device, count, least)
+    if steps < _FEW_STEPS and side > _SMALL_TILE:
         # Few steps learn more from many small tiles.
         geometry = dataclasses.replace(geometry, size_hw=(_SMALL_TILE, _SMALL_TILE))
         member = dataclasses.replace(member, geometry=geometry)
-        use, total, per_step = _steps(pictures, member, task, budget_seconds, device, count, least)
+        use, steps, per_step = _steps(pictures, member, task, budget_seconds, device, count, least)
         why.append(f"tiles: {_SMALL_TILE} px after all, since the budget allows few steps")
-    epochs = int(np.clip(total // (use * _EPOCH_STEPS), 1, 400))
-    member = dataclasses.replace(member, stages=(dataclasses.replace(stage, epochs=epochs),))
+    epochs = int(np.clip(round(steps / _EPOCH_STEPS), 1, 400))
+    stage = dataclasses.replace(stage, epochs=epochs, steps=max(1, min(steps, 10_000) // epochs))
+    member = dataclasses.replace(member, stages=(stage,))
     why.append(
-        f"folds: {count} {facts.fold_by}, of which {use} trained, {epochs * _EPOCH_STEPS} steps "
-        f"each: one step takes {per_step:.2f} s here and the budget is "
+        f"folds: {count} {facts.fold_by}, of which {use} trained, {epochs * (stage.steps or 1)} "
+        f"steps each: one step takes {per_step:.2f} s here and the budget is "
         f"{budget_seconds / 60:.1f} min"
     )
     if decide.block_px:
@@ -134,7 +136,7 @@ def _steps(
     count: int,
     least: int,
 ) -> tuple[int, int, float]:
-    """Folds that are trained, their steps together, and the seconds of one step."""
+    """Folds that are trained, the steps of each, and the seconds of one step."""
     per_step = pace_of(pictures, member, task, device=device).epoch_seconds(1)
     geometry, batch = member.geometry, member.stages[0].batch
     side = geometry.size_hw[0]
@@ -146,7 +148,7 @@ def _steps(
         total = int(max(0.2 * budget_seconds, left) / per_step)
         if total >= use * _FOLD_STEPS or use == least:
             break
-    return use, max(_EPOCH_STEPS * use, total), per_step
+    return use, max(_LEAST_STEPS, total // use), per_step
 
 
 def within_budget(
@@ -193,6 +195,7 @@ class _Facts:
     least_side: int
     units: int
     by_photo: bool
+    grouped: bool
     fold_by: str
     upright: bool
     rgb: bool
@@ -213,6 +216,7 @@ def _facts(pictures: CountPictures) -> _Facts:
         least_side=min(min(photo.size_hw) for photo in photos),
         units=units,
         by_photo=by_photo,
+        grouped=bool(groups),
         fold_by=fold_by,
         upright=any(photo.depth is not None for photo in photos),
         rgb=any(photo.channels >= 3 for photo in photos),
@@ -231,7 +235,8 @@ def _decide(
     pictures: CountPictures, facts: _Facts, spacing: float, scale: float
 ) -> tuple[CountDecide, str]:
     """Target, cells, windows and blocks from the dots' spacing in network pixels."""
-    if len(pictures.classes) > 1:
+    lone = _lone_classes(pictures)
+    if len(pictures.classes) - len(lone) > 1:
         # One softmax keeps classes apart, where density maps collapse into one.
         side = 2 * round(float(np.clip(0.6 * spacing, 6, 16)) / 2)
         target, size, cell = "squares", float(side), int(np.clip(side // 4, 1, 4))
@@ -251,17 +256,36 @@ def _decide(
         f"target: {target} of {size:.1f} network px around dots that are {spacing:.0f} px apart; "
         f"maps {cell}x down, windows of {2 * stride} cells"
     )
+    if lone and target != "squares":
+        reason += (
+            f"; one map for all classes, since {', '.join(lone)} "
+            f"{'is' if len(lone) == 1 else 'are'} in one {'group' if facts.grouped else 'photo'} "
+            "only and cannot be told apart where it is held out"
+        )
     decide = CountDecide(
         target=target,
         target_px=size,
+        methods=("sum", "peaks", "line", "regressors", "mean"),
         downscale=cell,
         window=2 * stride,
         stride=stride,
         regressors=("extratrees", "lightgbm"),
+        merge_classes=target != "squares" and len(pictures.classes) > 1,
         block_px=block,
-        spacing_px=spacing,
     )
     return decide, reason
+
+
+def _lone_classes(pictures: CountPictures) -> list[str]:
+    """Classes with dots in one photo (or group) only, where there are several."""
+    units = [photo.group or photo.name for photo in pictures.photos]
+    if len(set(units)) < 2:
+        return []
+    where: dict[int, set[str]] = {kind: set() for kind in range(len(pictures.classes))}
+    for number, unit in enumerate(units):
+        for kind in np.unique(pictures.photo_dots(number)[1]).tolist():
+            where[kind].add(unit)
+    return [pictures.classes[kind] for kind, own in where.items() if len(own) < 2]
 
 
 def _augment(pictures: CountPictures, facts: _Facts) -> Augment:

@@ -1,14 +1,16 @@
-"""From measured maps to counts: three ways, fitted out of fold, compared, the best kept per class.
+"""From measured maps to counts: ways fitted out of fold, compared, the best kept per class.
 
 ``sum`` divides the sum of a map by what one object adds. ``peaks`` counts local maxima above a
-height. ``regressors`` are trees on features of windows (sea lion 2nd place). Each is fitted on
-some blocks and asked about the others, so that the comparison and all errors are out of fold.
+height. ``line`` adds shares of sum, peaks and area. ``regressors`` are trees on features of
+windows (sea lion 2nd place). ``mean`` looks at the area alone: where it wins, the networks have
+learned nothing that counts. Each is fitted on some blocks and asked about the others, so that the
+comparison and all errors are out of fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,10 @@ from transect.recipe import CountDecide
 
 __all__ = ["METHODS", "Counter", "Evidence", "choose_counter", "parts_of"]
 
-METHODS = ("sum", "peaks", "regressors")
-"""Simplest first: of two that are nearly as good, the simpler is kept."""
+METHODS = ("sum", "peaks", "line", "regressors", "mean")
+"""Simplest first: of two that are nearly as good, the simpler is kept; ``mean`` must win."""
+
+_LINE_LEVELS = (0.1, 0.2, 0.35, 0.5)  # heights of the peaks among the terms of a line; our choice
 
 _GAIN = 0.03  # a less simple way must err this share less out of fold; our guess
 _PARTS = 4  # sea lion 2nd place: GroupKFold(4) where one fold only was trained
@@ -57,13 +61,14 @@ class Counter:
     """A fitted way from measured maps to counts of every class.
 
     Attributes:
-        methods: Per class: sum, peaks or regressors.
-        factors: Per class: objects per unit of the map's sum.
+        methods: Per class: one of ``METHODS``.
+        factors: Per class: objects per unit of the map's sum, or per cell.
         heights: Per class: least height of a peak.
         models: Per class: regressors; none where they are not used.
         unmix: (C, C) factors from counted to corrected classes, or None.
         scale: Per class: factor of a calibration on a pilot; 1 without.
         merged: Whether all classes share one map.
+        lines: Per class: shares of the terms of ``_terms``; none where it is not used.
     """
 
     methods: tuple[str, ...]
@@ -73,6 +78,7 @@ class Counter:
     unmix: NDArray[np.float64] | None = None
     scale: tuple[float, ...] = ()
     merged: bool = False
+    lines: tuple[tuple[float, ...], ...] = ()
 
     def __call__(self, measured: Measured) -> NDArray[np.float64]:
         """(C,) counts of one picture, not rounded, never negative."""
@@ -90,6 +96,10 @@ class Counter:
         if method == "peaks":
             share = self.factors[kind] if self.merged else 1.0
             return float(share * (measured.peaks[plane][:, 2] >= self.heights[kind]).sum())
+        if method == "mean":
+            return float(self.factors[kind] * measured.cells)
+        if method == "line":
+            return float(np.dot(self.lines[kind], _terms(measured, plane)))
         assert measured.windows is not None
         windows = predict_mean(self.models[kind], measured.features[..., plane])
         return float(windows.sum() / measured.windows.coverage)
@@ -108,6 +118,7 @@ class Counter:
             "unmix": None if self.unmix is None else self.unmix.tolist(),
             "scale": list(self.scale),
             "merged": self.merged,
+            "lines": [list(line) for line in self.lines],
         }
 
     @staticmethod
@@ -135,6 +146,7 @@ class Counter:
                 None if unmix is None else np.array(unmix, np.float64),
                 tuple(float(v) for v in value["scale"]),
                 bool(value["merged"]),
+                tuple(tuple(float(v) for v in line) for line in value["lines"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TransectError(
@@ -234,6 +246,7 @@ def choose_counter(
         tuple(full[m].heights[kind] for kind, m in enumerate(chosen)),
         tuple(full[m].models[kind] for kind, m in enumerate(chosen)),
         merged=evidence.merged,
+        lines=tuple(full[m].lines[kind] for kind, m in enumerate(chosen)),
     )
     choice = Choice(counter, out_of_fold, table, importance=_importance(counter))
     return _unmixed(choice, evidence, parts) if decide.correct_confusion else choice
@@ -264,6 +277,7 @@ def _fit(
     classes = evidence.truth.shape[1]
     factors, heights = [1.0] * classes, [0.5] * classes
     models: list[tuple[Any, ...]] = [()] * classes
+    lines: list[tuple[float, ...]] = [()] * classes
     for kind in range(classes):
         plane = evidence.map_of(kind)
         truth = evidence.truth[rows, kind]
@@ -280,6 +294,10 @@ def _fit(
                 share = float(truth.sum()) / every if every else 0.0
             error = np.abs(share * numbers - truth[:, None]).mean(axis=0)
             heights[kind], factors[kind] = PEAK_LEVELS[int(error.argmin())], share
+        elif method == "mean":
+            factors[kind] = float(truth.sum()) / sum(evidence.measured[i].cells for i in rows)
+        elif method == "line":
+            lines[kind] = _fit_line([_terms(evidence.measured[i], plane) for i in rows], truth)
         else:
             features = np.concatenate([evidence.measured[i].features[..., plane] for i in rows])
             counts = np.concatenate([evidence.window_counts[i][:, kind] for i in rows])
@@ -287,8 +305,32 @@ def _fit(
                 fit_regressor(name, features, counts, seed=seed) for name in decide.regressors
             )
     return Counter(
-        (method,) * classes, tuple(factors), tuple(heights), tuple(models), merged=evidence.merged
+        (method,) * classes,
+        tuple(factors),
+        tuple(heights),
+        tuple(models),
+        merged=evidence.merged,
+        lines=tuple(lines),
     )
+
+
+def _terms(measured: Measured, plane: int) -> NDArray[np.float64]:
+    """What a line adds up: sum of the map, peaks above some heights, cells."""
+    number = peak_numbers(measured.peaks[plane], _LINE_LEVELS)
+    return np.array([measured.sums[plane], *number, measured.cells])
+
+
+def _fit_line(
+    terms: Sequence[NDArray[np.float64]], truth: NDArray[np.float64]
+) -> tuple[float, ...]:
+    """Shares, none negative, with the least squared error; large counts may err more."""
+    from scipy.optimize import nnls
+
+    table = np.stack(terms)
+    weight = 1 / np.sqrt(truth + max(1.0, float(truth.mean())))
+    size = np.maximum(np.abs(table).max(axis=0), 1e-12)
+    shares, _ = nnls(table / size * weight[:, None], truth * weight)
+    return tuple((shares / size).tolist())
 
 
 def _unmixed(choice: Choice, evidence: Evidence, parts: NDArray[np.int64]) -> Choice:
@@ -307,14 +349,7 @@ def _unmixed(choice: Choice, evidence: Evidence, parts: NDArray[np.int64]) -> Ch
         return Choice(
             choice.counter, counted, choice.errors, False, (before, after), choice.importance
         )
-    counter = Counter(
-        choice.counter.methods,
-        choice.counter.factors,
-        choice.counter.heights,
-        choice.counter.models,
-        unmix=_mixing(counted, truth),
-        merged=choice.counter.merged,
-    )
+    counter = replace(choice.counter, unmix=_mixing(counted, truth))
     return Choice(counter, corrected, choice.errors, True, (before, after), choice.importance)
 
 

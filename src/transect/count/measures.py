@@ -35,6 +35,7 @@ class Measured:
         windows: Their grid, or None.
         together: (K, 4) row, column, height, map of the peaks of the sum of all maps: one dot
             per object, with the map that is highest there.
+        cells: Number of cells of a map.
     """
 
     sums: NDArray[np.float64]
@@ -42,6 +43,7 @@ class Measured:
     features: NDArray[np.float32]
     windows: Windows | None
     together: NDArray[np.float64]
+    cells: int = 0
 
 
 def measure(
@@ -100,7 +102,9 @@ def measure(
         )
     if wanted:
         features = np.stack([_windowed(part, grid) for part in tally], axis=2)
-    return Measured(sums, tuple(joined[:-1]), features, grid if wanted else None, joined[-1])
+    return Measured(
+        sums, tuple(joined[:-1]), features, grid if wanted else None, joined[-1], height * width
+    )
 
 
 def peaks(
