@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 import numpy as np
 
+from transect.identify.geometry import cores
 from transect.identify.photos import Photos
 from transect.identify.training import pace_of, steps_of
 from transect.recipe import (
@@ -230,8 +230,7 @@ def _geometry(photos: Photos, device: str) -> Geometry:
 
 def _shortlist(count: int, budget_seconds: float) -> tuple[int, str]:
     """How many gallery photos per query geometry can look at."""
-    cores = os.cpu_count() or 1
-    affordable = budget_seconds * _MATCHING * cores / _PAIR_SECONDS
+    affordable = budget_seconds * _MATCHING * cores() / _PAIR_SECONDS
     if count * count / 2 <= affordable:
         return 0, f"geometry: all {count * (count - 1) // 2} pairs of photos are matched"
     keep = max(10, int(affordable / count))

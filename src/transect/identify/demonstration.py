@@ -13,12 +13,10 @@ from transect.data.describe import fingerprint, survey_summary
 from transect.data.survey import open_survey
 from transect.data.synthetic_flukes import write_fluke_survey
 from transect.identify import auto
+from transect.identify.alone import decided_by, kinds_of_sources
 from transect.identify.boxes import boxes_beside
-from transect.identify.choose import choose_decider, share_weights
-from transect.identify.deciding import Decisions, evidence_of, expected_share
 from transect.identify.evidence import UNKNOWN, rewards
-from transect.identify.fuse import fit_fusion
-from transect.identify.oof import OutOfFold, assemble
+from transect.identify.oof import assemble
 from transect.identify.predicting import Identifier
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder, data_record
@@ -76,8 +74,11 @@ def demonstrate(
     held_out = assemble(
         run, recipe, photos, folds, people, device=device, workers=2, progress=progress
     )
-    for source in held_out.candidates.sources:
-        answers[f"{source} alone"] = _decided_by(source, held_out, recipe, photos.named())
+    names = photos.named()
+    sources = held_out.candidates.sources
+    asked_alone = kinds_of_sources(sources) | {f"{name} alone": (name,) for name in sources}
+    for name, part in asked_alone.items():
+        answers[name] = decided_by(part, held_out, recipe, names)
     unknown = truth == UNKNOWN
     lines = [
         f"score on {len(truth)} test photos, {unknown.mean():.0%} of them of unknown individuals "
@@ -86,7 +87,7 @@ def demonstrate(
     for name, decisions in answers.items():
         ranked = identifier.decide_with(decisions, asked, looked).decision.ranked
         lines.append(f"  {name:<22} {rewards(ranked, truth).mean():.3f}")
-    lines.append(f"  {'always new, then the commonest':<22} {_trivial(truth, photos.named()):.3f}")
+    lines.append(f"  {'always new, then the commonest':<22} {_trivial(truth, names):.3f}")
     leak = run.read_json("facts.json")["leak"]
     if leak:
         lines.append(
@@ -94,27 +95,6 @@ def demonstrate(
             f"{leak['with']:.0%} rightly, without {leak['without']:.0%}"
         )
     return lines
-
-
-def _decided_by(
-    source: str, held_out: OutOfFold, recipe: Recipe, names: NDArray[np.str_]
-) -> Decisions:
-    """The decision that the run would have taken with one source only."""
-    decide = recipe.decide
-    assert isinstance(decide, IdentifyDecide)
-    share = expected_share(decide, names, "new_whale")
-    fusion = fit_fusion(
-        held_out.candidates, held_out.truth, source, weights=share_weights(held_out.truth, share)
-    )
-    evidence = evidence_of(held_out.candidates, fusion.score(held_out.candidates))
-    decider, _ = choose_decider(
-        evidence,
-        held_out.truth,
-        policies=("constant", "quantile", "temperature"),
-        share_new=share,
-        seed=recipe.seed,
-    )
-    return Decisions(fusion, decider, share)
 
 
 def _truth(root: Path, keys: list[str], identifier: Identifier) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +34,17 @@ from transect.matching.validity import validity_features
 from transect.recipe import IdentifyDecide
 from transect.types import Progress
 
-__all__ = ["GeometryModel", "KeypointFiles", "fit_geometry", "match_rows", "pair_scores"]
+__all__ = ["GeometryModel", "KeypointFiles", "cores", "fit_geometry", "match_rows", "pair_scores"]
 
 NOTHING = -8.0  # score of a pair without any match
 MOST_NEGATIVES = 4000  # pairs of different individuals that a validity classifier sees
+
+
+def cores() -> int:
+    """CPU cores that this process may use, which a scheduler may have made fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from transect.identify.choose import Decision
 from transect.identify.deciding import Decisions, answers_table, evidence_of
 from transect.identify.evidence import FAR, NOBODY, UNKNOWN, Evidence, evidence_from_scores
 from transect.identify.fuse import Candidates, gather
-from transect.identify.geometry import NOTHING, GeometryModel, KeypointFiles, match_rows
+from transect.identify.geometry import NOTHING, GeometryModel, KeypointFiles, cores, match_rows
 from transect.identify.oof import best_proof, fold_model, used_folds
 from transect.identify.photos import Box, Photos, Subject, whole_photos
 from transect.identify.scoring import labels_of
@@ -274,7 +273,7 @@ class Identifier:
             decide=self.decide,
             folder=None,
             data="",
-            workers=os.cpu_count() or 1,
+            workers=cores(),
             progress=progress,
         )
         model = GeometryModel.load(self.run.path / "geometry.skops")
