@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _FORBIDDEN = np.float32(10_000.0)  # cost of a pair of one identity (whale kernel)
+_STRIP = 1024  # rows of the matrix at a time
 Scores = Callable[[], NDArray[np.float32]]
 
 
@@ -82,10 +83,13 @@ def mine_negatives(
         raise TransectError(
             f"scores must be ({count}, {count}), one row and column per item; got {scores.shape}."
         )
-    cost = -np.asarray(scores, np.float32)
-    if noise > 0:
-        cost -= np.float32(noise) * rng.random(cost.shape, np.float32)
-    cost[identities[:, None] == identities[None, :]] = _FORBIDDEN
+    cost = np.empty((count, count), np.float32)
+    for top in range(0, count, _STRIP):  # the matrix may lie on disk: one copy of it, no more
+        rows = slice(top, min(top + _STRIP, count))
+        np.negative(scores[rows], out=cost[rows])
+        if noise > 0:
+            cost[rows] -= np.float32(noise) * rng.random(cost[rows].shape, np.float32)
+        cost[rows][identities[rows, None] == identities[None, :]] = _FORBIDDEN
     partners = np.full((epochs, count), -1, np.int64)
     for epoch in range(epochs):
         shuffled = rng.permutation(count)
