@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from transect.segment import refining, streaming
 from transect.segment.deciding import Decisions, Values, labels_of
 from transect.segment.streaming import label_bands
 
@@ -72,6 +73,9 @@ class Bands:
         for row in range(0, self.maps.shape[1], 7):
             yield row, self.maps[:, row : row + 7].copy()
 
+    def rows(self, path, top, height):
+        return self.pixels[top : top + height]
+
     def written(self, labels):
         return labels.astype(np.uint8)
 
@@ -106,3 +110,23 @@ def test_streamed_instances_are_as_many_as_in_the_whole_picture():
     found = np.concatenate(bands)
     assert counted["objects"] == labels_of(maps, Values(), "instances").max() == 1920
     assert len(np.unique(found)) == 1921
+
+
+def test_a_crf_that_was_decided_on_refines_streamed_pictures_too(monkeypatch):
+    monkeypatch.setattr(streaming, "_BLOCK", 40)
+    monkeypatch.setattr(streaming, "_MARGIN", 24)
+    monkeypatch.setattr(refining, "_TILE_PX", 48)
+    rows, columns = np.mgrid[:120, :70]
+    inside = (columns > 30 + 6 * np.sin(rows / 15)) & (rows > 20)
+    rng = np.random.default_rng(0)
+    pixels = np.clip(80 + 90 * inside + rng.normal(0, 4, inside.shape), 0, 255).astype(np.uint8)
+    soft = np.clip(0.5 + 0.3 * (2 * inside - 1) + rng.normal(0, 0.3, inside.shape), 0.02, 0.98)
+    maps = soft.astype(np.float32)[None]
+    streamed = Bands(maps, "binary", Values(use_crf=True))
+    streamed.pixels = pixels[..., None]
+    counted = {"objects": 0, "foreground": 0}
+    found = np.concatenate(list(label_bands(streamed, Picture(maps.shape[1:]), counted)))
+    whole = refining.refined(maps, pixels[..., None], "binary")[0] > 0.5
+    raw_errors, errors = np.mean((maps[0] > 0.5) != inside), np.mean((found > 0) != inside)
+    assert errors < 0.2 * raw_errors
+    assert np.mean((found > 0) != whole) < 0.005

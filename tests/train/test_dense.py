@@ -104,3 +104,27 @@ def test_balanced_draws_even_out_coverage(share):
     seen = np.concatenate([batch["image"][:, 0, 0, 0].numpy() for batch in found.epoch(0)])
     rare = np.mean(seen == 200)
     assert rare == pytest.approx(0.5 if share else 0.05, abs=0.08)
+
+
+@pytest.mark.parametrize("fit", ["tile", "whole"])
+def test_planes_reach_the_input_moved_as_the_pixels_were_and_keep_their_values(fit):
+    ramp = np.tile(np.arange(48, dtype=np.uint8), (48, 1))[..., None]
+    src = dataclasses.replace(
+        source(shapes=((48, 48),)),
+        sample=lambda i: Sample(ramp, planes=ramp, labels=ramp[..., 0].astype(np.int32)),
+        prepare=lambda pixels, i, window, planes: np.dstack([pixels, planes]).astype(np.float32),
+    )
+    found = DenseBatches(
+        src,
+        (0,),
+        stage=Stage(batch=4, steps=4),
+        geometry=Geometry(fit=fit, size_hw=(32, 32)),
+        augment=Augment(hflip=0.5, invert=1.0, colour_p=1.0),
+        seed=1,
+    )
+    falling = 0
+    for batch in found.epoch(0):
+        pixels, planes = batch["image"][:, 0], batch["image"][:, 1]
+        assert (pixels == 255 - planes).all()  # inverted; the plane is not
+        falling += int((planes[:, 0, 0] > planes[:, 0, -1]).sum())
+    assert 0 < falling < 16

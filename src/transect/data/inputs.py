@@ -14,7 +14,7 @@ from transect.data.geometry import count_channels, depth_range, input_channels, 
 from transect.recipe import Geometry
 from transect.types import Image
 
-__all__ = ["Inputs", "picture_channels"]
+__all__ = ["Inputs", "mask_names", "picture_channels"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Inputs:
         pixels: NDArray[Any],
         image: Image,
         window: tuple[int, int, int, int] | None = None,
+        masks: NDArray[Any] | None = None,
     ) -> NDArray[np.float32]:
         """Stack and normalise a picture or a window of it.
 
@@ -61,6 +62,8 @@ class Inputs:
             pixels: (h, w, C) as stored.
             image: What the table says of the picture.
             window: (top, left, height, width) in the picture, if it is a part.
+            masks: (h, w, M) predicted masks for the channels ``mask:NAME``, in their order;
+                whole numbers are divided by the largest of their type.
 
         Returns:
             (h, w, ``network_channels``) float32.
@@ -72,8 +75,15 @@ class Inputs:
             depth=image.depth,
             depth_range=self.depths,
             statistics=self.statistics,
+            masks=None if masks is None else self._by_name(masks),
             window=place,
         )
+
+    def _by_name(self, masks: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Planes in [0, 1] by the name that the channels ask for."""
+        full = 1.0 if masks.dtype.kind == "f" else float(np.iinfo(masks.dtype).max)
+        soft = masks.astype(np.float32) / np.float32(full)
+        return {name: soft[..., i] for i, name in enumerate(mask_names(self.geometry))}
 
     def to_json(self) -> dict[str, Any]:
         """The part that is not in the recipe."""
@@ -93,6 +103,18 @@ class Inputs:
             (float(depths[0]), float(depths[1])) if depths else None,
             (tuple(statistics[0]), tuple(statistics[1])) if statistics else None,
         )
+
+
+def mask_names(geometry: Geometry) -> tuple[str, ...]:
+    """The members whose predicted masks are channels.
+
+    Example:
+        >>> mask_names(Geometry(channels=("image", "mask:first")))
+        ('first',)
+    """
+    return tuple(
+        name.removeprefix("mask:") for name in geometry.channels if name.startswith("mask:")
+    )
 
 
 def picture_channels(images: Sequence[Image]) -> int:

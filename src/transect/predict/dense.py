@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from transect.data.geometry import Placement, fit_whole, unfit
+from transect.data.geometry import Placement, fit_planes, fit_whole, unfit
 from transect.data.inputs import Inputs
 from transect.data.tiff import ArrayReader, Reader
 from transect.errors import TransectError
+from transect.predict.fed import FedReader, foreground, with_masks
 from transect.predict.forward import image_forward, network_forward
 from transect.predict.tiling import Band, predict_bands, predict_whole
 from transect.recipe import Member, Network, Recipe
@@ -58,6 +59,7 @@ class DenseMember:
         activation: str,
         device: str,
         views: Sequence[str] | None = None,
+        feeders: Sequence[DenseMember] = (),
     ) -> None:
         """Load the snapshots.
 
@@ -71,6 +73,7 @@ class DenseMember:
             activation: sigmoid, softmax or none.
             device: Where.
             views: Instead of the recipe's.
+            feeders: The members whose predicted masks are channels, in the channels' order.
 
         Raises:
             TransectError: If a weight file is missing or of another network.
@@ -78,6 +81,8 @@ class DenseMember:
         self._geometry = member.geometry
         self._inputs = inputs
         self._outputs = outputs
+        self._feeders = tuple(feeders)
+        self._exclusive = activation == "softmax"
         models = []
         for path, weight in snapshots:
             model = build()
@@ -103,9 +108,11 @@ class DenseMember:
 
     def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
         """Probabilities of one picture in memory: (T, H, W) float32."""
+        (masks,) = self._masks_of([pixels], [image])
         if self._geometry.fit == "whole":
-            return self._whole(pixels, image)
-        return predict_whole(self._forward, ArrayReader(pixels), **self._tiling(image))
+            return self._whole(pixels, image, masks)
+        both = pixels if masks is None else with_masks(pixels, masks)
+        return predict_whole(self._forward, ArrayReader(both), **self._tiling(image))
 
     def maps_of(
         self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
@@ -124,7 +131,7 @@ class DenseMember:
         found: list[NDArray[np.float32]] = []
         for start in range(0, len(pixels), 4 * self._batch):
             part = slice(start, start + 4 * self._batch)
-            fitted = [self._fitted(p, i) for p, i in zip(pixels[part], images[part], strict=True)]
+            fitted = self._all_fitted(pixels[part], images[part])
             maps = self._forward(np.stack([prepared for prepared, _ in fitted]))
             found += [
                 np.asarray(unfit(one, placement), np.float32)
@@ -136,7 +143,7 @@ class DenseMember:
         """Probability that the picture holds any object, by the image-level head; else 1."""
         if self._filled is None:
             return 1.0
-        return float(self._filled(self._fitted(pixels, image)[0][None])[0])
+        return self.filled_of([pixels], [image])[0]
 
     def filled_of(self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]) -> list[float]:
         """``filled`` of several pictures, batch by batch."""
@@ -145,10 +152,8 @@ class DenseMember:
         found: list[float] = []
         for start in range(0, len(pixels), 4 * self._batch):
             part = slice(start, start + 4 * self._batch)
-            fitted = [
-                self._fitted(p, i)[0] for p, i in zip(pixels[part], images[part], strict=True)
-            ]
-            found += [float(value) for value in self._filled(np.stack(fitted))]
+            fitted = self._all_fitted(pixels[part], images[part])
+            found += [float(value) for value in self._filled(np.stack([x for x, _ in fitted]))]
         return found
 
     def bands(self, reader: Reader, image: Image) -> Iterator[Band]:
@@ -163,9 +168,33 @@ class DenseMember:
         """
         if self._geometry.fit == "whole":
             height, width, _ = reader.shape
-            yield 0, self._whole(reader.window(0, 0, height, width), image)
+            yield 0, self.maps(reader.window(0, 0, height, width), image)
+        elif self._feeders:
+            fed = FedReader(reader, [one.plane_bands(reader, image) for one in self._feeders])
+            yield from predict_bands(self._forward, fed, **self._tiling(image))
         else:
             yield from predict_bands(self._forward, reader, **self._tiling(image))
+
+    def plane_of(self, maps: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """What this member feeds to others: (H, W) uint8, 255 where it is sure of an object."""
+        return foreground(maps, exclusive=self._exclusive)
+
+    def plane_bands(self, reader: Reader, image: Image) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """``plane_of`` a picture of any size, band by band."""
+        for row, band in self.bands(reader, image):
+            yield row, self.plane_of(band)
+
+    def _masks_of(
+        self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
+    ) -> list[NDArray[np.uint8] | None]:
+        """The masks (H, W, M) that are channels here; None if there are none."""
+        if not self._feeders:
+            return [None] * len(pixels)
+        planes = [
+            [feeder.plane_of(maps) for maps in feeder.maps_of(pixels, images)]
+            for feeder in self._feeders
+        ]
+        return [np.stack(one, axis=2) for one in zip(*planes, strict=True)]
 
     def _tiling(self, image: Image) -> dict[str, Any]:
         """The settings that every way of tiling takes."""
@@ -175,15 +204,38 @@ class DenseMember:
             "overlap": self._geometry.overlap,
             "batch": self._batch,
             "scale": self._geometry.scale,
-            "prepare": lambda pixels, window: self._inputs.prepare(pixels, image, window),
+            "prepare": lambda pixels, window: self._prepared(pixels, image, window),
         }
 
-    def _whole(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
+    def _prepared(
+        self, pixels: NDArray[Any], image: Image, window: tuple[int, int, int, int]
+    ) -> NDArray[np.float32]:
+        """The network's input of a window, whose last channels are the fed masks."""
+        count = pixels.shape[2] - len(self._feeders)
+        masks = pixels[..., count:] if self._feeders else None
+        return self._inputs.prepare(pixels[..., :count], image, window, masks)
+
+    def _whole(
+        self, pixels: NDArray[Any], image: Image, masks: NDArray[np.uint8] | None
+    ) -> NDArray[np.float32]:
         """Predict a small picture in one piece."""
-        prepared, placement = self._fitted(pixels, image)
+        prepared, placement = self._fitted(pixels, image, masks)
         return np.asarray(unfit(self._forward(prepared[None])[0], placement), np.float32)
 
-    def _fitted(self, pixels: NDArray[Any], image: Image) -> tuple[NDArray[np.float32], Placement]:
-        """Bring a whole picture to the network's size and channels."""
+    def _all_fitted(
+        self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
+    ) -> list[tuple[NDArray[np.float32], Placement]]:
+        """Bring whole pictures to the network's size and channels."""
+        masks = self._masks_of(pixels, images)
+        return [self._fitted(*one) for one in zip(pixels, images, masks, strict=True)]
+
+    def _fitted(
+        self, pixels: NDArray[Any], image: Image, masks: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[np.float32], Placement]:
+        """Bring a whole picture to the network's size and channels, its fed masks likewise."""
         fitted, placement = fit_whole(pixels, self._geometry)
-        return self._inputs.prepare(fitted, image), placement
+        if masks is not None:
+            # As in training: soft planes are not inpainted.
+            border = "reflect" if self._geometry.border == "inpaint" else self._geometry.border
+            masks = fit_planes(masks, placement, border=border)
+        return self._inputs.prepare(fitted, image, None, masks), placement

@@ -23,6 +23,7 @@ from transect.segment.blending import (
     write_stacks,
     write_weights,
 )
+from transect.segment.feeding import FED_ROUND, feeders_of
 from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric
 from transect.segment.targets import planes_of
@@ -91,7 +92,10 @@ def loaded_member(
     views: Sequence[str] | None = None,
     before_round: int | None = None,
 ) -> DenseMember:
-    """Load a member's snapshots of some folds, of the last round or of the last before one."""
+    """Load a member's snapshots of some folds, of the last round or of the last before one.
+
+    Members whose masks are channels of this one come with it: their models of the same folds.
+    """
     facts = run.read_json("inputs.json")
     inputs = Inputs.from_json(facts["members"][member.name], member.geometry)
     planes = len(facts["planes"])
@@ -105,6 +109,18 @@ def loaded_member(
         activation="softmax" if facts["mask_kind"] == "classes" else "sigmoid",
         device=device,
         views=views,
+        feeders=[
+            loaded_member(
+                run,
+                recipe,
+                feeder,
+                folds,
+                device=device,
+                views=("identity",),
+                before_round=FED_ROUND,
+            )
+            for feeder in feeders_of(recipe, member)
+        ],
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.cache import PixelCache
-from transect.data.inputs import Inputs
+from transect.data.inputs import Inputs, mask_names
 from transect.data.survey import fingerprint, mask_labels
 from transect.recipe import Geometry, Member, Stage
 from transect.segment.targets import object_centres, plane_names, planes_of
@@ -90,13 +90,32 @@ class Pictures:
             return bare
         return Inputs.of(self.survey.images, geometry, self.cache.statistics(bare.channels))
 
-    def source(self, geometry: Geometry) -> DenseSource:
-        """What dense batches are drawn from."""
+    def source(
+        self, geometry: Geometry, fed: Callable[[Image], NDArray[np.uint8]] | None = None
+    ) -> DenseSource:
+        """What dense batches are drawn from.
+
+        Args:
+            geometry: Of the network's input.
+            fed: From a picture to the predicted masks (H, W, M) that are channels; None feeds
+                empty ones, which is good enough to take the time of a step.
+        """
         inputs = self.inputs(geometry)
+        count = len(mask_names(geometry))
+
+        def sample(i: int) -> Sample:
+            image, planes = self.images[i], None
+            if count:
+                empty = np.zeros((*image.size_hw, count), np.uint8)
+                planes = fed(image) if fed else empty
+            return Sample(self.cache.image(i), planes=planes, labels=self.labels(i))
+
         return DenseSource(
             shapes=[image.size_hw for image in self.images],
-            sample=lambda i: Sample(self.cache.image(i), labels=self.labels(i)),
-            prepare=lambda pixels, i, window: inputs.prepare(pixels, self.images[i], window),
+            sample=sample,
+            prepare=lambda pixels, i, window, *masks: inputs.prepare(
+                pixels, self.images[i], window, *masks
+            ),
             target=self._target,
             centres=self.centres,
             coverage=self.coverage,

@@ -129,6 +129,11 @@ class Predictor:
             row = parts[0][0]
             yield row, self._blended([part[1][:, None] for part in parts])
 
+    def rows(self, path: Path, top: int, height: int) -> NDArray[Any]:
+        """Rows of a picture on disk: (height, W, C)."""
+        reader = open_reader(path)
+        return reader.window(top, 0, height, reader.shape[1])
+
     @property
     def decisions(self) -> Decisions:
         """What was tuned."""

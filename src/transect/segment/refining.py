@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from transect.postprocess.crf import dense_crf
 from transect.types import MaskKind
 
-__all__ = ["refined"]
+__all__ = ["refined", "refined_tiles"]
+
+_TILE_PX = 512  # as much as the decision was tuned on
 
 
 def refined(maps: NDArray[np.float32], pixels: NDArray[Any], kind: MaskKind) -> NDArray[np.float32]:
@@ -31,3 +33,30 @@ def refined(maps: NDArray[np.float32], pixels: NDArray[Any], kind: MaskKind) -> 
         low, high = np.percentile(levels, (0.5, 99.5))
         levels = np.clip((levels - low) * (255 / max(float(high - low), 1e-6)), 0, 255)
     return np.concatenate([dense_crf(maps[0], levels)[None], maps[1:]])
+
+
+def refined_tiles(
+    maps: NDArray[np.float32], pixels: NDArray[Any], kind: MaskKind, *, margin_px: int
+) -> NDArray[np.float32]:
+    """``refined`` tile by tile, for pictures whose grid would not fit into memory.
+
+    Args:
+        maps: (T, H, W) probabilities.
+        pixels: (H, W, C) as stored.
+        kind: As for ``refined``.
+        margin_px: Seen by a tile beyond its border; the rest of the picture has no say in it.
+
+    Returns:
+        (T, H, W).
+    """
+    height, width = maps.shape[1:]
+    out = np.empty_like(maps)
+    for top in range(0, height, _TILE_PX):
+        for left in range(0, width, _TILE_PX):
+            first, begin = max(0, top - margin_px), max(0, left - margin_px)
+            seen = np.s_[first : top + _TILE_PX + margin_px, begin : left + _TILE_PX + margin_px]
+            found = refined(maps[:, *seen], pixels[seen], kind)
+            kept = np.s_[:, top : top + _TILE_PX, left : left + _TILE_PX]
+            shape = out[kept].shape
+            out[kept] = found[:, top - first :, left - begin :][:, : shape[1], : shape[2]]
+    return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,15 @@ from transect.files import read_json, safe_join
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 from transect.segment.blending import check_blend
-from transect.segment.oof import latest_fit
+from transect.segment.feeding import (
+    FED_ROUND,
+    check_fed,
+    fed_folder,
+    fed_to,
+    is_fed,
+    write_fed,
+)
+from transect.segment.oof import latest_fit, loaded_member
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import (
     check_rounds,
@@ -66,6 +74,7 @@ def train_members(
     """
     check_rounds(recipe)
     check_blend(recipe)
+    check_fed(recipe)
     unlabelled = _Unlabelled(pictures.survey, run.path / "cache" / "unlabelled")
     if recipe.pseudo and not unlabelled.images:
         progress.say(
@@ -86,6 +95,11 @@ def train_members(
                 _fit(
                     run, recipe, pictures, folds, member, fold, number,
                     labels=labels.get(fold), unlabelled=unlabelled, weights=weights,
+                    device=device, progress=progress,
+                )  # fmt: skip
+            if not number and is_fed(recipe, member.name):
+                _feed(
+                    run, recipe, pictures, folds, member, unlabelled,
                     device=device, progress=progress,
                 )  # fmt: skip
     for member in recipe.members:
@@ -138,7 +152,34 @@ def _fit(
         balanced=bool(number) and recipe.pseudo[number - 1].balance,
         unlabelled=unlabelled.pictures if unlabelled.images and _has_teacher(member) else None,
         weights=weights,
+        fed=fed_to(run, member, fold),
     )
+
+
+def _feed(
+    run: RunFolder,
+    recipe: Recipe,
+    pictures: Pictures,
+    folds: NDArray[np.int64],
+    member: Member,
+    unlabelled: _Unlabelled,
+    *,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Write the masks of a member that others take as channels, fold by fold."""
+    for fold in np.unique(folds).tolist():
+        load = partial(
+            loaded_member, run, recipe, member, [fold],
+            device=device, views=("identity",), before_round=FED_ROUND,
+        )  # fmt: skip
+        held_out = [pictures.images[i] for i in np.flatnonzero(folds == fold)]
+        folder = fed_folder(run, member.name)
+        write_fed(folder, load, held_out, pictures.cache, progress=progress)
+        others = any(s.data != "train" for one in recipe.members for s in one.stages)
+        if others and unlabelled.images:
+            folder = fed_folder(run, member.name, fold)
+            write_fed(folder, load, unlabelled.images, unlabelled.cache, progress=progress)
 
 
 def _has_teacher(member: Member) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transect.postprocess.watershed import split_instances_streamed
 from transect.segment.deciding import Decisions, labels_of
+from transect.segment.refining import refined_tiles
 from transect.types import Image, MaskKind
 
 __all__ = ["by_row", "label_bands"]
@@ -29,6 +30,8 @@ class _Maps(Protocol):
 
     def bands(self, path: Path, image: Image) -> Iterator[tuple[int, NDArray[np.float32]]]: ...
 
+    def rows(self, path: Path, top: int, height: int) -> NDArray[Any]: ...
+
     def written(self, labels: NDArray[np.int32]) -> NDArray[np.generic]: ...
 
 
@@ -39,7 +42,8 @@ def label_bands(
 
     Instances are owned by the block that holds their middle row, so none is cut or counted
     twice. Small pieces and holes are judged with 128 rows beyond the block, so what is larger
-    than that is never mistaken for small.
+    than that is never mistaken for small. A CRF sees the picture tile by tile, with a margin of
+    as many pixels.
 
     Args:
         predictor: Maps and decision.
@@ -67,8 +71,13 @@ def label_bands(
         return
     # Whether a whole picture is nearly empty is not known while it streams.
     values = dataclasses.replace(values, min_total=0)
+    top = 0
     for before, block, after in _with_margins(band for _, band in bands):
         maps = np.concatenate([before, block, after], axis=1)
+        if values.use_crf:
+            pixels = predictor.rows(image.path, top - before.shape[1], maps.shape[1])
+            maps = refined_tiles(maps, pixels, predictor.kind, margin_px=_MARGIN)
+        top += block.shape[1]
         labels = labels_of(maps, values, predictor.kind)
         labels = labels[before.shape[1] : before.shape[1] + block.shape[1]]
         counted["foreground"] += int(np.count_nonzero(labels))

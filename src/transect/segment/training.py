@@ -30,6 +30,7 @@ from transect.train.plan import (
     no_better_than,
 )
 from transect.train.state import load_weights
+from transect.types import Image
 
 __all__ = ["build_member", "dense_step", "fit_fold", "pace_of", "validation"]
 
@@ -119,6 +120,7 @@ def fit_fold(
     balanced: bool = False,
     unlabelled: Pictures | None = None,
     weights: NDArray[np.float64] | None = None,
+    fed: Callable[[Image], NDArray[np.uint8]] | None = None,
 ) -> FitResult | None:
     """Train a member on all folds but one.
 
@@ -140,13 +142,14 @@ def fit_fold(
             are not looked at.
         weights: Draw weight of every picture, e.g. how much it looks like the ones to be answered
             (adversarial validation); None is even.
+        fed: From any picture to the predicted masks (H, W, M) that are channels of the member.
 
     Returns:
         The snapshots to predict with; None if all stages need pseudo-labels and there are none.
     """
     train = np.flatnonzero(folds != fold).tolist()
     held_out = np.flatnonzero(folds == fold).tolist()
-    source = dataclasses.replace(pictures.source(member.geometry), weights=weights)
+    source = dataclasses.replace(pictures.source(member.geometry, fed), weights=weights)
     chosen = member.stages if stages is None else stages
     if stages is None:
         chosen = tuple(stage for stage in chosen if stage.data == "train")
@@ -177,7 +180,7 @@ def fit_fold(
         elif other is None:
             continue
         else:
-            more = _source_of(other, pictures, member)
+            more = _source_of(other, pictures, member, fed)
             pool = range(len(other.images))
             if stage.data == "pseudo":
                 alone = dataclasses.replace(stage, sampler=kind, curriculum="none")
@@ -204,7 +207,9 @@ def fit_fold(
         folder=folder,
         seed=seed * 1000 + fold,
         device=device,
-        evaluate=validation(pictures, member, held_out, device=device) if watches else None,
+        evaluate=validation(pictures, member, held_out, device=device, fed=fed)
+        if watches
+        else None,
         metric=metric,
         progress=progress,
     )
@@ -232,17 +237,29 @@ def _begun(build: Callable[[], nn.Module], weights: Path) -> Callable[[], nn.Mod
     return make
 
 
-def _source_of(other: Pictures, pictures: Pictures, member: Member) -> DenseSource:
+def _source_of(
+    other: Pictures,
+    pictures: Pictures,
+    member: Member,
+    fed: Callable[[Image], NDArray[np.uint8]] | None,
+) -> DenseSource:
     """Further pictures, prepared as the survey's own: same depth range, same statistics."""
     inputs = pictures.inputs(member.geometry)
     return dataclasses.replace(
-        other.source(member.geometry),
-        prepare=lambda pixels, i, window: inputs.prepare(pixels, other.images[i], window),
+        other.source(member.geometry, fed),
+        prepare=lambda pixels, i, window, *masks: inputs.prepare(
+            pixels, other.images[i], window, *masks
+        ),
     )
 
 
 def validation(
-    pictures: Pictures, member: Member, held_out: Sequence[int], *, device: str
+    pictures: Pictures,
+    member: Member,
+    held_out: Sequence[int],
+    *,
+    device: str,
+    fed: Callable[[Image], NDArray[np.uint8]] | None = None,
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """A quick measure of a model on fixed windows of held-out pictures.
 
@@ -256,7 +273,7 @@ def validation(
     stage = Stage(batch=16, steps=_VALIDATION_BATCHES, epochs=1, sampler="uniform")
     batches = list(
         DenseBatches(
-            pictures.source(member.geometry),
+            pictures.source(member.geometry, fed),
             held_out,
             stage=stage,
             geometry=member.geometry,

@@ -29,7 +29,8 @@ class DenseSource:
         sample: The whole picture i with its planes, labels or points.
         prepare: From a window of pixels (h, w, C), the picture's number and where the window
             lies, (top, left, height, width) in the picture (None: it is the whole), to the
-            network's (h, w, C) float32.
+            network's (h, w, C) float32. The planes of a sample that has any come fourth, moved
+            as the pixels were, (h, w, M).
         target: From an augmented sample to (T, h, w) float32 in [0, 1], and which pixels count:
             (1, h, w) float32.
         centres: (K, 2) x, y of the objects of picture i.
@@ -41,9 +42,7 @@ class DenseSource:
 
     shapes: Sequence[tuple[int, int]]
     sample: Callable[[int], Sample]
-    prepare: Callable[
-        [NDArray[np.generic], int, tuple[int, int, int, int] | None], NDArray[np.float32]
-    ]
+    prepare: Callable[..., NDArray[np.float32]]
     target: Callable[[Sample], tuple[NDArray[np.float32], NDArray[np.float32]]]
     centres: Callable[[int], NDArray[np.float32]]
     coverage: NDArray[np.float64]
@@ -129,7 +128,8 @@ class DenseBatches:
             points_margin=self._source.points_margin,
         )
         top, left, height, width = (round(value) for value in window)
-        image = self._source.prepare(sample.image, picture, (top, left, height, width))
+        fed = () if sample.planes is None else (sample.planes,)
+        image = self._source.prepare(sample.image, picture, (top, left, height, width), *fed)
         target, valid = self._source.target(sample)
         return image, target, valid
 
@@ -146,7 +146,10 @@ class DenseBatches:
             fraction=fraction,
         )
         image, placement = fit_whole(sample.image, self._geometry)
-        prepared = self._source.prepare(image, picture, None)
+        fed: tuple[NDArray[np.generic], ...] = ()
+        if sample.planes is not None:
+            fed = (fit_planes(sample.planes, placement, border=self._border),)
+        prepared = self._source.prepare(image, picture, None, *fed)
         planes = np.concatenate(self._source.target(sample))
         fitted = fit_planes(np.moveaxis(planes, 0, -1), placement, border=self._border)
         fitted = np.moveaxis(fitted, -1, 0).astype(np.float32)
