@@ -106,7 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", _train, "train on a survey and write a run folder")
     train.add_argument("data", metavar="DATA", help="the survey: a folder with images/")
     train.add_argument(
-        "--recipe", nargs="+", default=["auto"], metavar="R", help="names or files (default auto)"
+        "--recipe",
+        nargs="+",
+        default=["auto"],
+        metavar="R",
+        help="names, files, or a list of runs.toml",
     )
     train.add_argument("--out", metavar="RUN", help="run folder (default runs/<name of DATA>)")
     train.add_argument("--budget", metavar="TIME", help="time for all of it: 90s, 15m, 2h")
@@ -210,7 +214,7 @@ def _machine(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     """Train one recipe, or several one after another; one that fails does not stop the others."""
-    if len(options.recipe) > 1:
+    if len(options.recipe) > 1 or options.recipe[0].endswith(".toml"):
         return _train_list(options)
     if options.ablate:
         return _ablate(options)
@@ -244,26 +248,39 @@ def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int
 
 
 def _train_list(options: argparse.Namespace) -> int:
-    """Train a list of recipes and say at the end how each one did."""
-    from transect.experiments.leaderboard import Entry, entry_of, write_leaderboard
+    """Train a list of recipes, or a file of runs, and say at the end how each one did."""
+    from transect import api
+    from transect.experiments.several import Planned, read_runs, train_several
 
+    if options.ablate or options.tune:
+        raise TransectError("--ablate and --tune take one recipe. Name one with --recipe.")
+    runs: list[Planned] = []
+    for name in options.recipe:
+        path = Path(name)
+        runs += read_runs(path) if path.suffix == ".toml" else [Planned(path.stem, name)]
     base = Path(options.out or "runs")
-    worst = 0
-    results, entries = [], []
-    for recipe in options.recipe:
-        print(f"\n== {recipe}")
-        folder, began = base / Path(recipe).stem, time.monotonic()
-        try:
-            worst = max(worst, _train_one(options, recipe, str(folder)))
-            results.append(f"{recipe}: done")
-            entries.append(entry_of(recipe, folder, time.monotonic() - began))
-        except TransectError as error:
-            worst = 2
-            results.append(f"{recipe}: {error}")
-            entries.append(Entry(recipe, {}, time.monotonic() - began, str(error)))
-    print("\n" + "\n".join(results))
-    print(f"leaderboard:  {write_leaderboard(base, entries)}")
-    return worst
+    with _Bars() as bars:
+        entries = train_several(
+            options.data,
+            runs,
+            out=base,
+            told=lambda name: print(f"\n== {name}"),
+            budget=options.budget,
+            settings=api.settings_of(options.settings),
+            question=options.question,
+            missing=options.missing,
+            quick=options.quick,
+            resume=options.resume,
+            seed=options.seed,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
+    print("\n" + "\n".join(f"{entry.name}: {entry.error or 'done'}" for entry in entries))
+    print(f"leaderboard:  {base / 'leaderboard.html'}")
+    if any(entry.error for entry in entries):
+        return 2
+    return 1 if any(entry.left_out for entry in entries) else 0
 
 
 def _ablate(options: argparse.Namespace) -> int:

@@ -65,6 +65,7 @@ def imagined(monkeypatch, tmp_path):
             raise TransectError("noise is too much. Use less.")
         gain = 0.1 * bool(recipe.members[0].augment.hflip) + 0.05 * ("hflip" in recipe.views)
         write_json(out / "recipe.json", to_json(recipe))
+        write_json(out / "metrics.json", {"dice": {"value": 0.5}})
         write_json(out / "oof" / "pictures.json", rows(0.5 + gain, 0.6 + gain))
         (out / "members").mkdir(exist_ok=True)
         (out / "members" / "weights").write_text("w")

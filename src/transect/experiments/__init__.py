@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from transect.experiments.ablation import ablate
 from transect.experiments.leaderboard import Entry, write_leaderboard
+from transect.experiments.several import Planned, read_runs, train_several
 from transect.experiments.tuning import tune
 from transect.experiments.without import needs_training, without
 
-__all__ = ["Entry", "ablate", "needs_training", "tune", "without", "write_leaderboard"]
+__all__ = [
+    "Entry",
+    "Planned",
+    "ablate",
+    "needs_training",
+    "read_runs",
+    "train_several",
+    "tune",
+    "without",
+    "write_leaderboard",
+]

@@ -13,16 +13,15 @@ import numpy as np
 
 from transect import api
 from transect.errors import TransectError
+from transect.experiments.pictures import Rows, metric_of, picture_rows
 from transect.experiments.without import folder_name, needs_training, without
-from transect.files import read_json, write_json
+from transect.files import write_json
 from transect.metrics.spread import bootstrap
 from transect.recipe import Recipe
 from transect.run import RunFolder
 from transect.types import Progress, Quiet
 
 __all__ = ["Paid", "ablate", "paid"]
-
-Rows = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Paid:
 
     Attributes:
         ingredient: Its name.
-        metric: The survey's main metric.
+        metric: What is compared, as ``pictures.metric_of`` names it.
         gain: Mean over pictures and seeds of (with it - without it).
         low: Lower end of the 95 % interval over groups of pictures.
         high: Upper end.
@@ -105,7 +104,7 @@ def ablate(
         run = _trained(data, settled, full, seed, progress, options)
         settled = run.recipe
         options = {k: v for k, v in options.items() if k not in {"budget", "settings", "quick"}}
-        metric = next(iter(run.score()))
+        metric = metric_of(full)
         for name in ingredients:
             if name in errors:
                 continue
@@ -116,7 +115,7 @@ def ablate(
                 if not needs_training(name) and not (folder / "recipe.json").is_file():
                     _share(full, folder, maps=not name.startswith("views"))
                 _trained(data, poorer, folder, seed, progress, options)
-                found[name].append((_rows(full), _rows(folder)))
+                found[name].append((picture_rows(full), picture_rows(folder)))
             except TransectError as error:
                 errors[name] = str(error)
                 progress.say(f"without {name}: {error}")
@@ -234,18 +233,6 @@ def _linked(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _rows(folder: Path) -> Rows:
-    """Out-of-fold scores of every picture of a run."""
-    path = folder / "oof" / "pictures.json"
-    if not path.is_file():
-        raise TransectError(
-            f"{path} is missing: this question keeps no scores per picture. --ablate works for "
-            "masks so far."
-        )
-    rows: Rows = read_json(path)
-    return rows
 
 
 def _groups(data: Path, folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transect.files import read_json, write_json
+from transect.run import RunFolder
 
 __all__ = ["Entry", "entry_of", "write_leaderboard"]
 
@@ -21,17 +22,20 @@ class Entry:
         scores: Metric to its record (value, interval, folds); empty if it failed.
         seconds: How long it took.
         error: Why it failed, or None.
+        left_out: How many files of the survey could not be read.
     """
 
     name: str
     scores: dict[str, Any]
     seconds: float
     error: str | None = None
+    left_out: int = 0
 
 
 def entry_of(name: str, run: Path, seconds: float) -> Entry:
     """The entry of a finished run."""
-    return Entry(name, dict(read_json(run / "metrics.json")), seconds)
+    left_out = len(RunFolder.open(run).data()["problems"])
+    return Entry(name, dict(read_json(run / "metrics.json")), seconds, left_out=left_out)
 
 
 def write_leaderboard(folder: Path, entries: Sequence[Entry]) -> Path:

@@ -9,7 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from transect.errors import TransectError, unknown_name
-from transect.recipe import Augment, Member, Network, Recipe, Schedule, SegmentDecide, Stage
+from transect.recipe import (
+    Augment,
+    Embedding,
+    Member,
+    Network,
+    Recipe,
+    Schedule,
+    SegmentDecide,
+    Stage,
+)
 
 __all__ = ["INGREDIENTS", "needs_training", "without"]
 
@@ -141,6 +150,8 @@ def _written(term: Any) -> str:
 
 def _network(recipe: Recipe, name: str, prefix: str = "") -> Recipe:
     """Without one addition of the network; losses on a head that is gone go, too."""
+    if any(isinstance(member.network, Embedding) for member in recipe.members):
+        return _embedding(recipe, name)
     fields: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Network)}
     for candidate in (f"{prefix}_{name}", name):
         if candidate in fields:
@@ -160,6 +171,22 @@ def _network(recipe: Recipe, name: str, prefix: str = "") -> Recipe:
         )
         network: Network = replace(member.network, **{name: off})
         return replace(member, network=network, stages=stages)
+
+    return _members(recipe, poorer)
+
+
+def _embedding(recipe: Recipe, name: str) -> Recipe:
+    """Without one addition of the networks that turn pictures into vectors."""
+    fields: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Embedding)}
+    if name not in fields:
+        raise unknown_name("a field of the network", name, fields)
+    off: Any = None if name == "weights" else fields[name]
+
+    def poorer(member: Member) -> Member:
+        if not isinstance(member.network, Embedding):
+            return member
+        network: Embedding = replace(member.network, **{name: off})
+        return replace(member, network=network)
 
     return _members(recipe, poorer)
 
