@@ -16,6 +16,7 @@ from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.folds import read_folds, write_folds
 from transect.identify import auto
+from transect.identify.album import Album
 from transect.identify.catalogue import Catalogue, Photo
 from transect.identify.choose import share_weights
 from transect.identify.deciding import decide_out_of_fold, expected_share
@@ -253,6 +254,7 @@ def _facts(
 
 def _write_catalogue(run: RunFolder, recipe: Recipe, photos: Photos) -> None:
     """Begin the run's catalogue: all photos, with the vectors of every member and fold."""
+    Album(run.path / "album").keep(photos)
     folder = run.path / "catalogue"
     if (folder / "catalogue.json").is_file() and Catalogue.open(folder).photos:
         return

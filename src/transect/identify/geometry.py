@@ -34,7 +34,15 @@ from transect.matching.validity import validity_features
 from transect.recipe import IdentifyDecide
 from transect.types import Progress
 
-__all__ = ["GeometryModel", "KeypointFiles", "cores", "fit_geometry", "match_rows", "pair_scores"]
+__all__ = [
+    "GeometryModel",
+    "KeypointFiles",
+    "cores",
+    "cut_at_full_size",
+    "fit_geometry",
+    "match_rows",
+    "pair_scores",
+]
 
 NOTHING = -8.0  # score of a pair without any match
 MOST_NEGATIVES = 4000  # pairs of different individuals that a validity classifier sees
@@ -96,7 +104,7 @@ class KeypointFiles:
                     return len(read_keypoints(path))
                 except TransectError:
                     path.unlink()  # half a file of an older kind: it is made again
-            found = extract(_cut(subject), self.spec)
+            found = extract(cut_at_full_size(subject), self.spec)
             write_keypoints(path, found)
             return len(found)
 
@@ -106,7 +114,7 @@ class KeypointFiles:
         return np.array(counts, np.int64)
 
 
-def _cut(subject: Subject) -> NDArray[np.generic]:
+def cut_at_full_size(subject: Subject) -> NDArray[np.generic]:
     """The animal's box in its photo, at full size."""
     pixels: NDArray[np.generic] = read_image(subject.image.path)
     if subject.box is None:

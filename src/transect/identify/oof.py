@@ -312,7 +312,8 @@ def _with_geometry(
         np.maximum(fold_of[found.query], fold_of[found.gallery]),
         seed=seed,
     )
-    model.save(run.path / "geometry.skops")
+    if not (run.path / "geometry.skops").is_file():
+        model.save(run.path / "geometry.skops")
     dense = PairLookup(found.query, found.gallery, scores)
     out = []
     for ask, table, mine in zip(asked, tables, wanted, strict=True):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect import __version__
-from transect.data.images import read_image
-from transect.errors import TransectError
-from transect.files import safe_join, write_text
+from transect.files import write_text
+from transect.identify.album import Album, boxed
 from transect.identify.evidence import NOBODY, UNKNOWN
-from transect.identify.geometry import KeypointFiles
+from transect.identify.geometry import KeypointFiles, cut_at_full_size
 from transect.identify.scoring import labels_of
-from transect.matching import extract, match_one, verify
+from transect.matching import Keypoints, extract, match_one, verify
 from transect.metrics.calibration import reliability
-from transect.recipe import IdentifyDecide
 from transect.report import charts
 from transect.report.card import model_card
 from transect.report.page import Page
@@ -54,21 +51,6 @@ _SHOWN = 24  # pictures of confusions and answers on one page
 _RELATED = 5  # candidates shown beside a query
 
 
-@dataclass(frozen=True)
-class _Album:
-    """Pictures of a survey's photos by name, as far as they are still there."""
-
-    folder: Path
-
-    def __call__(self, key: str) -> NDArray[np.generic] | None:
-        name = key.split("#")[0]
-        try:
-            found: NDArray[np.generic] = read_image(safe_join(self.folder / "images", name))
-        except TransectError:
-            return None
-        return found
-
-
 def write_report(run: RunFolder) -> Path:
     """Write ``report.html`` and ``card.md`` from what is in the run folder.
 
@@ -101,7 +83,7 @@ def write_report(run: RunFolder) -> Path:
     _survey(page, facts, data)
     _scores(page, metrics, answers)
     _sources(page, compared, facts)
-    _confusions(page, answers, facts, _Album(Path(folder)))
+    _confusions(page, answers, facts, Album(run.path / "album"))
     for line in recipe.why:
         page.text(line)
     page.section("Doing it again", lead="The resolved recipe holds every number.")
@@ -213,7 +195,7 @@ def _sources(page: Page, compared: dict[str, Any], facts: dict[str, Any]) -> Non
 
 
 def _confusions(
-    page: Page, answers: dict[str, NDArray[Any]], facts: dict[str, Any], album: _Album
+    page: Page, answers: dict[str, NDArray[Any]], facts: dict[str, Any], album: Album
 ) -> None:
     """The wrong answers that were given most surely."""
     right = answers["ranked"][:, 0] == answers["truth"]
@@ -298,7 +280,7 @@ def write_answers(path: Path, identifier: Identifier, found: Answered) -> Path:
         The path.
     """
     decision, photos = found.decision, found.photos
-    album = _Album(Path(str(identifier.run.data().get("folder", ""))))
+    album = Album(identifier.run.path / "album")
     names = [p.image for p in identifier.book.photos]
     owner = [p.identity for p in identifier.book.photos]
     labels = labels_of(decision.ranked, identifier.people, identifier.unknown)
@@ -337,7 +319,7 @@ def write_answers(path: Path, identifier: Identifier, found: Answered) -> Path:
     )
     files = KeypointFiles.of(identifier.run.path / "keypoints", identifier.decide)
     for i in np.argsort(decision.probability[:, 0], kind="stable")[:_SHOWN].tolist():
-        parts: list[NDArray[Any]] = [photos.pixels(i)]
+        parts: list[NDArray[Any]] = [boxed(photos, i)]
         words = []
         near = [int(r) for r in found.near_rows[i] if r >= 0]
         for place, name in enumerate(found.evidence.identities[i][:_RELATED].tolist()):
@@ -365,31 +347,35 @@ def _explained(
     found: Answered,
     i: int,
     names: Sequence[str],
-    album: Callable[[str], NDArray[np.generic] | None],
+    album: Album,
 ) -> tuple[NDArray[np.uint8], str] | None:
     """The matched keypoints of the best verified pair, drawn; None if there is none."""
     if found.proof_rows is None or found.proof_rows[i] < 0:
         return None
     key = names[int(found.proof_rows[i])]
     right = album(key)
-    subject = found.photos.subjects[i]
-    if right is None or subject.box is not None or not files.path(key).is_file():
+    if right is None or not files.path(key).is_file():
         return None
-    left: NDArray[np.generic] = read_image(subject.image.path)
-    other = files.read(key)
-    mine = extract(left, files.spec)
+    left, other = boxed(found.photos, i), files.read(key)
+    mine = extract(cut_at_full_size(found.photos.subjects[i]), files.spec)
     pairs = match_one(mine, other)
-    checked = verify(mine, other, pairs, min_matches=_least(identifier.decide))
+    checked = verify(mine, other, pairs, min_matches=identifier.decide.min_matches)
     if checked.homography is None:
         return None
     inside = np.zeros(len(pairs), bool)
     inside[checked.kept] = True
     drawn = matches(
-        left, right, mine.points[pairs[:, 0]], other.points[pairs[:, 1]], inliers=inside
+        left,
+        right,
+        _placed(mine, left)[pairs[:, 0]],
+        _placed(other, right)[pairs[:, 1]],
+        inliers=inside,
     )
     return drawn, f"{checked.unique} places agree with {key}"
 
 
-def _least(decide: IdentifyDecide) -> int:
-    """Matches that a proof needs."""
-    return decide.min_matches
+def _placed(found: Keypoints, picture: NDArray[np.generic]) -> NDArray[np.floating]:
+    """Keypoints where they lie on a smaller picture of the same."""
+    height, width = found.size_hw
+    factor = np.array([picture.shape[1] / width, picture.shape[0] / height])
+    return (found.points + 0.5) * factor - 0.5
