@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ def train(
     """
     from transect.data.survey import fingerprint, open_survey, survey_summary
     from transect.train.process import prepare_process
+    from transect.train.team import Team, follows
 
     began = time.monotonic()
     root = Path(data)
@@ -117,6 +119,8 @@ def train(
         from transect import recipes
 
         recipe = recipes.load(recipe, quick=quick)  # a wrong name fails before the data is read
+    if follows():
+        return _train_along(root, folder, _device(device), threads, question, missing)
     if folder.exists() and not resume:
         raise TransectError(
             f"{folder.path} already holds a run. Add --resume to go on with it, "
@@ -156,6 +160,7 @@ def train(
             )
         for line in resolved.why:
             progress.say(line)
+        Team(chosen_device).wait()
         task.train(prepared, resolved, folder.path, progress=progress, device=chosen_device)
     return Run(folder.path)
 
@@ -328,6 +333,29 @@ class _Options:
     device: str
     seed: int | None
     settings: Mapping[str, str]
+
+
+def _train_along(
+    root: Path,
+    folder: RunFolder,
+    device: str,
+    threads: int | None,
+    question: str | None,
+    missing: str | None,
+) -> Run:
+    """What all processes but the first do: read, wait for the recipe, train, write nothing."""
+    from transect.data.survey import open_survey
+    from transect.train.process import prepare_process
+    from transect.train.team import Team
+
+    prepare_process(threads, keep_memory=False)
+    with tempfile.TemporaryDirectory(prefix="transect-") as scratch:
+        survey = open_survey(root, question=question, missing=missing)
+        task = _task(survey.question)
+        prepared = task.prepare(survey, Path(scratch), Quiet())
+        Team(device).wait()
+        task.train(prepared, folder.recipe(), folder.path, progress=Quiet(), device=device)
+    return Run(folder.path)
 
 
 def _resolve(

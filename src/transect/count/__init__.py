@@ -21,7 +21,12 @@ from transect.count.demonstration import demonstrate
 from transect.count.maps import predict_held_out
 from transect.count.page import write_report
 from transect.count.pictures import CountPictures
-from transect.count.predicting import answer_folder, score_survey, submission
+from transect.count.predicting import (
+    CountPredictor,
+    answer_folder,
+    score_survey,
+    submission,
+)
 from transect.count.reclassify import (
     Reclassifier,
     classifier_of,
@@ -36,6 +41,7 @@ from transect.folds import folds_once
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 from transect.train.plan import ProgressEvent
+from transect.train.team import follows
 from transect.types import Progress, Survey
 
 __all__ = [
@@ -116,6 +122,8 @@ def train(
                 device=device,
                 progress=_told(progress, member.name, fold),
             )
+    if follows():
+        return
     for fold in used:
         predict_held_out(
             run, maps_only(recipe), task, pictures, folds, fold, device=device, progress=progress
@@ -125,7 +133,8 @@ def train(
         run, pictures, task, folds, spacing_px=spacing, seed=recipe.seed, progress=progress,
         classify_of=_second_looks(run, pictures, recipe, folds, second, device),
     )  # fmt: skip
-    write_training_look(run, pictures)
+    held_out = sorted({pictures.blocks[i].photo for i in np.flatnonzero(folds == 0).tolist()})
+    write_training_look(run, pictures, CountPredictor(run, device=device), held_out[:12])
     run.write_json("metrics.json", metrics)
     report(path)
     _say_result(metrics, progress)

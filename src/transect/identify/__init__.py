@@ -35,6 +35,7 @@ from transect.identify.training import fit_fold
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
 from transect.train.plan import ProgressEvent
+from transect.train.team import follows
 from transect.types import Progress, Survey
 
 __all__ = [
@@ -111,7 +112,10 @@ def train(photos: Photos, recipe: Recipe, path: Path, *, progress: Progress, dev
                     device=device,
                     progress=_told(progress, member.name, fold),
                 )
-        look_at_photos(run, recipe, member, photos, folds, device=device, progress=progress)
+        if not follows():
+            look_at_photos(run, recipe, member, photos, folds, device=device, progress=progress)
+    if follows():
+        return
     asked = assemble(
         run,
         recipe,

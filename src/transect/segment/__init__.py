@@ -21,6 +21,7 @@ from transect.segment.blending import answering
 from transect.segment.deciding import Decisions, decide_out_of_fold
 from transect.segment.demonstration import demonstrate
 from transect.segment.evidence import keep_evidence
+from transect.segment.neighbours import write_neighbours
 from transect.segment.oof import OutOfFold, predict_held_out, weigh_members
 from transect.segment.page import write_report
 from transect.segment.pictures import Pictures
@@ -28,6 +29,7 @@ from transect.segment.predicting import Predictor, answer_folder, submission
 from transect.segment.rounds import train_members
 from transect.segment.scoring import picture_scores, score_record
 from transect.segment.views import choose_views
+from transect.train.team import follows
 from transect.types import Progress, Survey
 
 __all__ = [
@@ -87,6 +89,8 @@ def train(
     folds = _folds(run, pictures, recipe)
     used = range(recipe.folds.use or recipe.folds.count)
     train_members(run, recipe, pictures, folds, device=device, progress=progress)
+    if follows():
+        return
     views = choose_views(run, recipe, pictures, folds, device=device, progress=progress)
     for member in answering(recipe):
         for fold in used:
@@ -102,6 +106,7 @@ def train(
                 progress=progress,
             )
     weigh_members(run, recipe, pictures, folds)
+    write_neighbours(run, recipe, pictures.images, folds, progress)
     decisions = decide_out_of_fold(run, recipe, pictures, folds, progress)
     if not (run.path / "metrics.json").is_file():
         out_of_fold = OutOfFold(run, recipe, pictures.images)
@@ -128,6 +133,7 @@ def score(path: Path, truth: Path | None, *, progress: Progress) -> dict[str, An
     survey = open_survey(truth, question="segment")
     predictor = Predictor(run, device="cpu")
     pictures = Pictures(survey)
+    predictor.meet(pictures.images, progress)
     rows = []
     for i, image in enumerate(pictures.images):
         answer = predictor.labels(pictures.cache.image(i), image)

@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Team"]
+__all__ = ["Team", "follows"]
+
+
+def follows() -> bool:
+    """Whether this process only trains along: under ``accelerate launch``, all but the first."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
 
 
 class Team:
