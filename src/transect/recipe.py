@@ -46,8 +46,9 @@ class Geometry:
         scale: ``tile`` only: pictures are resampled by this factor first (2 enlarges).
         overlap: ``tile`` only: share of a tile covered again by its neighbour, [0, 0.9].
         channels: What is stacked into the input: image, grey, depth, row, column, row*image,
-            cumsum; or ``mask:NAME`` for the predicted mask of another run. ``coordconv`` is a
-            field of the network.
+            cumsum; or ``mask:NAME`` for the mask that an earlier member predicts (masks only;
+            in training from the models that held the picture out). ``coordconv`` is a field of
+            the network.
         normalise: imagenet, unit (divide by the type's maximum), standardise (each picture to
             mean 0, deviation 1), survey (the survey's own mean and deviation) or raw.
         margin: Which one: share of an animal's box that is added on every side.
@@ -348,8 +349,8 @@ class Stage:
         aux: Extra heads: (output, loss expression) pairs, e.g. ``("empty", "0.05 * bce")``.
         optimizer: The optimiser.
         schedule: The learning rate's course.
-        sampler: uniform, foreground, object, class_aware, coverage, identity, oversample,
-            weighted.
+        sampler: uniform, foreground, object, class_aware, coverage, identity, oversample, or
+            weighted (masks: by adversarial validation, the likeness to unlabelled pictures).
         sampler_share: Share of draws that follow the sampler; the rest is uniform.
         per_identity: Pictures per identity in a batch (``identity``), or the least number of
             draws per epoch (``oversample``).
@@ -505,7 +506,10 @@ class SegmentDecide:
         seed_depth: Instances: how deep the pass between two seeds must be, see ``watershed``.
         crf: never, if_better or always.
         flat_rule: Pictures of one grey value are empty.
-        per_fold: Tune a threshold for every fold apart, as the salt 4th place did.
+        per_fold: Tune a threshold for every fold apart, as the salt 4th place did: the maps of
+            its models are levelled by it before folds are averaged on new pictures.
+        neighbours: Pull binary masks of adjoining pictures together where these are tiles of a
+            mosaic. Off: it is knowledge of the survey, not of the picture; the report warns.
         pictures: Out-of-fold pictures, evenly taken, that the tuning looks at.
     """
 
@@ -520,6 +524,7 @@ class SegmentDecide:
     crf: str = "never"
     flat_rule: bool = False
     per_fold: bool = False
+    neighbours: bool = False
     pictures: int = 64
 
 
@@ -548,7 +553,6 @@ class CountDecide:
             name, so that regressors see the scale noise of new pictures; (1, 1) is off.
         block_px: Pictures are cut into blocks of about this side for folds and intervals, for
             surveys of very few pictures; None keeps them whole.
-        spacing_px: Usual distance of neighbouring dots in network pixels; None measures it.
     """
 
     target: str = "gaussian"
@@ -568,7 +572,6 @@ class CountDecide:
     merge_classes: bool = False
     oof_scale: tuple[float, float] = (1.0, 1.0)
     block_px: int | None = None
-    spacing_px: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,14 @@
 """Ablation with real trainings: what needs none gets the models of the full run."""
 
+import dataclasses
 import json
 
 import pytest
 
+from tests.count.conftest import TINY as COUNTING
+from tests.identify.conftest import TINY as NAMING
+from tests.identify.conftest import write_animals
+from transect.data.synthetic_colony import write_colony_survey
 from transect.data.synthetic_salt import write_salt_survey
 from transect.experiments import ablate
 from transect.recipe import (
@@ -62,3 +67,31 @@ def test_views_and_decisions_use_the_trained_models(tmp_path):
     assert full["history"] != dice["history"]
     kept = json.loads((out / "without-views.hflip-seed0" / "views.json").read_text())["kept"]
     assert kept == ["identity"]
+
+
+@pytest.mark.slow
+def test_counts_are_ablated_by_their_errors(tmp_path):
+    survey = write_colony_survey(
+        tmp_path / "survey", n_train=6, n_test=0, seed=2, size_hw=(96, 96), scale=0.25, animals=12
+    )
+    stage = dataclasses.replace(COUNTING.members[0].stages[0], epochs=1, steps=10)
+    recipe = dataclasses.replace(
+        COUNTING, members=(dataclasses.replace(COUNTING.members[0], stages=(stage,)),)
+    )
+    (found,) = ablate(
+        survey, ["augment.rot90"], recipe=recipe, out=tmp_path / "out", device="cpu", threads=1
+    )
+    assert found.error is None
+    assert found.metric == "error_saved"
+    assert found.low <= found.gain <= found.high
+
+
+@pytest.mark.slow
+def test_identities_are_ablated_by_their_ranks(tmp_path):
+    survey = write_animals(tmp_path / "survey", people=6)
+    (found,) = ablate(
+        survey, ["network.project"], recipe=NAMING, out=tmp_path / "out", device="cpu", threads=1
+    )
+    assert found.error is None
+    assert found.metric == "map@5"
+    assert -1 <= found.low <= found.gain <= found.high <= 1

@@ -101,7 +101,13 @@ def train_several(
 
 def _planned(path: Path, table: Any) -> Planned:
     """One run of a file, checked."""
-    kinds = {"recipe": str, "name": str, "budget": (str, int, float), "quick": bool, "seed": int}
+    kinds: dict[str, Any] = {
+        "recipe": str,
+        "name": str,
+        "budget": (str, int, float),
+        "quick": bool,
+        "seed": int,
+    }
     if not isinstance(table, dict) or not isinstance(table.get("recipe"), str):
         raise TransectError(f"every run of {path} must name its recipe:\n{_EXAMPLE}")
     for key, value in table.items():

@@ -39,6 +39,7 @@ _NEUTRAL: dict[str, Any] = {
     "crf": "never",
     "flat_rule": False,
     "per_fold": False,
+    "neighbours": False,
 }
 """What stands for "not decided by that": fixed, not tuned."""
 
@@ -81,7 +82,8 @@ def without(recipe: Recipe, ingredient: str) -> Recipe:
             f"recipe {recipe.name} does not use {ingredient}, so nothing can be learned by taking "
             "it out. `transect recipes NAME` shows what it uses."
         )
-    if not poorer.members or not all(member.stages for member in poorer.members):
+    trained = {member.name for member in recipe.members if member.stages}
+    if not poorer.members or any(not m.stages for m in poorer.members if m.name in trained):
         raise TransectError(f"nothing is left of recipe {recipe.name} without {ingredient}.")
     return poorer
 

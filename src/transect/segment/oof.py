@@ -24,6 +24,7 @@ from transect.segment.blending import (
     write_weights,
 )
 from transect.segment.feeding import FED_ROUND, feeders_of
+from transect.segment.neighbours import beside, borders_of, neighbours_of, pulled
 from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric
 from transect.segment.targets import planes_of
@@ -200,10 +201,23 @@ class OutOfFold:
         ]
         self._blend = Blend(run, recipe)
         self._filled = _filled(run, recipe)
+        self._joined = neighbours_of(run)
+        self._by_name = {image.name: image for image in self.images}
         self.has_image_head = bool(self._filled)
 
     def maps(self, image: Image) -> NDArray[np.float32]:
         """(T, H, W) probabilities, blended over members as the recipe says."""
+        maps = self._alone(image)
+        if image.name in self._joined:
+            maps = pulled(maps, beside(image.name, self._joined, self._borders))
+        return maps
+
+    def _borders(self, name: str) -> dict[str, NDArray[np.float32]]:
+        """What a neighbour shows of itself."""
+        return borders_of(self._alone(self._by_name[name])) if name in self._by_name else {}
+
+    def _alone(self, image: Image) -> NDArray[np.float32]:
+        """The blended maps of a picture, whatever adjoins it."""
         members = answering(self._recipe)
         soft = [read_map(self._run, member.name, image) for member in members]
         return self._blend.of(soft, held_out=image.name)

@@ -16,6 +16,7 @@ from transect.report.page import Page
 from transect.report.pictures import PREDICTED, TRUTH
 from transect.run import RunFolder, recipe_digest
 from transect.segment.findings import advice, curves, seconds_by_fold
+from transect.segment.neighbours import WARNING
 
 __all__ = ["write_report"]
 
@@ -49,7 +50,7 @@ def write_report(run: RunFolder) -> Path:
     _data(page, facts, data)
     _score(page, run, metrics)
     _pictures(page, run, metrics)
-    _decisions(page, run)
+    _decisions(page, run, recipe)
     _training(page, run, recipe)
     page.section("What to try next", lead="Each line rests on what this run shows.")
     for line in advice(run, recipe, metrics):
@@ -162,7 +163,7 @@ def _caption(entry: dict[str, Any]) -> str:
     return f"{name if len(name) < 30 else name[:12] + '…' + name[-14:]}: {entry['value']:.3f}"
 
 
-def _decisions(page: Page, run: RunFolder) -> None:
+def _decisions(page: Page, run: RunFolder, recipe: Recipe) -> None:
     """What was tuned, and what it brought."""
     decide = run.read_json("decide.json")
     gain, low, high = decide["honest_gain"]
@@ -189,6 +190,11 @@ def _decisions(page: Page, run: RunFolder) -> None:
             ),
             "All else as decided.",
         )
+    if getattr(recipe.decide, "neighbours", False):
+        page.note(WARNING, kind="warn")
+    if decide.get("own"):
+        own = ", ".join(f"{fold}: {level:g}" for fold, level in decide["own"].items())
+        page.text(f"On new pictures each fold's maps are levelled by its own threshold ({own}).")
     views = run.read_json("views.json")
     page.text(f"Test-time views kept: {', '.join(views['kept'])}.")
     if views["dropped"]:
@@ -209,6 +215,12 @@ def _training(page: Page, run: RunFolder, recipe: Recipe) -> None:
         page.figure(charts.bars(seconds, title="Training time", unit=" s"), "Time by fold.")
     for line in recipe.why:
         page.text(line)
+    if (run.path / "likeness.json").is_file():
+        like = run.read_json("likeness.json")
+        page.text(
+            f"Unlabelled pictures are told from training pictures with AUROC {like['auroc']:.2f}; "
+            f"draws by likeness leave {like['effective']:.0%} of the training pictures in effect."
+        )
     rows: list[Sequence[Any]] = [
         [
             member.name,

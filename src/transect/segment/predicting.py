@@ -26,6 +26,7 @@ from transect.report.pictures import overlay
 from transect.run import RunFolder
 from transect.segment.blending import Blend, answering
 from transect.segment.deciding import Decisions, labels_of
+from transect.segment.neighbours import Adjoining, adjoining, beside, borders_of, pulled
 from transect.segment.oof import loaded_member
 from transect.segment.refining import refined
 from transect.segment.streaming import by_row, label_bands
@@ -70,10 +71,38 @@ class Predictor:
             for part in parts
         ]
         self._members = [member for part in self._parts for member in part]
+        self._neighbours = bool(getattr(recipe.decide, "neighbours", False))
+        self._joined: Adjoining = {}
+        self._borders: dict[str, dict[str, NDArray[np.float32]]] = {}
+
+    def meet(self, images: Sequence[Image], progress: Progress) -> None:
+        """Look for neighbours among new pictures and note their borders, if the run asks for it.
+
+        Args:
+            images: All that will be answered; those too large for memory have no neighbours.
+            progress: Told how many were found.
+        """
+        if not self._neighbours:
+            return
+        small = [image for image in images if image.size_hw[0] * image.size_hw[1] <= _LARGE_PX]
+        joined = adjoining(small, progress)
+        for image in small:
+            if image.name in joined:
+                self._borders[image.name] = borders_of(self.maps(read_image(image.path), image))
+        self._joined = joined
 
     def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
         """Blended probabilities of a picture in memory: (T, H, W)."""
-        return self._blended([member.maps(pixels, image) for member in self._members])
+        maps = self._blended([member.maps(pixels, image) for member in self._members])
+        return self._with_neighbours(maps, image)
+
+    def _with_neighbours(self, maps: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
+        """The maps, pulled towards those of adjoining pictures that ``meet`` found."""
+        if image.name not in self._joined:
+            return maps
+        return pulled(
+            maps, beside(image.name, self._joined, lambda name: self._borders.get(name, {}))
+        )
 
     def labels(self, pixels: NDArray[Any], image: Image) -> NDArray[np.int32]:
         """The mask of a picture in memory, as ``deciding.labels_of`` gives it."""
@@ -88,7 +117,7 @@ class Predictor:
         found = []
         for i, (some, image) in enumerate(zip(pixels, images, strict=True)):
             filled = float(np.mean([values[i] for values in told])) if told else 1.0
-            mean = self._blended([member[i] for member in maps])
+            mean = self._with_neighbours(self._blended([member[i] for member in maps]), image)
             found.append(self.decide(mean, some, image, filled=filled))
         return found
 
@@ -200,6 +229,7 @@ def answer_folder(
         raise TransectError(f"{images} holds no pictures. Give a folder with PNG, JPEG or TIFF.")
     predictor = Predictor(run, device=device)
     rows, faults, files = [], [f"{p.name}: {p.what}" for p in problems], []
+    predictor.meet(listed, progress)
     collected = _Collected(predictor, formats)
     for done, image in enumerate(listed):
         try:
@@ -231,6 +261,7 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
             f"{problems[0].name}: {problems[0].what} A submission needs every picture."
         )
     predictor = Predictor(run, device=device)
+    predictor.meet(listed, progress)
 
     def answers() -> Iterator[tuple[list[str], list[NDArray[np.int32]]]]:
         done = 0

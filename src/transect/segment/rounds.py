@@ -25,6 +25,8 @@ from transect.segment.feeding import (
     is_fed,
     write_fed,
 )
+from transect.segment.likeness import write_weights_by_likeness
+from transect.segment.neighbours import check_neighbours
 from transect.segment.oof import latest_fit, loaded_member
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import (
@@ -75,12 +77,14 @@ def train_members(
     check_rounds(recipe)
     check_blend(recipe)
     check_fed(recipe)
+    check_neighbours(recipe, pictures.kind)
     unlabelled = _Unlabelled(pictures.survey, run.path / "cache" / "unlabelled")
     if recipe.pseudo and not unlabelled.images:
         progress.say(
             "no unlabelled pictures (split test in images.csv), so pseudo-labels are left out"
         )
     used = range(recipe.folds.use or recipe.folds.count)
+    write_weights_by_likeness(run, recipe, pictures.images, unlabelled.images, progress=progress)
     weights = _draw_weights(run, pictures)
     for number in range(len(recipe.pseudo) + 1):
         labels: dict[int, Path] = {}
@@ -198,10 +202,9 @@ def _last_weights(done: Path, start: str) -> Path:
 
 
 def _draw_weights(run: RunFolder, pictures: Pictures) -> NDArray[np.float64] | None:
-    """How often each picture is drawn, from ``weights.json`` of the run if it is there.
+    """How often stages with the sampler ``weighted`` draw each picture, if anything is noted.
 
-    The file maps names to numbers; adversarial validation writes it (how much a picture looks
-    like the ones to be answered). Pictures that it does not name get 1.
+    ``weights.json`` maps names to numbers, see ``likeness``. Pictures that it does not name get 1.
     """
     path = run.path / "weights.json"
     if not path.is_file():

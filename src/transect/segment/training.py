@@ -15,6 +15,7 @@ from transect import losses, models
 from transect.data.inputs import Inputs
 from transect.metrics.segment import salt_map
 from transect.recipe import Augment, Member, Stage
+from transect.segment.likeness import weighted
 from transect.segment.pictures import Pictures
 from transect.train.budget import Pace, measure
 from transect.train.dense import DenseBatches, DenseSource
@@ -140,8 +141,8 @@ def fit_fold(
         balanced: Draw these evenly over coverage.
         unlabelled: Pictures for the mean teacher of stages with ``data`` teacher; their labels
             are not looked at.
-        weights: Draw weight of every picture, e.g. how much it looks like the ones to be answered
-            (adversarial validation); None is even.
+        weights: Draw weight of every picture for stages with the sampler ``weighted``: how much
+            it looks like the ones to be answered (adversarial validation); None is even.
         fed: From any picture to the predicted masks (H, W, M) that are channels of the member.
 
     Returns:
@@ -149,7 +150,7 @@ def fit_fold(
     """
     train = np.flatnonzero(folds != fold).tolist()
     held_out = np.flatnonzero(folds == fold).tolist()
-    source = dataclasses.replace(pictures.source(member.geometry, fed), weights=weights)
+    source = pictures.source(member.geometry, fed)
     chosen = member.stages if stages is None else stages
     if stages is None:
         chosen = tuple(stage for stage in chosen if stage.data == "train")
@@ -176,7 +177,7 @@ def fit_fold(
         batches: Batches
         other = unlabelled if stage.data == "teacher" else pseudo
         if stage.data == "train" or (other is None and stage.data in {"mixed", "teacher"}):
-            batches = draws(source, train, stage, number)
+            batches = draws(weighted(source, weights, stage), train, stage, number)
         elif other is None:
             continue
         else:
@@ -187,7 +188,8 @@ def fit_fold(
                 batches = draws(more, pool, alone, number)
             else:
                 own, theirs = shares_of(stage.batch, stage.pseudo_share)
-                first = draws(source, train, dataclasses.replace(stage, batch=own), number)
+                labelled = weighted(source, weights, stage)
+                first = draws(labelled, train, dataclasses.replace(stage, batch=own), number)
                 beside = dataclasses.replace(
                     stage, batch=theirs, sampler=kind, curriculum="none", steps=first.steps
                 )
