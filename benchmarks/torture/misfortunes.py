@@ -87,8 +87,9 @@ def again(world: World, run: Path) -> str:
 def polite(world: World, run: Path) -> str:
     """SIGTERM from a scheduler, SIGINT from a keyboard."""
     codes = []
+    training = [name for name, _ in world.question.stages].index("training") + 1
     for sent in (signal.SIGTERM, signal.SIGINT):
-        kill = Kill("time", 0.4 * world.seconds, sent=sent)
+        kill = Kill("stage", 0.02, training, 2, sent)
         codes.append(world.child(run, kill=kill).code)
     end = world.ends_the_same(run)
     return end if codes[0] == 130 else f"LOST: exit codes {codes}"

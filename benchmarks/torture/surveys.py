@@ -68,6 +68,7 @@ recipe = Recipe(
 """
 _ALWAYS = (
     ("reading", ("transect.data.survey:open_survey",)),
+    ("auditing", ("transect.audit.kept:audit_once",)),
     ("training", ("transect.train.engine:_Fit._train_epoch",)),
     ("snapshot", ("transect.train.state:save_tensors", "transect.train.state:write_state")),
     ("averaging", ("transect.train.engine:_Fit._average", "transect.train.engine:_Fit._leave")),

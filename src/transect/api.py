@@ -49,9 +49,9 @@ class Run:
         left_out = RunFolder.open(self.path).data()["problems"]
         return [f"{problem['name']}: {problem['what']}" for problem in left_out]
 
-    def score(self, truth: Path | str | None = None) -> dict[str, Any]:
+    def score(self, truth: Path | str | None = None, *, leak_free: bool = False) -> dict[str, Any]:
         """See ``transect.score``."""
-        return score(self.path, truth)
+        return score(self.path, truth, leak_free=leak_free)
 
     def predict(self, images: Path | str, out: Path | str, **options: Any) -> dict[str, Any]:
         """See ``transect.predict``."""
@@ -80,6 +80,7 @@ def train(
     seed: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    audit: bool = True,
     progress: Progress | None = None,
 ) -> Run:
     """Train on a survey and leave a run folder with everything in it, the report included.
@@ -98,6 +99,7 @@ def train(
         seed: Of everything random; None keeps the recipe's.
         device: auto, cpu, cuda, cuda:1, mps.
         threads: CPU threads; None takes the physical cores.
+        audit: Look for faults and leaks first; the report and ``score --leak-free`` need it.
         progress: Told what happens.
 
     Returns:
@@ -150,7 +152,11 @@ def train(
                     "removed or changed. Restore them, or start anew with another --out."
                 )
             progress.say(f"going on with {folder.path}")
+            if audit:
+                _audited(survey, folder, None, threads, progress)
         else:
+            if audit:
+                _audited(survey, folder, seconds, threads, progress)
             left = None if seconds is None else max(1.0, seconds - (time.monotonic() - began))
             options = _Options(left, chosen_device, seed, settings or {})
             resolved = _resolve(recipe, survey, task, prepared, options)
@@ -166,19 +172,44 @@ def train(
 
 
 def score(
-    run: Path | str, truth: Path | str | None = None, *, progress: Progress | None = None
+    run: Path | str,
+    truth: Path | str | None = None,
+    *,
+    leak_free: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Every metric of a run with its spread over folds, or against a survey with known truth.
 
     Args:
         run: The run folder.
         truth: A survey folder; None takes the out-of-fold predictions.
+        leak_free: Give ``as_split`` and ``leak_free``: the latter without pictures that have a
+            copy, a neighbour or a sibling in another fold; ``removed`` names them, and ``leaks``
+            counts the pairs of each kind.
         progress: Told what happens.
 
     Returns:
         Metric name to a record with value, interval and values per fold.
+
+    Raises:
+        TransectError: If leaks are asked for and not known.
     """
     folder, task = _opened(run)
+    if leak_free:
+        from transect.audit import leaks_of
+
+        if truth:
+            raise TransectError(
+                "--leak-free is about folds. Whether TRUTH holds pictures of the training is told "
+                "by transect audit DATA TRUTH."
+            )
+        leaks = leaks_of(folder.path)
+        return {
+            "as_split": task.score(folder.path, None, progress=progress or Quiet()),
+            "leak_free": task.score_without(folder.path, leaks.units),
+            "removed": dict(leaks.units),
+            "leaks": dict(leaks.pairs),
+        }
     found: dict[str, Any] = task.score(
         folder.path, Path(truth) if truth else None, progress=progress or Quiet()
     )
@@ -356,6 +387,20 @@ def _train_along(
         Team(device).wait()
         task.train(prepared, folder.recipe(), folder.path, progress=Quiet(), device=device)
     return Run(folder.path)
+
+
+def _audited(
+    survey: Survey,
+    folder: RunFolder,
+    seconds: float | None,
+    threads: int | None,
+    progress: Progress,
+) -> None:
+    """Audit before training; a twentieth of the budget is for looks that can be left out."""
+    from transect.audit import audit_once
+
+    limit = 600.0 if seconds is None else seconds / 20
+    audit_once(survey, folder.path, seconds=limit, threads=threads, progress=progress)
 
 
 def _resolve(

@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("new", metavar="NEW", nargs="?", help="new pictures: how do they differ?")
     audit.add_argument("--question", choices=("segment", "count", "identify"))
     audit.add_argument("--folds", metavar="FOLDS.csv", help="of a run: leaks across its folds")
+    audit.add_argument("--run", metavar="RUN", help="keep the audit in a run that has none")
     audit.add_argument("--json", action="store_true", help="print JSON")
     audit.add_argument("--html", metavar="PAGE.html", help="write a page with pictures")
     audit.add_argument(
@@ -127,7 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--ablate", metavar="A,B,...", help="which trick paid: train again without each of these"
     )
-    train.add_argument("--seeds", type=int, default=1, metavar="N", help="of --ablate (default 1)")
+    train.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="train with N seeds (also of --ablate)"
+    )
+    train.add_argument("--no-audit", action="store_true", help="do not look for faults and leaks")
     train.add_argument(
         "--tune", action="append", default=[], metavar="PATH=LOW..HIGH", help="search a field"
     )
@@ -135,8 +139,17 @@ def _parser() -> argparse.ArgumentParser:
     _machine(train)
 
     score = _command(commands, "score", _score, "every metric of a run with its spread")
-    score.add_argument("run", metavar="RUN")
-    score.add_argument("truth", metavar="TRUTH", nargs="?", help="a survey with known answers")
+    score.add_argument(
+        "paths",
+        metavar="RUN [TRUTH]",
+        nargs="+",
+        help="a run and, if you like, a survey with known answers; or runs of several seeds",
+    )
+    score.add_argument(
+        "--leak-free",
+        action="store_true",
+        help="also without pictures that have a copy or a neighbour in another fold",
+    )
     score.add_argument("--json", action="store_true", help="print JSON")
 
     predict = _command(commands, "predict", _predict, "answer the question for new pictures")
@@ -220,6 +233,8 @@ def _train(options: argparse.Namespace) -> int:
         return _ablate(options)
     if options.tune:
         return _tune(options)
+    if options.seeds > 1:
+        return _train_seeds(options)
     return _train_one(options, options.recipe[0], options.out)
 
 
@@ -240,11 +255,41 @@ def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int
             seed=options.seed,
             device=options.device,
             threads=options.threads,
+            audit=not options.no_audit,
             progress=bars,
         )
     print(f"\nreport:  {run.path / 'report.html'}")
     print(f"next:    transect predict {run.path} NEW_IMAGES --out OUT")
     return 1 if run.problems else 0
+
+
+def _train_seeds(options: argparse.Namespace) -> int:
+    """Train one recipe with several seeds and say how far apart they are."""
+    from transect import api
+    from transect.experiments.seeds import score_seeds, train_seeds
+
+    first = options.seed or 0
+    out = Path(options.out or f"runs/{Path(options.data).resolve().name}-seeds")
+    with _Bars() as bars:
+        runs = train_seeds(
+            options.data,
+            range(first, first + options.seeds),
+            recipe=options.recipe[0],
+            out=out,
+            budget=options.budget,
+            settings=api.settings_of(options.settings),
+            question=options.question,
+            missing=options.missing,
+            quick=options.quick,
+            resume=options.resume,
+            device=options.device,
+            threads=options.threads,
+            audit=not options.no_audit,
+            progress=bars,
+        )
+    print("\n" + "\n".join(seed_lines(score_seeds(runs))))
+    print(f"next:    transect report {runs[0]}")
+    return 0
 
 
 def _train_list(options: argparse.Namespace) -> int:
@@ -352,6 +397,8 @@ def _audit(options: argparse.Namespace) -> int:
     root = Path(options.data)
     if not root.is_dir():
         raise TransectError(f"{root} is not a folder. Give the folder that holds images/.")
+    if options.run:
+        return _audit_run(options)
     with _Bars() as bars:
         found = audit(
             root,
@@ -383,20 +430,89 @@ def _audit(options: argparse.Namespace) -> int:
     return 0 if found.clean else 1
 
 
+def _audit_run(options: argparse.Namespace) -> int:
+    """Audit the survey of a run that has no audit, and keep it there."""
+    from transect import api
+    from transect.audit import audit, keep_audit
+    from transect.data.survey import fingerprint, open_survey
+    from transect.run import RunFolder
+
+    run = RunFolder.open(Path(options.run))
+    survey = open_survey(
+        Path(options.data), question=run.recipe().question, missing=run.data().get("missing")
+    )
+    if not run.same_data(fingerprint(survey)):
+        raise TransectError(f"{options.data} is not the survey that {run.path} was trained on.")
+    with _Bars() as bars:
+        found = audit(survey, threads=options.threads, progress=bars)
+    keep_audit(found, survey, run.path)
+    print("\n".join(found.lines()))
+    print(f"report:  {api.report(run.path)}")
+    print(f"next:    transect score {run.path} --leak-free")
+    return 0 if found.clean else 1
+
+
 def _score(options: argparse.Namespace) -> int:
+    """Scores of a run, against a truth, without leaks, or over seeds."""
     import json
 
     from transect import api
+    from transect.experiments.seeds import runs_in, score_seeds
 
+    paths = [Path(path) for path in options.paths]
+    runs = [path for path in paths if (path / "recipe.json").is_file()]
+    if len(paths) == 1 and not runs and len(runs_in(paths[0])) > 1:
+        paths = runs = runs_in(paths[0])
+    if len(runs) > 1:
+        if len(runs) < len(paths) or options.leak_free:
+            raise TransectError("give several runs of one recipe alone, or one run.")
+        spread = score_seeds(runs)
+        print(json.dumps(spread, indent=2) if options.json else "\n".join(seed_lines(spread)))
+        return 0
+    if len(paths) > 2:
+        raise TransectError(f"{paths[1]} is no run folder. Give one RUN and at most one TRUTH.")
+    truth = paths[1] if len(paths) == 2 else None
     with _Bars() as bars:
-        found = api.score(options.run, options.truth, progress=bars)
+        found = api.score(paths[0], truth, leak_free=options.leak_free, progress=bars)
     if options.json:
         print(json.dumps(found, indent=2))
         return 0
-    for line in score_lines(found):
+    for line in leak_lines(found) if options.leak_free else score_lines(found):
         print(line)
-    print(f"next:    transect report {options.run}")
+    print(f"next:    transect report {paths[0]}")
     return 0
+
+
+def leak_lines(found: dict[str, Any]) -> list[str]:
+    """Lay out scores twice: as split, and without pictures that were given away."""
+    lines = [f"{'':<28}{'as split':<30}leak-free"]
+    for name, record in found["as_split"].items():
+        both = []
+        for one in (record, found["leak_free"].get(name)):
+            if one is None:
+                both.append("-")
+                continue
+            low, high = one["interval"]
+            both.append(f"{one['value']:.4f}  [{low:.4f}, {high:.4f}]")
+        lines.append(f"{name:<28}{both[0]:<30}{both[1]}")
+    count = ", ".join(f"{n} {kind}" for kind, n in found["leaks"].items()) or "none"
+    lines.append(f"leaks across folds: {count}; {len(found['removed'])} pictures removed")
+    if found["removed"] and not found["leak_free"]:
+        lines.append("nothing is left: every scored picture was given away by another fold")
+    if found["removed"]:
+        lines.append("to close them: transect audit DATA --write-groups, and train again")
+    return lines
+
+
+def seed_lines(found: dict[str, Any]) -> list[str]:
+    """Lay out the scores of several seeds: mean, deviation, then each seed."""
+    lines = []
+    for name, record in found.items():
+        spread = record["deviation"]
+        apart = f"  sd {spread:.4f}" if spread is not None else ""
+        each = " ".join(f"{value:.4f}" for value in record["seeds"])
+        lines.append(f"{name:<28}{record['value']:.4f}{apart}  seeds {each}")
+    return lines
 
 
 def score_lines(found: dict[str, Any]) -> list[str]:

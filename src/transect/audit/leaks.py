@@ -7,6 +7,7 @@ import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_text
 from transect.types import Image, Survey
 
-__all__ = ["leak_findings", "leak_free", "propose_groups", "shared_findings", "write_groups"]
+__all__ = [
+    "Shared",
+    "groups_of",
+    "leak_findings",
+    "leak_free",
+    "propose_groups",
+    "shared_findings",
+    "shared_sets",
+    "write_groups",
+]
 
 _WORDS = {
     "copy": "the same file",
@@ -87,63 +97,102 @@ def _parted(a: Image, b: Image, folds: Mapping[str, int] | None) -> bool:
     return folds[a.name] != folds[b.name]
 
 
-def shared_findings(survey: Survey, folds: Mapping[str, int] | None) -> list[Finding]:
-    """Leaks that the tables themselves tell: a group, an encounter or a sighting that is parted.
+@dataclass(frozen=True)
+class Shared:
+    """Images that the survey's own tables say belong together.
+
+    Attributes:
+        kind: ``group``, ``encounter`` (one individual on one date) or ``flanks`` (both sides of
+            one sighting).
+        label: The group, or individual and date.
+        images: Their names, two or more.
+    """
+
+    kind: str
+    label: str
+    images: tuple[str, ...]
+
+
+_SHARED = {
+    "group": "pictures of one group",
+    "encounter": "photos of one individual on one date",
+    "flanks": "both flanks of one sighting",
+}
+
+
+def shared_sets(survey: Survey) -> tuple[Shared, ...]:
+    """All sets of images that a group, an encounter or a sighting holds together.
 
     Args:
         survey: Opened.
-        folds: Image to fold, or None: then only training and test are compared.
 
     Returns:
-        Groups in several folds; a date of one individual in several folds; both flanks of one
-        sighting in several folds.
+        Sets of two or more images.
     """
-    part = {i.name: (i.split, (folds or {}).get(i.name, -1)) for i in survey.images}
     owner: dict[str, str] = {}
     if survey.identities is not None:
         known = survey.identities[survey.identities["identity"] != survey.unknown]
         owner = {str(n): str(w) for n, w in zip(known["image"], known["identity"], strict=True)}
-    sets: dict[str, dict[tuple[str, ...], list[Image]]] = {
-        k: defaultdict(list) for k in ("group", "encounter", "flanks")
-    }
+    sets: dict[tuple[str, str], list[str]] = defaultdict(list)
+    sides: dict[str, set[str]] = defaultdict(set)
     tables = _identity_columns(survey)
     for image in survey.images:
         extra = tables.get(image.name, {})
         group, date = image.group or extra.get("group"), image.date or extra.get("date")
         side = image.side or extra.get("side")
         if group:
-            sets["group"][(group,)].append(image)
+            sets["group", group].append(image.name)
         if date and image.name in owner:
-            sets["encounter"][(owner[image.name], date)].append(image)
+            sets["encounter", f"{owner[image.name]} on {date}"].append(image.name)
         if side and image.name in owner and (date or group):
-            sets["flanks"][(owner[image.name], date or group or "")].append(image)
-    words = {
-        "group": ("group", "pictures of one group"),
-        "encounter": ("encounter", "photos of one individual on one date"),
-        "flanks": ("flanks", "both flanks of one sighting"),
-    }
-    found = []
-    for key, (kind, what) in words.items():
-        torn = []
-        for name, some in sets[key].items():
-            if key == "flanks" and len({_side(i, tables) for i in some}) < 2:
-                continue
-            if len({part[i.name] for i in some}) > 1:
-                torn.append((name, some))
-        if torn:
-            names = tuple(i.name for _, some in torn for i in some)
-            label = " on ".join(torn[0][0])
-            found.append(
-                Finding(
-                    f"leak-{kind}",
-                    "fault",
-                    names,
-                    f"{what} stand in several folds or splits: {len(torn)} times (first: {label}, "
-                    f"{len(torn[0][1])} pictures).",
-                    "Divide by that column: put it into images.csv as group, and train again.",
-                )
-            )
-    return found
+            label = f"{owner[image.name]} on {date or group}"
+            sets["flanks", label].append(image.name)
+            sides[label].add(side)
+    return tuple(
+        Shared(kind, label, tuple(names))
+        for (kind, label), names in sets.items()
+        if len(names) > 1 and (kind != "flanks" or len(sides[label]) > 1)
+    )
+
+
+def shared_findings(
+    sets: Iterable[Shared], images: Sequence[Image], folds: Mapping[str, int] | None
+) -> list[Finding]:
+    """Leaks that the tables themselves tell: a group, an encounter or a sighting that is parted.
+
+    Args:
+        sets: From ``shared_sets``.
+        images: At least those of the sets.
+        folds: Image to fold, or None: then only training and test are compared.
+
+    Returns:
+        One finding for each kind that stands in several folds or splits.
+    """
+    by_name = {image.name: image for image in images}
+    torn: dict[str, list[Shared]] = defaultdict(list)
+    for shared in sets:
+        members = [by_name[name] for name in shared.images if name in by_name]
+        if any(_parted(members[0], other, folds) for other in members[1:]):
+            torn[shared.kind].append(shared)
+    return [
+        Finding(
+            f"leak-{kind}",
+            "fault",
+            tuple(name for shared in torn[kind] for name in shared.images),
+            f"{what} stand in several folds or splits: {len(torn[kind])} times (first: "
+            f"{torn[kind][0].label}, {len(torn[kind][0].images)} pictures).",
+            "Divide by that column: put it into images.csv as group, and train again.",
+        )
+        for kind, what in _SHARED.items()
+        if torn[kind]
+    ]
+
+
+def groups_of(survey: Survey) -> dict[str, str]:
+    """Group of every image that has one, by images.csv or else by identities.csv."""
+    tables = _identity_columns(survey)
+    named = {i.name: i.group or tables.get(i.name, {}).get("group") for i in survey.images}
+    return {name: group for name, group in named.items() if group}
 
 
 def _identity_columns(survey: Survey) -> dict[str, dict[str, str]]:
@@ -157,11 +206,6 @@ def _identity_columns(survey: Survey) -> dict[str, dict[str, str]]:
         values = {c: str(v) for c, v in zip(columns, row[1:], strict=True) if v and v == v}
         out.setdefault(str(row[0]), values)
     return out
-
-
-def _side(image: Image, tables: Mapping[str, Mapping[str, str]]) -> str | None:
-    """The flank of an image, from either table."""
-    return image.side or tables.get(image.name, {}).get("side")
 
 
 def propose_groups(links: Iterable[Link], images: Sequence[Image]) -> dict[str, str]:

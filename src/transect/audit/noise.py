@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from transect.audit.findings import Finding
 
-__all__ = ["doubtful_labels", "doubtful_values"]
+__all__ = ["doubtful_answers", "doubtful_labels", "doubtful_values"]
 
 
 def doubtful_labels(
@@ -55,6 +55,47 @@ def doubtful_labels(
             tuple(names[i] for i in order),
             f"{len(order)} of {int(labelled.sum())} labels are contradicted by predictions of "
             "models that had not seen them.",
+            "Look at them from the first on, and correct those that are wrong.",
+        )
+    ]
+
+
+def doubtful_answers(
+    said: Sequence[str],
+    sure: NDArray[np.floating],
+    labels: Sequence[str],
+    names: Sequence[str],
+    *,
+    least: float = 0.95,
+) -> list[Finding]:
+    """Identities that an almost certain out-of-fold answer contradicts.
+
+    Confident learning needs many pictures of each class; individuals have few, so the calibrated
+    probability of the answer decides alone.
+
+    Args:
+        said: (N,) first answers, out of fold.
+        sure: (N,) their calibrated probabilities.
+        labels: (N,) identities of the table.
+        names: (N,) photos.
+        least: Probability from which an answer counts; our choice.
+
+    Returns:
+        One finding with the doubtful photos, the surest contradiction first, or nothing.
+    """
+    bad = [i for i in range(len(names)) if sure[i] >= least and said[i] != labels[i]]
+    if not bad:
+        return []
+    order = sorted(bad, key=lambda i: (-float(sure[i]), names[i]))
+    first = order[0]
+    return [
+        Finding(
+            "label-noise",
+            "warning",
+            tuple(names[i] for i in order),
+            f"{len(order)} of {len(names)} identities are contradicted by answers that are at "
+            f"least {least:.0%} sure (first: {names[first]} is {labels[first]} in the table, and "
+            f"{said[first]} by its looks).",
             "Look at them from the first on, and correct those that are wrong.",
         )
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,13 @@ import numpy as np
 from transect.audit.crops import find_backgrounds, find_crops
 from transect.audit.duplicates import find_duplicates
 from transect.audit.findings import AuditReport, Finding, Link, in_order, links_of
-from transect.audit.leaks import leak_findings, name_hint, propose_groups, shared_findings
+from transect.audit.leaks import (
+    leak_findings,
+    name_hint,
+    propose_groups,
+    shared_findings,
+    shared_sets,
+)
 from transect.audit.look import cluster, contact_sheet, next_images, png
 from transect.audit.marks import coordinate_findings, mark_findings
 from transect.audit.mosaics import find_seams, mosaic_picture, reassemble
@@ -45,6 +51,8 @@ def audit(
     next_count: int = 0,
     threads: int | None = None,
     seed: int = 0,
+    thorough: bool = True,
+    seconds: float | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
     """Look at everything that can be wrong with a survey before training on it.
@@ -58,6 +66,9 @@ def audit(
         next_count: How many images to name that are worth annotating next.
         threads: How many threads decode; None is one per core.
         seed: Of clusters and classifiers.
+        thorough: False leaves out crops, and the clustering of pictures to look at.
+        seconds: Once this time is spent, looks that can be done without are left out, and
+            ``facts["left_out"]`` names them; None looks at everything.
         progress: Told what happens.
 
     Returns:
@@ -73,23 +84,25 @@ def audit(
     division = _folds(folds, images)
     prints = take_prints(
         images,
-        keypoints=len(images) <= _MOST_CROPS,
+        keypoints=thorough and len(images) <= _MOST_CROPS,
         threads=threads,
         progress=_step(progress, "looking at pictures"),
     )
     findings = [*opened.findings, *picture_findings(prints, images)]
     findings += coordinate_findings(opened.root, images)
+    looks = _Looks(begun, seconds)
     if survey is not None:
-        findings += mark_findings(survey, progress=_step(progress, "looking at annotations"))
-        findings += shared_findings(survey, division)
-    links, mosaics, pictures = _links(prints, images, progress)
+        if looks.may("annotations"):
+            findings += mark_findings(survey, progress=_step(progress, "looking at annotations"))
+        findings += shared_findings(shared_sets(survey), images, division)
+    links, mosaics, pictures = _links(prints, images, progress, looks, thorough=thorough)
     findings += _copies(links, survey) + leak_findings(links, images, division)
     hint = name_hint(images)
     findings += [hint] if hint else []
     table = fold_table(survey) if survey is not None else None
     joined = survey_table(prints, table, division)
     findings += spread_findings(joined)
-    clusters = cluster(prints, seed=seed)
+    clusters = cluster(prints, seed=seed) if thorough else np.zeros(0, np.int64)
     pictures.update(_sheets(prints, clusters))
     facts: dict[str, Any] = {
         "images": len(images),
@@ -99,7 +112,8 @@ def audit(
         "distributions": spread_facts(joined),
         "clusters": np.bincount(clusters).tolist() if len(clusters) else [],
         "links": _counted(links),
-        "crops_looked_for": len(images) <= _MOST_CROPS,
+        "crops_looked_for": thorough and len(images) <= _MOST_CROPS,
+        "left_out": looks.left_out,
     }
     weights: dict[str, float] = {}
     if new is not None:
@@ -119,6 +133,22 @@ def audit(
         weights=weights,
         next_images=named,
     )
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """How long an audit may take, and what it left out to keep that."""
+
+    begun: float
+    seconds: float | None
+    left_out: list[str] = field(default_factory=list)
+
+    def may(self, what: str) -> bool:
+        """Whether there is time for a further look; noted if not."""
+        late = self.seconds is not None and time.perf_counter() - self.begun > self.seconds
+        if late:
+            self.left_out.append(what)
+        return not late
 
 
 @dataclass(frozen=True)
@@ -187,7 +217,12 @@ def _folds(
 
 
 def _links(
-    prints: Prints, images: Sequence[Image], progress: Progress
+    prints: Prints,
+    images: Sequence[Image],
+    progress: Progress,
+    looks: _Looks,
+    *,
+    thorough: bool,
 ) -> tuple[list[Link], list[Mapping[str, tuple[int, int]]], dict[str, bytes]]:
     """All pairs that belong together, the mosaics, and pictures of both."""
     progress.step("comparing", 0, 4, "copies")
@@ -202,7 +237,7 @@ def _links(
         rows = copies.pairs[:_PAIRS_SHOWN].ravel()
         pictures["copies, in pairs"] = contact_sheet(prints, rows, columns=8)
     progress.step("comparing", 1, 4, "adjoining tiles")
-    seams = find_seams(prints)
+    seams = find_seams(prints) if looks.may("adjoining tiles") else ()
     layouts = reassemble(seams)
     place = {t: (n, cell) for n, layout in enumerate(layouts) for t, cell in layout.items()}
     for seam in seams:
@@ -213,14 +248,15 @@ def _links(
     for number, layout in enumerate(layouts[:_MOSAICS_SHOWN], start=1):
         pictures[f"mosaic {number}"] = png(mosaic_picture(layout, prints.grey))
     progress.step("comparing", 2, 4, "crops")
-    if len(prints) <= _MOST_CROPS:
+    if thorough and len(prints) <= _MOST_CROPS and looks.may("crops"):
         paths = {image.name: image.path for image in images}
         pairs, agree = find_crops(prints, paths, known=known)
         links += links_of(prints.names, pairs, "crop", agree)
         known |= {(int(a), int(b)) for a, b in pairs}
     progress.step("comparing", 3, 4, "backgrounds")
-    pairs, agree = find_backgrounds(prints, known=known)
-    links += links_of(prints.names, pairs, "background", agree)
+    if looks.may("backgrounds"):
+        pairs, agree = find_backgrounds(prints, known=known)
+        links += links_of(prints.names, pairs, "background", agree)
     progress.step("comparing", 4, 4)
     names = [{prints.names[t]: cell for t, cell in layout.items()} for layout in layouts]
     return links, list(names), pictures

@@ -18,6 +18,7 @@ from transect.count.annotate import next_to_annotate
 from transect.count.calibrate import calibrate
 from transect.count.deciding import decide_out_of_fold
 from transect.count.demonstration import demonstrate
+from transect.count.leakfree import keep_doubtful_counts, score_without
 from transect.count.maps import predict_held_out
 from transect.count.page import write_report
 from transect.count.pictures import CountPictures
@@ -53,6 +54,7 @@ __all__ = [
     "prepare",
     "report",
     "score",
+    "score_without",
     "submit",
     "train",
     "within_budget",
@@ -133,6 +135,7 @@ def train(
         run, pictures, task, folds, spacing_px=spacing, seed=recipe.seed, progress=progress,
         classify_of=_second_looks(run, pictures, recipe, folds, second, device),
     )  # fmt: skip
+    keep_doubtful_counts(run)
     held_out = sorted({pictures.blocks[i].photo for i in np.flatnonzero(folds == 0).tolist()})
     write_training_look(run, pictures, CountPredictor(run, device=device), held_out[:12])
     run.write_json("metrics.json", metrics)

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from transect import __version__
+from transect.audit import fill_report
+from transect.count.leakfree import score_without
 from transect.data.images import open_reader
 from transect.files import safe_join, write_text
 from transect.recipe import Recipe
@@ -70,6 +72,7 @@ def write_report(run: RunFolder) -> Path:
     _confusion(page, run, decided)
     _worst(page, run, table, data)
     _training(page, run, recipe)
+    fill_report(page, run.path, metrics, score_without)
     page.section("Doing it again", lead="The resolved recipe holds every number.")
     page.code(
         f"transect train {data['folder']} --recipe {run.path.name}/recipe.json --out again\n"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 from transect.data.folder import Progress, in_threads
 from transect.data.labels import IGNORED, class_labels
 from transect.data.masks import MaskFacts, mask_facts
+from transect.errors import TransectError
 from transect.types import Image, Survey
 
 __all__ = ["KIND_WORDS", "counted", "fingerprint", "fold_table", "survey_summary"]
@@ -106,11 +108,14 @@ def fingerprint(survey: Survey) -> dict[str, Any]:
         JSON values: question, classes, number of images, pixel sizes with their frequency, and
         ``sha256`` over the names, pixel sizes and bytes of all images and masks and the contents
         of all tables. Two folders with equal contents give equal values wherever they lie.
+
+    Raises:
+        TransectError: If an image or mask has vanished since the survey was opened.
     """
     digest = hashlib.sha256()
     for image in survey.images:
         mask = survey.masks.get(image.name)
-        sizes = [image.path.stat().st_size, mask.stat().st_size if mask else -1]
+        sizes = [_bytes(image.path, survey), _bytes(mask, survey) if mask else -1]
         row = [image.name, *image.size_hw, image.channels, image.dtype, image.split, *sizes]
         digest.update(json.dumps(row).encode() + b"\n")
     tables = {}
@@ -131,6 +136,17 @@ def fingerprint(survey: Survey) -> dict[str, Any]:
         "tables": tables,
         "sha256": digest.hexdigest(),
     }
+
+
+def _bytes(path: Path, survey: Survey) -> int:
+    """The size of a file that was there a moment ago."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        name = path.relative_to(survey.root) if path.is_relative_to(survey.root) else path
+        raise TransectError(
+            f"{name} vanished while the survey was read. Restore it, or repeat without it."
+        ) from error
 
 
 def _facts(

@@ -25,6 +25,7 @@ from transect.identify.duplicates import duplicate_photos, resolve_duplicates
 from transect.identify.evidence import UNKNOWN
 from transect.identify.folds import identity_folds
 from transect.identify.leak import same_encounter_leak
+from transect.identify.leakfree import keep_doubtful_names, score_without
 from transect.identify.oof import assemble, fold_vectors, look_at_photos, used_folds, write_people
 from transect.identify.pages import write_report
 from transect.identify.photos import Photos, subjects_of
@@ -45,6 +46,7 @@ __all__ = [
     "prepare",
     "report",
     "score",
+    "score_without",
     "submit",
     "train",
     "within_budget",
@@ -129,6 +131,7 @@ def train(photos: Photos, recipe: Recipe, path: Path, *, progress: Progress, dev
     metrics = decide_out_of_fold(run, recipe, photos, asked, people, progress)
     run.write_json("metrics.json", metrics)
     run.write_json("facts.json", _facts(run, recipe, photos, folds, people))
+    keep_doubtful_names(run)
     _write_catalogue(run, recipe, photos)
     report(path)
     main = next(iter(metrics))

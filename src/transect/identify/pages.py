@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect import __version__
+from transect.audit import fill_report
 from transect.files import write_text
 from transect.identify.album import Album, boxed
 from transect.identify.evidence import NOBODY, UNKNOWN
 from transect.identify.geometry import KeypointFiles, cut_at_full_size
+from transect.identify.leakfree import score_without
 from transect.identify.scoring import labels_of
 from transect.matching import Keypoints, extract, match_one, verify
 from transect.metrics.calibration import reliability
@@ -84,6 +86,7 @@ def write_report(run: RunFolder) -> Path:
     _scores(page, metrics, answers)
     _sources(page, compared, facts)
     _confusions(page, answers, facts, Album(run.path / "album"))
+    fill_report(page, run.path, metrics, score_without)
     for line in recipe.why:
         page.text(line)
     page.section("Doing it again", lead="The resolved recipe holds every number.")

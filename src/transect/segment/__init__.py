@@ -21,6 +21,7 @@ from transect.segment.blending import answering
 from transect.segment.deciding import Decisions, decide_out_of_fold
 from transect.segment.demonstration import demonstrate
 from transect.segment.evidence import keep_evidence
+from transect.segment.leakfree import keep_doubtful_masks, score_without
 from transect.segment.neighbours import write_neighbours
 from transect.segment.oof import OutOfFold, predict_held_out, weigh_members
 from transect.segment.page import write_report
@@ -39,6 +40,7 @@ __all__ = [
     "prepare",
     "report",
     "score",
+    "score_without",
     "submit",
     "train",
     "within_budget",
@@ -112,6 +114,7 @@ def train(
         out_of_fold = OutOfFold(run, recipe, pictures.images)
         metrics = _score_out_of_fold(run, out_of_fold, pictures, folds, decisions)
         keep_evidence(run, pictures, out_of_fold, decisions, next(iter(metrics)))
+        keep_doubtful_masks(run, pictures, out_of_fold)
         run.write_json("facts.json", _facts(pictures, folds))
         run.write_json("metrics.json", metrics)
     metrics = run.read_json("metrics.json")

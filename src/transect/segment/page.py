@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transect import __version__
+from transect.audit import fill_report
 from transect.data.images import read_image
 from transect.files import safe_join, write_text
 from transect.recipe import Recipe
@@ -16,6 +17,7 @@ from transect.report.page import Page
 from transect.report.pictures import PREDICTED, TRUTH
 from transect.run import RunFolder, recipe_digest
 from transect.segment.findings import advice, curves, seconds_by_fold
+from transect.segment.leakfree import score_without
 from transect.segment.neighbours import WARNING
 
 __all__ = ["write_report"]
@@ -52,6 +54,7 @@ def write_report(run: RunFolder) -> Path:
     _pictures(page, run, metrics)
     _decisions(page, run, recipe)
     _training(page, run, recipe)
+    fill_report(page, run.path, metrics, score_without)
     page.section("What to try next", lead="Each line rests on what this run shows.")
     for line in advice(run, recipe, metrics):
         page.note(line)
