@@ -165,7 +165,10 @@ def _parser() -> argparse.ArgumentParser:
         help="also write: coco, rle, probability (masks); density, geojson, gpkg (counts)",
     )
     predict.add_argument(
-        "--scale", type=float, metavar="S", help="counts: resample new photos by this factor"
+        "--scale",
+        type=_scale,
+        metavar="S",
+        help="counts: resample new photos by a factor; check, auto (repair) or none",
     )
     _machine(predict)
 
@@ -223,6 +226,14 @@ def _machine(parser: argparse.ArgumentParser) -> None:
     """The options that say where work is done."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def _scale(text: str) -> float | str:
+    """A factor, or a word that the counting room knows."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _train(options: argparse.Namespace) -> int:

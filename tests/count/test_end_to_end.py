@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,9 @@ from transect import count
 from transect.count.maps import Networks
 from transect.count.pictures import CountPictures
 from transect.count.predicting import CountPredictor
+from transect.count.scalecheck import look_at_new
 from transect.count.training import Task
+from transect.data.folder import list_new
 from transect.data.images import ArrayReader, read_image
 from transect.data.survey import open_survey
 from transect.errors import TransectError
@@ -157,16 +160,20 @@ def test_photos_to_dot_next_are_named_once_each(tiny_run, colony, tmp_path):
     assert 0 <= y0 < y1 <= 128
 
 
-def test_the_scale_check_looks_at_every_scale(tiny_run, colony, tmp_path, monkeypatch):
-    monkeypatch.setattr("transect.count.scalecheck._PHOTOS", 4)
-    from transect.count.scalecheck import SCALES, look_at_new
-    from transect.data.folder import list_new
-
+def test_the_scale_check_notices_photos_of_another_size(tiny_run, colony, tmp_path):
     listed, _ = list_new(photos_of(colony, tmp_path, "train"))
-    look = look_at_new(tiny_run, CountPredictor(tiny_run, device="cpu"), listed, Quiet())
-    assert set(look.curve) == set(SCALES)
+    predictor = CountPredictor(tiny_run, device="cpu")
+    look = look_at_new(tiny_run, predictor, listed, Quiet())
     assert not look.strange
     assert look.factor(listed[0]) == 1.0
+    for image in listed:
+        pixels = cv2.imread(str(image.path))
+        cv2.imwrite(str(image.path), cv2.resize(pixels, None, fx=2, fy=2))
+    doubled, _ = list_new(tmp_path / "new")
+    look = look_at_new(tiny_run, predictor, doubled, Quiet())
+    assert look.strange
+    assert look.factor(doubled[0]) == pytest.approx(0.5, rel=0.3)
+    assert "--scale auto" in look.lines(repair=False)[0]
 
 
 def test_a_few_photos_are_cut_into_blocks(colony):

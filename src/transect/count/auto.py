@@ -224,10 +224,14 @@ def _facts(pictures: CountPictures) -> _Facts:
 
 
 def _scale(spacing: float) -> float:
-    """Resample so that neighbours are 12 to 32 network pixels apart; powers of the root of two."""
-    if 12 <= spacing <= 32:
+    """Resample so that neighbours are 12 to 24 network pixels apart; powers of the root of two.
+
+    On aerial trees 17 px did as well as 24 at the same number of steps, and half as many pixels
+    are to be predicted; on a CPU that is twice the training.
+    """
+    if 12 <= spacing <= 24:
         return 1.0
-    wanted = 24 / spacing if spacing > 32 else 12 / spacing  # our choice
+    wanted = (16 if spacing > 24 else 12) / spacing
     return float(np.clip(2 ** (round(2 * math.log2(wanted)) / 2), 0.25, 2.0))
 
 

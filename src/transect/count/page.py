@@ -71,6 +71,7 @@ def write_report(run: RunFolder) -> Path:
     _choice(page, choice)
     _confusion(page, run, decided)
     _worst(page, run, table, data)
+    _scale(page, run)
     _training(page, run, recipe)
     fill_report(page, run.path, metrics, score_without)
     page.section("Doing it again", lead="The resolved recipe holds every number.")
@@ -210,6 +211,28 @@ def _worst(page: Page, run: RunFolder, table: pd.DataFrame, data: dict[str, Any]
         page.pictures(shown, large=True)
     else:
         page.text("The photos are no longer where they were, so none is shown.")
+
+
+def _scale(page: Page, run: RunFolder) -> None:
+    """How strange held-out photos would look at another size."""
+    look = run.read_json("look.json")
+    page.section(
+        "Scale check",
+        lead="Photos from another height are the usual way for counts to go wrong, so transect "
+        "predict compares the texture of new photos, and the objects found, with those of the "
+        "training.",
+    )
+    shifted = sorted((float(scale), value) for scale, value in look["shifted"].items())
+    page.figure(
+        charts.lines(
+            {"held-out photos": ([scale for scale, _ in shifted], [v for _, v in shifted])},
+            title="distance from the training",
+            x_label="resampled by",
+            y_label="distance",
+        ),
+        f"What the check would see if held-out photos came resampled. As they are, halves of them "
+        f"are {look['usual']:.2f} apart.",
+    )
 
 
 def _training(page: Page, run: RunFolder, recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class CountPredictor:
         self._task = Task.of(recipe, len(self.classes)).settled(facts)
         folds = range(recipe.folds.use or recipe.folds.count)
         self._networks = Networks(run, maps_only(recipe), self._task, folds, device=device)
+        # One fold says enough of the scale, and its held-out photos are new to it.
+        self._build_first = lambda: Networks(run, maps_only(recipe), self._task, [0], device=device)
         second = classifier_of(recipe) if self._task.decide.reclassify else None
         self._second = (
             Reclassifier(run, second, folds, len(self.classes), device=device) if second else None
@@ -67,13 +70,20 @@ class CountPredictor:
         """The maps of a photo on disk."""
         return self._networks.map(open_reader(image.path), image, scale=scale, progress=progress)
 
-    def points_of(self, reader: Any, image: Image, *, scale: float = 1.0) -> NDArray[np.float64]:
-        """Where objects are in anything that gives windows: (K, 2) x, y."""
-        cells = self._networks.map(reader, image, scale=scale)
+    @cached_property
+    def _first(self) -> Networks:
+        """The networks of the first fold."""
+        return self._build_first()
+
+    def sure_points(
+        self, reader: Any, image: Image, *, scale: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the first fold's networks see objects: (K, 2) x, y, and their heights (K,)."""
+        cells = self._first.map(reader, image, scale=scale)
         plain = replace(self._task.decide, methods=("peaks",))
         own = self.decisions
         measured = measure(cells, plain, radius=own.radius, blur=own.blur)
-        return own.points(cells, measured)[0]
+        return cells.to_pixels(measured.together[:, :2]), measured.together[:, 2]
 
     def answer(self, cells: CellMap, image: Image, *, scale: float = 1.0) -> Answer:
         """Count a photo by its maps.
@@ -104,7 +114,7 @@ def answer_folder(
     device: str,
     progress: Progress,
     formats: Sequence[str] = (),
-    scale: float | None = None,
+    scale: float | str | None = None,
 ) -> dict[str, Any]:
     """Count every photo of a folder.
 
@@ -122,7 +132,8 @@ def answer_folder(
         progress: Told what happens.
         formats: Further files: ``density`` (TIFF of objects per cell, on the ground if the photo
             is), ``gpkg``, ``geojson`` (then it is an error if photos have no position).
-        scale: Resampling of the photos; None does what the recipe's ``test_scale`` says.
+        scale: Resampling of the photos: a factor, ``check`` (warn), ``auto`` (repair) or ``none``;
+            None does what the recipe's ``test_scale`` says.
 
     Returns:
         images, problems, files, scale, total (name to sum, low, high).
@@ -261,7 +272,7 @@ def _scale_for(
     run: RunFolder,
     predictor: CountPredictor,
     listed: Sequence[Image],
-    asked: float | None,
+    asked: float | str | None,
     progress: Progress,
 ) -> tuple[ScaleLook | None, Any]:
     """How photos are to be resampled: a function of the photo, and what the check found."""
@@ -270,7 +281,7 @@ def _scale_for(
         fixed = float(wanted)
         return None, lambda image: fixed
     if wanted not in ("check", "auto", "none"):
-        raise unknown_name("decide.test_scale", str(wanted), ("check", "auto", "none"))
+        raise unknown_name("a scale", str(wanted), ("check", "auto", "none", "or a number"))
     if wanted == "none":
         return None, lambda image: 1.0
     look = look_at_new(run, predictor, listed, progress)

@@ -1,14 +1,17 @@
 """Are new photos seen at the scale of the training? Texture and objects compared, a rescale found.
 
 The best documented failure in counting animals from the air is a camera or an altitude that was
-not that of the training (sea lion 37th place: 8.4 RMSE in validation, 19.5 on the test). Two
-things are compared at several resamplings of the new photos: the share of contrast in bands from
-fine to coarse, over whole crops, and the same around the objects that the networks find there.
+not that of the training (sea lion 37th place: 8.4 RMSE in validation, 19.5 on the test). Held-out
+training photos are looked at through one network at several resamplings: the share of contrast
+in bands from fine to coarse over crops, the same around the objects that are found, and how many
+are found with confidence. New photos are looked at in the same way, and the rescale is the shift
+between the two series, so that what a network prefers by itself cancels out.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,24 +30,63 @@ from transect.types import Image, Progress
 
 __all__ = ["SCALES", "ScaleLook", "look_at_new", "texture_of", "write_training_look"]
 
-SCALES = (0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 2.0, 2.8)
-"""Resamplings that are tried; our choice."""
+_STEP = math.sqrt(2)
+SCALES = tuple(_STEP**k for k in range(-3, 4))
+"""Resamplings that are looked at; our choice."""
 
 # Of the bands, in network pixels. Finer ones hold the sensor's noise, which resampling takes away.
 _SIGMAS = (1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0)
 _SIDE = 256  # of a crop in network pixels
-_PHOTOS = 10  # new photos that are looked at
-_CROPS = 2  # of each
-_LEAST_GAIN = 0.8  # a rescale must bring the distance below this share of the present one
-_STRANGE = 1.5  # times what training photos differ among themselves
+_CROPS = 12  # of photos that a network looks at, at every scale
+_TEXTURES = 40  # training crops whose texture is kept
+_LEAST_GAIN = 0.7  # a rescale must bring the distance below this share of the present one
+_STRANGE = 1.3  # times what training photos differ among themselves
+_CONFIDENCE = 0.5  # weight of a factor e in the number of sure objects; our choice
 
 
 class _Counts(Protocol):
     network_scale: float
 
-    def points_of(
-        self, reader: Any, image: Image, *, scale: float = 1.0
-    ) -> NDArray[np.float64]: ...
+    def sure_points(
+        self, reader: Any, image: Image, *, scale: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen in crops at every scale: rows are crops, the same at all scales.
+
+    Attributes:
+        texture: (scales, crops, bands) log shares of contrast.
+        profile: (scales, crops, bands) shares around objects; nan where none was found.
+        sure: (scales, crops) objects, each by its confidence cubed, per 10,000 network pixels.
+    """
+
+    texture: NDArray[np.float64]
+    profile: NDArray[np.float64]
+    sure: NDArray[np.float64]
+
+    def of(self, crops: NDArray[np.bool_]) -> _Seen:
+        """Some of the crops."""
+        return _Seen(self.texture[:, crops], self.profile[:, crops], self.sure[:, crops])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "texture": np.round(self.texture, 4).tolist(),
+            "profile": np.where(np.isnan(self.profile), -1, np.round(self.profile, 5)).tolist(),
+            "sure": np.round(self.sure, 5).tolist(),
+        }
+
+    @staticmethod
+    def from_json(value: Any) -> _Seen:
+        """Read back."""
+        profile = np.array(value["profile"], np.float64)
+        return _Seen(
+            np.array(value["texture"], np.float64),
+            np.where(profile < 0, np.nan, profile),
+            np.array(value["sure"], np.float64),
+        )
 
 
 @dataclass(frozen=True)
@@ -53,8 +95,8 @@ class ScaleLook:
 
     Attributes:
         curve: Scale to distance from the training; empty if the ground size of a pixel is known.
-        best: The scale with the least distance.
-        usual: Distance that training photos have from one another (95 % quantile).
+        best: The scale with the least distance, between those of the curve.
+        usual: Distance that training photos have from one another.
         adversarial: How well crops of new photos can be told from training crops, AUC; 0.5 is
             not at all.
         ground: Image name to the factor that follows from its ground size of a pixel.
@@ -71,7 +113,7 @@ class ScaleLook:
         """Whether photos as they are look unlike the training and a rescale mends it."""
         if not self.curve:
             return any(abs(np.log(f)) > np.log(1.25) for f in self.ground.values())
-        present, best = self.curve[1.0], self.curve[self.best]
+        present, best = self.curve[1.0], min(self.curve.values())
         return self.best != 1.0 and present > _STRANGE * self.usual and best < _LEAST_GAIN * present
 
     def factor(self, image: Image) -> float:
@@ -90,7 +132,7 @@ class ScaleLook:
             ]
         if not self.curve:
             return []
-        present, best = self.curve[1.0], self.curve[self.best]
+        present, best = self.curve[1.0], min(self.curve.values())
         if not self.strange:
             if present > 2 * _STRANGE * self.usual:
                 return [
@@ -118,43 +160,38 @@ class ScaleLook:
         }
 
 
-def write_training_look(run: RunFolder, pictures: CountPictures) -> None:
-    """Write ``look.json``: texture of training crops, contrast around dots, spread among photos."""
-    scale = float(run.read_json("inputs.json")["scale"])
+def write_training_look(
+    run: RunFolder, pictures: CountPictures, predictor: _Counts, held_out: Sequence[int]
+) -> None:
+    """Write ``look.json``: what training photos look like, and how much they differ.
+
+    Args:
+        run: Gets the file.
+        pictures: The training photos.
+        predictor: Networks that have not seen the photos ``held_out``.
+        held_out: Numbers of photos.
+    """
+    scale = predictor.network_scale
     rng = np.random.default_rng(0)
-    chosen = np.linspace(0, len(pictures.photos) - 1, min(40, len(pictures.photos))).astype(int)
-    textures, profiles, owners = [], [], []
-    for number in np.unique(chosen):
-        reader: Any = ArrayReader(pictures.cache.image(int(number)))
-        source: Any = reader if scale == 1 else ScaledReader(reader, scale)
-        points, _ = pictures.photo_dots(int(number))
-        for top, left, grey in _crops(source, rng, max(_CROPS, 40 // len(chosen))):
+    chosen = np.linspace(0, len(pictures.photos) - 1, min(_TEXTURES, len(pictures.photos)))
+    numbers = np.unique(chosen.astype(int)).tolist()
+    textures, owners = [], []
+    for number in numbers:
+        source = _scaled(ArrayReader(pictures.cache.image(number)), scale)
+        for _, _, grey in _crops(source, rng, max(2, _TEXTURES // len(numbers))):
             textures.append(_texture(grey))
-            at = (points + 0.5) * scale - 0.5 - (left, top)
-            inside = ((at > 4) & (at < np.array(grey.shape[::-1]) - 5)).all(axis=1)
-            profiles.append(_profile(grey, at[inside]))
-            owners.append(int(number))
-    texture, profile = np.array(textures), np.array([p for p in profiles if p is not None])
+            owners.append(number)
+    photos = [(pictures.photos[i], ArrayReader(pictures.cache.image(i))) for i in held_out]
+    seen, of = _look(predictor, photos, None)
+    scales = [photo.scale for photo in pictures.photos if photo.scale]
     look = {
-        "texture": np.round(texture, 4).tolist(),
+        "texture": np.round(np.array(textures), 4).tolist(),
         "owners": owners,
-        "profile": np.round(profile.mean(axis=0), 5).tolist() if len(profile) else None,
-        "scale": float(np.median([p.scale for p in pictures.photos if p.scale]))
-        if any(photo.scale for photo in pictures.photos)
-        else None,
+        "seen": seen.to_json(),
+        "usual": _usual(seen, of),
+        "shifted": {f"{r:.3g}": value for r, value in _curve(seen, seen).items()},
+        "scale": float(np.median(scales)) if scales else None,
     }
-    spread = texture.std(axis=0) + 0.1
-    differences = []
-    for _ in range(60):  # how far a handful of training crops lies from the others
-        photos = rng.permutation(np.unique(owners))
-        held = np.isin(owners, photos[: max(1, min(_PHOTOS, len(photos) // 2))])
-        if held.all():
-            held = rng.random(len(owners)) < 0.5
-        if not held.any() or held.all():
-            continue
-        gap = (texture[held].mean(axis=0) - texture[~held].mean(axis=0)) / spread
-        differences.append(float(np.sqrt((gap**2).mean())))
-    look["usual"] = float(np.quantile(differences, 0.95)) if differences else 1.0
     run.write_json("look.json", look)
 
 
@@ -173,72 +210,122 @@ def look_at_new(
         The distance at every scale, the best one, and how strange the photos are.
     """
     known = run.read_json("look.json")
+    usual = float(known["usual"])
     if known["scale"] and all(image.scale for image in listed):
         ground = {i.name: float(i.scale or 1) / float(known["scale"]) for i in listed}
-        return ScaleLook({}, 1.0, float(known["usual"]), 0.5, ground)
-    texture = np.array(known["texture"], np.float64)
-    mean, spread = texture.mean(axis=0), texture.std(axis=0) + 0.1
-    profile = None if known["profile"] is None else np.array(known["profile"], np.float64)
-    places = np.linspace(0, len(listed) - 1, min(_PHOTOS, len(listed))).astype(int)
-    readers = []
-    for i in np.unique(places):
+        return ScaleLook({}, 1.0, usual, 0.5, ground)
+    photos = []
+    for i in np.unique(np.linspace(0, len(listed) - 1, min(_CROPS, len(listed))).astype(int)):
         try:
-            readers.append((listed[int(i)], open_reader(listed[int(i)].path)))
+            photos.append((listed[int(i)], open_reader(listed[int(i)].path)))
         except TransectError:  # told when the photo itself is counted
             continue
-    curve: dict[float, float] = {}
-    adversarial = 0.5
+    if not photos:
+        return ScaleLook({}, 1.0, usual, 0.5, {})
+    seen, _ = _look(predictor, photos, progress)
+    curve = _curve(seen, _Seen.from_json(known["seen"]))
+    adversarial = _adversarial(
+        np.array(known["texture"], np.float64), seen.texture[SCALES.index(1.0)]
+    )
+    return ScaleLook(curve, _lowest(curve), usual, adversarial, {})
+
+
+def _look(
+    predictor: _Counts, photos: Sequence[tuple[Image, Any]], progress: Progress | None
+) -> tuple[_Seen, NDArray[np.int64]]:
+    """Look at crops of photos at every scale; also the number of the photo of every crop."""
+    each = -(-_CROPS // len(photos))
+    textures, profiles, sure = [], [], []
     for done, scale in enumerate(SCALES):
-        found, around = [], []
         rng = np.random.default_rng(1)
-        for image, reader in readers:
+        rows: list[tuple[Any, Any, float]] = []
+        for image, reader in photos:
             factor = scale * predictor.network_scale
-            source: Any = reader if factor == 1 else ScaledReader(reader, factor)
-            for top, left, grey in _crops(source, rng, _CROPS):
-                found.append(_texture(grey))
-                side = (round(grey.shape[0] / factor), round(grey.shape[1] / factor))
-                place = (round(top / factor), round(left / factor))
-                points = _points(predictor, reader, image, place, side, scale)
+            for top, left, grey in _crops(_scaled(reader, factor), rng, each):
+                points, heights = predictor.sure_points(
+                    _cut(reader, top, left, grey.shape, factor), image, scale=scale
+                )
                 at = (points + 0.5) * factor - 0.5
                 inside = ((at > 4) & (at < np.array(grey.shape[::-1]) - 5)).all(axis=1)
-                own = _profile(grey, at[inside])
-                if own is not None:
-                    around.append(own)
-        if not found:
-            break
-        gap = (np.array(found).mean(axis=0) - mean) / spread
-        distance = float(np.sqrt((gap**2).mean()))
-        if profile is not None:
-            # No object at all is as strange as objects of another shape.
-            own_profile = np.mean(around, axis=0) if around else np.full(len(profile), np.nan)
-            shift = np.abs(own_profile - profile).sum() if around else 1.0
-            distance += float(shift)
-        curve[scale] = distance
-        if scale == 1.0:
-            adversarial = _adversarial(texture, np.array(found))
-        progress.step("checking the scale", done + 1, len(SCALES))
-    best = min(curve, key=lambda s: curve[s]) if curve else 1.0
-    return ScaleLook(curve, best, float(known["usual"]), adversarial, {})
+                own = _profile(grey, at[inside], heights[inside])
+                density = float((heights[inside] ** 3).sum()) / grey.size * 1e4
+                rows.append((_texture(grey), own, density))
+        textures.append([row[0] for row in rows])
+        profiles.append([row[1] for row in rows])
+        sure.append([row[2] for row in rows])
+        if progress is not None:
+            progress.step("checking the scale", done + 1, len(SCALES))
+    of = np.repeat(np.arange(len(photos)), each)
+    return _Seen(np.array(textures), np.array(profiles), np.array(sure)), of
+
+
+def _curve(new: _Seen, old: _Seen) -> dict[float, float]:
+    """Distance of new photos from the training for every rescale of the new ones."""
+    return {
+        1.0 if shift == 0 else _STEP**-shift: _distance(new, old, shift) for shift in range(-3, 4)
+    }
+
+
+def _distance(new: _Seen, old: _Seen, shift: int) -> float:
+    """How unlike new photos at each scale are old ones seen ``shift`` steps larger."""
+    texture, profile, more = [], [], []
+    for i in range(max(0, -shift), min(len(SCALES), len(SCALES) - shift)):
+        j = i + shift
+        first = max(_first_band(SCALES[i]), _first_band(SCALES[j]))
+        usual, found = _kept(old.texture[j], first), _kept(new.texture[i], first)
+        gap = (found.mean(axis=0) - usual.mean(axis=0)) / (usual.std(axis=0) + 0.1)
+        texture.append(float(np.sqrt((gap**2).mean())))
+        one, other = _mean_profile(new.profile[i], first), _mean_profile(old.profile[j], first)
+        # No object at all is as strange as objects of another shape.
+        profile.append(1.0 if one is None or other is None else float(np.abs(one - other).sum()))
+        more.append(np.log(new.sure[i].mean() + 0.02) - np.log(old.sure[j].mean() + 0.02))
+    return float(np.mean(texture) + np.mean(profile) + _CONFIDENCE * np.std(more))
+
+
+def _lowest(curve: dict[float, float]) -> float:
+    """The rescale with the least distance, between the ones that were tried."""
+    scales = sorted(curve)
+    values = [curve[scale] for scale in scales]
+    k = int(np.argmin(values))
+    if k in (0, len(values) - 1):
+        return float(scales[k])
+    left, middle, right = values[k - 1 : k + 2]
+    aside = 0.5 * (left - right) / max(left - 2 * middle + right, 1e-9)
+    found = scales[k] * _STEP ** float(np.clip(aside, -0.5, 0.5))
+    return 1.0 if abs(math.log2(found)) < 0.25 else round(float(found), 2)
+
+
+def _usual(seen: _Seen, of: NDArray[np.int64]) -> float:
+    """Usual distance of so many crops from as many others: that of halves, twice as large."""
+    rng = np.random.default_rng(0)
+    units = of if of.max() > 0 else np.arange(len(of))
+    found = []
+    for _ in range(40):
+        order = rng.permutation(int(units.max()) + 1)
+        half = np.isin(units, order[: len(order) // 2])
+        if half.any() and not half.all():
+            found.append(_distance(seen.of(half), seen.of(~half), 0))
+    return float(np.median(found) / _STEP) if found else 1.0
+
+
+def _scaled(reader: Any, factor: float) -> Any:
+    """A reader of the photo resampled by a factor."""
+    return reader if factor == 1 else ScaledReader(reader, factor)
+
+
+def _cut(reader: Any, top: int, left: int, shape: tuple[int, ...], factor: float) -> ArrayReader:
+    """The pixels of the photo below a crop of the resampled one."""
+    row, column = round(top / factor), round(left / factor)
+    row, column = min(row, reader.shape[0] - 1), min(column, reader.shape[1] - 1)
+    height = max(1, min(round(shape[0] / factor), reader.shape[0] - row))
+    width = max(1, min(round(shape[1] / factor), reader.shape[1] - column))
+    return ArrayReader(reader.window(row, column, height, width))
 
 
 def texture_of(reader: Any, scale: float) -> NDArray[np.float64]:
     """Mean texture of a few crops of one photo, at the networks' scale: (bands,)."""
-    source: Any = reader if scale == 1 else ScaledReader(reader, scale)
-    crops = _crops(source, np.random.default_rng(1), 2 * _CROPS)
+    crops = _crops(_scaled(reader, scale), np.random.default_rng(1), 4)
     return np.asarray(np.mean([_texture(grey) for _, _, grey in crops], axis=0))
-
-
-def _points(
-    predictor: _Counts, reader: Any, image: Image, place: tuple[int, int],
-    side: tuple[int, int], scale: float,
-) -> NDArray[np.float64]:  # fmt: skip
-    """Objects that the networks find in a crop, x, y in pixels of the crop."""
-    top = max(0, min(place[0], reader.shape[0] - 1))
-    left = max(0, min(place[1], reader.shape[1] - 1))
-    height = max(1, min(side[0], reader.shape[0] - top))
-    width = max(1, min(side[1], reader.shape[1] - left))
-    crop = ArrayReader(reader.window(top, left, height, width))
-    return predictor.points_of(crop, image, scale=scale)
 
 
 def _crops(
@@ -270,14 +357,36 @@ def _texture(grey: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.log(energy / energy.sum()))
 
 
-def _profile(grey: NDArray[np.float32], points: NDArray[np.floating]) -> NDArray[np.float64] | None:
-    """Share of contrast in every band at some points, or None without points."""
-    if not len(points):
+def _first_band(enlarged: float) -> int:
+    """The finest band that is not empty when photos are enlarged by a factor: others are blur."""
+    return int(np.searchsorted(_SIGMAS[: len(_SIGMAS) - 3], _SIGMAS[0] * max(1.0, enlarged) - 0.05))
+
+
+def _kept(texture: NDArray[np.float64], first: int) -> NDArray[np.float64]:
+    """Log shares of the bands from ``first`` on among themselves: (crops, bands left)."""
+    share = np.exp(texture[:, first:])
+    return np.asarray(np.log(share / share.sum(axis=1, keepdims=True)))
+
+
+def _mean_profile(rows: NDArray[np.float64], first: int) -> NDArray[np.float64] | None:
+    """Mean share of the bands from ``first`` on around objects, or None without objects."""
+    found = rows[~np.isnan(rows[:, 0]), first:]
+    if not len(found):
         return None
+    mean = found.mean(axis=0)
+    return np.asarray(mean / mean.sum())
+
+
+def _profile(
+    grey: NDArray[np.float32], points: NDArray[np.floating], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Share of contrast in every band at some points, sure ones before others; nan without any."""
+    if not len(points):
+        return np.full(len(_SIGMAS) - 1, np.nan)
     size = np.abs(_bands(grey))
     rows = np.clip(np.rint(points[:, 1]).astype(int), 0, grey.shape[0] - 1)
     columns = np.clip(np.rint(points[:, 0]).astype(int), 0, grey.shape[1] - 1)
-    mean = size[:, rows, columns].mean(axis=1).astype(np.float64) + 1e-6
+    mean = np.average(size[:, rows, columns], axis=1, weights=weights).astype(np.float64) + 1e-6
     return np.asarray(mean / mean.sum())
 
 
