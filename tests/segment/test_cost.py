@@ -6,10 +6,11 @@ import pytest
 
 from tests.small import tiny_recipe, write_disc_survey
 from transect.data.survey import open_survey
-from transect.recipe import SegmentDecide, Stage
+from transect.recipe import Schedule, SegmentDecide, Stage
 from transect.segment.auto import _shortened
 from transect.segment.cost import Cost, cost_of, made_affordable
 from transect.segment.pictures import Pictures
+from transect.train.keeping import check_keep
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,13 @@ def test_a_stage_is_shortened_below_one_epoch():
     short = _shortened(stage, 50, 0.1)
     assert (short.epochs, short.steps) == (1, 10)
     assert _shortened(stage, 50, 0.0).steps == 1
+
+
+def test_a_shortened_stage_keeps_the_cycle_whose_snapshot_is_used():
+    stage = Stage(
+        epochs=12, steps=50, schedule=Schedule("cosine_restarts", cycles=4), keep="cycle_end",
+        drop_first=1,
+    )  # fmt: skip
+    short = _shortened(stage, 50, 0.02)
+    assert (short.epochs, short.steps) == (2, 6)
+    check_keep(short)

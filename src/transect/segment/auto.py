@@ -172,11 +172,12 @@ def within_budget(
 
 
 def _shortened(stage: Stage, steps: int, factor: float) -> Stage:
-    """Fewer epochs; where less than one is left, one of fewer steps."""
+    """Fewer epochs; where too few are left for the cycles it needs, epochs of fewer steps."""
+    least = min(stage.drop_first + 1, stage.epochs)
     epochs = stage.epochs * factor
-    if epochs >= 1:
+    if epochs >= least:
         return dataclasses.replace(stage, epochs=round(epochs))
-    return dataclasses.replace(stage, epochs=1, steps=max(1, round(steps * epochs)))
+    return dataclasses.replace(stage, epochs=least, steps=max(1, round(steps * epochs / least)))
 
 
 @dataclass(frozen=True)
