@@ -57,7 +57,7 @@ def test_a_counter_comes_back_from_its_files(tmp_path):
 
 def test_a_regressor_file_out_of_the_folder_is_refused(tmp_path):
     value = {"methods": ["regressors"], "factors": [1], "heights": [1], "unmix": None}
-    value |= {"scale": [], "merged": False, "models": [["../evil.txt"]]}
+    value |= {"scale": [], "shares": [], "lines": [], "models": [["../evil.txt"]]}
     with pytest.raises(TransectError, match="relative path"):
         Counter.load(value, tmp_path)
 

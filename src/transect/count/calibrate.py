@@ -91,7 +91,7 @@ def calibrate(
             fit_intervals(table[:, k], wanted[:, k], nominal=nominal) for k in range(table.shape[1])
         ]
         record["intervals"] = [entry.to_json() for entry in fitted]
-        record["block_px"] = None
+        record |= {"block_px": None, "sites": 0}
     run.write_json("calibration.json", record)
     named = dict(zip(predictor.classes, factors.tolist(), strict=True))
     shown = ", ".join(f"{name} x {factor:.2f}" for name, factor in named.items())

@@ -43,7 +43,8 @@ class Evidence:
         measured: (N) numbers of every block.
         window_counts: (N) dots in every window, (windows, C) each.
         truth: (N, C) dots.
-        merged: Whether all classes share one map.
+        merged: Whether all classes share one map: then their sum is counted, and divided by the
+            shares that they have in the truth.
     """
 
     measured: Sequence[Measured]
@@ -51,24 +52,20 @@ class Evidence:
     truth: NDArray[np.float64]
     merged: bool = False
 
-    def map_of(self, kind: int) -> int:
-        """Number of the map of a class."""
-        return 0 if self.merged else kind
-
 
 @dataclass(frozen=True)
 class Counter:
     """A fitted way from measured maps to counts of every class.
 
     Attributes:
-        methods: Per class: one of ``METHODS``.
-        factors: Per class: objects per unit of the map's sum, or per cell.
-        heights: Per class: least height of a peak.
-        models: Per class: regressors; none where they are not used.
+        methods: Per map: one of ``METHODS``.
+        factors: Per map: objects per unit of the map's sum, or per cell.
+        heights: Per map: least height of a peak.
+        models: Per map: regressors; none where they are not used.
         unmix: (C, C) factors from counted to corrected classes, or None.
         scale: Per class: factor of a calibration on a pilot; 1 without.
-        merged: Whether all classes share one map.
-        lines: Per class: shares of the terms of ``_terms``; none where it is not used.
+        shares: (C,) of the classes where all share one map; else ().
+        lines: Per map: shares of the terms of ``_terms``; none where it is not used.
     """
 
     methods: tuple[str, ...]
@@ -77,31 +74,36 @@ class Counter:
     models: tuple[tuple[Any, ...], ...]
     unmix: NDArray[np.float64] | None = None
     scale: tuple[float, ...] = ()
-    merged: bool = False
+    shares: tuple[float, ...] = ()
     lines: tuple[tuple[float, ...], ...] = ()
 
     def __call__(self, measured: Measured) -> NDArray[np.float64]:
         """(C,) counts of one picture, not rounded, never negative."""
-        counts = np.array([self._one(measured, kind) for kind in range(len(self.methods))])
+        counts = np.array([self._one(measured, plane) for plane in range(len(self.methods))])
+        if self.shares:
+            counts = counts[0] * np.array(self.shares)
         if self.unmix is not None:
             counts = np.clip(self.unmix @ counts, 0, None)
         return counts * np.array(self.scale) if self.scale else counts
 
-    def _one(self, measured: Measured, kind: int) -> float:
-        """The count of one class."""
-        plane = 0 if self.merged else kind
-        method = self.methods[kind]
+    @property
+    def merged(self) -> bool:
+        """Whether classes are not told apart."""
+        return len(self.shares) > 1
+
+    def _one(self, measured: Measured, plane: int) -> float:
+        """The count of one map."""
+        method = self.methods[plane]
         if method == "sum":
-            return float(self.factors[kind] * measured.sums[plane])
+            return float(self.factors[plane] * measured.sums[plane])
         if method == "peaks":
-            share = self.factors[kind] if self.merged else 1.0
-            return float(share * (measured.peaks[plane][:, 2] >= self.heights[kind]).sum())
+            return float((measured.peaks[plane][:, 2] >= self.heights[plane]).sum())
         if method == "mean":
-            return float(self.factors[kind] * measured.cells)
+            return float(self.factors[plane] * measured.cells)
         if method == "line":
-            return float(np.dot(self.lines[kind], _terms(measured, plane)))
+            return float(np.dot(self.lines[plane], _terms(measured, plane)))
         assert measured.windows is not None
-        windows = predict_mean(self.models[kind], measured.features[..., plane])
+        windows = predict_mean(self.models[plane], measured.features[..., plane])
         return float(windows.sum() / measured.windows.coverage)
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -117,7 +119,7 @@ class Counter:
             "models": files,
             "unmix": None if self.unmix is None else self.unmix.tolist(),
             "scale": list(self.scale),
-            "merged": self.merged,
+            "shares": list(self.shares),
             "lines": [list(line) for line in self.lines],
         }
 
@@ -145,7 +147,7 @@ class Counter:
                 models,
                 None if unmix is None else np.array(unmix, np.float64),
                 tuple(float(v) for v in value["scale"]),
-                bool(value["merged"]),
+                tuple(float(v) for v in value["shares"]),
                 tuple(tuple(float(v) for v in line) for line in value["lines"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -215,6 +217,8 @@ def choose_counter(
     Returns:
         The counter and what it does out of fold.
     """
+    if evidence.merged:
+        return _divided(evidence, parts, decide, seed)
     classes = evidence.truth.shape[1]
     methods = _possible(evidence, decide)
     crossed = {method: np.zeros_like(evidence.truth) for method in methods}
@@ -245,11 +249,33 @@ def choose_counter(
         tuple(full[m].factors[kind] for kind, m in enumerate(chosen)),
         tuple(full[m].heights[kind] for kind, m in enumerate(chosen)),
         tuple(full[m].models[kind] for kind, m in enumerate(chosen)),
-        merged=evidence.merged,
         lines=tuple(full[m].lines[kind] for kind, m in enumerate(chosen)),
     )
     choice = Choice(counter, out_of_fold, table, importance=_importance(counter))
     return _unmixed(choice, evidence, parts) if decide.correct_confusion else choice
+
+
+def _divided(
+    evidence: Evidence, parts: NDArray[np.int64], decide: CountDecide, seed: int
+) -> Choice:
+    """Count all classes together, and divide the sum by their shares in the other parts."""
+    together = Evidence(
+        evidence.measured,
+        [counts.sum(axis=1, keepdims=True) for counts in evidence.window_counts],
+        evidence.truth.sum(axis=1, keepdims=True),
+    )
+    choice = choose_counter(together, parts, decide, seed=seed)
+
+    def shares(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        sums = evidence.truth[rows].sum(axis=0)
+        return np.asarray(sums / max(1.0, float(sums.sum())))
+
+    counts = np.zeros_like(evidence.truth)
+    for part in np.unique(parts):
+        inside = parts == part
+        counts[inside] = choice.out_of_fold[inside] * shares(~inside)
+    every = tuple(shares(np.ones(len(parts), bool)).tolist())
+    return replace(choice, counter=replace(choice.counter, shares=every), out_of_fold=counts)
 
 
 def _possible(evidence: Evidence, decide: CountDecide) -> tuple[str, ...]:
@@ -279,27 +305,22 @@ def _fit(
     models: list[tuple[Any, ...]] = [()] * classes
     lines: list[tuple[float, ...]] = [()] * classes
     for kind in range(classes):
-        plane = evidence.map_of(kind)
         truth = evidence.truth[rows, kind]
         if method == "sum":
-            total = sum(float(evidence.measured[i].sums[plane]) for i in rows)
+            total = sum(float(evidence.measured[i].sums[kind]) for i in rows)
             factors[kind] = float(truth.sum()) / total if total > 1e-9 else 0.0
         elif method == "peaks":
             numbers = np.stack(
-                [peak_numbers(evidence.measured[i].peaks[plane], PEAK_LEVELS) for i in rows]
+                [peak_numbers(evidence.measured[i].peaks[kind], PEAK_LEVELS) for i in rows]
             )
-            share = 1.0
-            if evidence.merged:
-                every = float(evidence.truth[rows].sum())
-                share = float(truth.sum()) / every if every else 0.0
-            error = np.abs(share * numbers - truth[:, None]).mean(axis=0)
-            heights[kind], factors[kind] = PEAK_LEVELS[int(error.argmin())], share
+            error = np.abs(numbers - truth[:, None]).mean(axis=0)
+            heights[kind] = PEAK_LEVELS[int(error.argmin())]
         elif method == "mean":
             factors[kind] = float(truth.sum()) / sum(evidence.measured[i].cells for i in rows)
         elif method == "line":
-            lines[kind] = _fit_line([_terms(evidence.measured[i], plane) for i in rows], truth)
+            lines[kind] = _fit_line([_terms(evidence.measured[i], kind) for i in rows], truth)
         else:
-            features = np.concatenate([evidence.measured[i].features[..., plane] for i in rows])
+            features = np.concatenate([evidence.measured[i].features[..., kind] for i in rows])
             counts = np.concatenate([evidence.window_counts[i][:, kind] for i in rows])
             models[kind] = tuple(
                 fit_regressor(name, features, counts, seed=seed) for name in decide.regressors
@@ -309,7 +330,6 @@ def _fit(
         tuple(factors),
         tuple(heights),
         tuple(models),
-        merged=evidence.merged,
         lines=tuple(lines),
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.count.counters import Choice, Counter, Evidence, choose_counter, parts_of
+from transect.count.counters import Choice, Evidence, choose_counter, parts_of
+from transect.count.decisions import Classify, Decisions, unseen_factor
 from transect.count.maps import CellMap, oof_map
 from transect.count.measures import PEAK_LEVELS, Measured, measure
 from transect.count.pictures import CountPictures
@@ -17,179 +18,13 @@ from transect.count.scoring import constant_answers, count_record, point_record
 from transect.count.tables import write_table
 from transect.count.training import Task
 from transect.count.windows import window_counts
-from transect.ensemble.conformal import (
-    Intervals,
-    fit_intervals,
-    intervals_from_json,
-    measured_coverage,
-)
+from transect.ensemble.conformal import fit_intervals, measured_coverage
 from transect.errors import TransectError
 from transect.metrics.count import PointMatch, match_points
-from transect.recipe import CountDecide
 from transect.run import RunFolder
 from transect.types import Progress
 
-Classify = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-
-__all__ = ["Answer", "Decisions", "decide_out_of_fold"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is said of one picture.
-
-    Attributes:
-        counts: (C,) not rounded.
-        intervals: (C + 1, 2) of each class and of the total.
-        points: (K, 2) x, y in pixels of the picture, one per object.
-        kinds: (K,) class of each point; -1 where classes are not told apart.
-        confidence: (K,) height of the map there, in [0, 1].
-    """
-
-    counts: NDArray[np.float64]
-    intervals: NDArray[np.float64]
-    points: NDArray[np.float64]
-    kinds: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Everything between maps and answers.
-
-    Attributes:
-        classes: Names.
-        counter: From measured maps to counts.
-        intervals: Of each class, then of the total.
-        coverage: What was measured of the total's interval, or None.
-        height: Least height of a point.
-        match_radius: In pixels of the picture.
-        radius: In cells; two peaks are at least so far apart.
-        blur: In cells.
-        block_px: Side of the blocks that the residuals are of, or None for whole pictures.
-    """
-
-    classes: tuple[str, ...]
-    counter: Counter
-    intervals: tuple[Intervals, ...]
-    coverage: dict[str, Any] | None
-    height: float
-    match_radius: float
-    radius: int
-    blur: float
-    block_px: float | None = None
-
-    def answer(
-        self, cells: CellMap, decide: CountDecide, *, classify: Classify | None = None
-    ) -> Answer:
-        """Count one picture; ``classify`` as in ``measure``."""
-        measured = measure(cells, decide, radius=self.radius, blur=self.blur, classify=classify)
-        points, kinds, confidence = self.points(cells, measured)
-        counts = self.counter(measured)
-        area = cells.size_hw[0] * cells.size_hw[1]
-        return Answer(counts, self.interval(counts, area), points, kinds, confidence)
-
-    def interval(self, counts: NDArray[np.float64], area_px: float) -> NDArray[np.float64]:
-        """Intervals (C + 1, 2) of the classes and of the total of one picture.
-
-        Where residuals are those of blocks, a picture is the sum of as many blocks as fit it,
-        whose errors rise and fall together.
-        """
-        values = [*counts.tolist(), float(counts.sum())]
-        ends = np.zeros((len(values), 2))
-        for k, (value, fitted) in enumerate(zip(values, self.intervals, strict=True)):
-            if self.block_px is None:
-                ends[k] = fitted(np.array([value]))[0]
-                continue
-            blocks = max(1, round(area_px / self.block_px**2))
-            middle, low, high = fitted.total(np.full(blocks, value / blocks), np.zeros(blocks))
-            ends[k] = min(low, value), max(high, value)
-            del middle
-        return ends
-
-    def survey_total(
-        self, counts: NDArray[np.float64], groups: Sequence[str | None], areas: Sequence[float]
-    ) -> list[tuple[float, float, float]]:
-        """Sum over pictures with its interval, for each class and for all: (sum, low, high).
-
-        Args:
-            counts: (N, C).
-            groups: (N,) site or flight of each picture.
-            areas: (N,) pixels of each picture.
-        """
-        table = np.column_stack([counts, counts.sum(axis=1)])
-        names = [group if group is not None else f"#{i}" for i, group in enumerate(groups)]
-        found = []
-        for k, fitted in enumerate(self.intervals):
-            values, owners = table[:, k], names
-            if self.block_px is not None:
-                sizes = [max(1, round(area / self.block_px**2)) for area in areas]
-                owners = [name for name, n in zip(names, sizes, strict=True) for _ in range(n)]
-                values = np.repeat(table[:, k] / np.array(sizes), sizes)
-            total = float(table[:, k].sum())
-            _, low, high = fitted.total(values, np.array(owners))
-            found.append((total, min(low, total), max(high, total)))
-        return found
-
-    def points(
-        self, cells: CellMap, measured: Measured
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-        """One point per object: positions (K, 2), classes (K,), confidence (K,)."""
-        kept = measured.together[measured.together[:, 2] >= self.height]
-        kinds = kept[:, 3].astype(np.int64)
-        if self.counter.merged:
-            kinds = np.full(len(kept), -1, np.int64)
-        return cells.to_pixels(kept[:, :2]), kinds, np.clip(kept[:, 2], 0, 1)
-
-    def save(self, run: RunFolder) -> None:
-        """Write ``decide.json`` and the regressors."""
-        run.write_json(
-            "decide.json",
-            {
-                "classes": list(self.classes),
-                "counter": self.counter.save(run.path / "regressors"),
-                "intervals": [fitted.to_json() for fitted in self.intervals],
-                "coverage": self.coverage,
-                "height": self.height,
-                "match_radius": self.match_radius,
-                "radius": self.radius,
-                "blur": self.blur,
-                "block_px": self.block_px,
-            },
-        )
-
-    @staticmethod
-    def load(run: RunFolder) -> Decisions:
-        """Read what ``save`` wrote; a calibration on a pilot goes before it.
-
-        Raises:
-            TransectError: If the files are missing or damaged.
-        """
-        value = run.read_json("decide.json")
-        if (run.path / "calibration.json").is_file():
-            value = {**value, **run.read_json("calibration.json")}
-        try:
-            counter = Counter.load(
-                {**value["counter"], "scale": value.get("scale", value["counter"]["scale"])},
-                run.path / "regressors",
-            )
-            side = value["block_px"]
-            return Decisions(
-                tuple(str(name) for name in value["classes"]),
-                counter,
-                tuple(intervals_from_json(entry) for entry in value["intervals"]),
-                value["coverage"],
-                float(value["height"]),
-                float(value["match_radius"]),
-                int(value["radius"]),
-                float(value["blur"]),
-                None if side is None else float(side),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise TransectError(
-                f"{run.path / 'decide.json'} is not complete ({error!r}). Restore it or train "
-                "again."
-            ) from error
+__all__ = ["decide_out_of_fold"]
 
 
 def decide_out_of_fold(
@@ -243,7 +78,8 @@ def decide_out_of_fold(
     own_folds = folds[rows]
     parts = parts_of(own_folds, groups, seed)
     choice = choose_counter(evidence, parts, task.decide, seed=seed)
-    for line in _choice_lines(pictures.classes, choice):
+    counted = ("all classes",) if choice.counter.merged else pictures.classes
+    for line in _choice_lines(counted, choice):
         progress.say(line)
     radius_px = task.decide.match_radius or spacing_px / 2
     heights, height = _point_heights(maps, measured, pictures, rows, parts, radius_px)
@@ -269,7 +105,14 @@ def decide_out_of_fold(
         radius,
         blur,
         float(np.sqrt(np.mean(areas))) if pictures.divided else None,
+        len(set(groups)) if pictures.divided else 0,
     )
+    if unseen_factor(decisions.sites, nominal) > 1:
+        progress.say(
+            f"intervals: {decisions.sites} photos or groups say little of new places, so intervals "
+            f"allow for a factor of {unseen_factor(decisions.sites, nominal):.1f} either way, "
+            "which is a guess and not measured"
+        )
     decisions.save(run)
     matches = _matches(maps, measured, pictures, rows, decisions, heights, run)
     nested = _nested_intervals(with_total[:, -1], real[:, -1], nominal, names, parts)
@@ -288,7 +131,7 @@ def decide_out_of_fold(
     if coverage is not None:
         metrics["coverage"]["value"] = coverage["measured"]
         metrics["interval_width"]["value"] = coverage["width"]
-    run.write_json("oof/choice.json", _choice_record(pictures.classes, choice, task))
+    run.write_json("oof/choice.json", _choice_record(counted, choice, task))
     tables = [m.confusion for m in matches if m.confusion is not None]
     if tables:
         run.write_json("oof/confusion.json", np.sum(tables, axis=0).tolist())

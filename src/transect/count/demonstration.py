@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transect.count import auto
 from transect.count.pictures import CountPictures
 from transect.count.predicting import answer_folder
+from transect.data.images import read_image
 from transect.data.survey import fingerprint, open_survey, survey_summary
 from transect.data.synthetic_colony import CLASSES, write_colony_survey
 from transect.metrics.count import rmse
@@ -76,13 +77,13 @@ def demonstrate(
 def _resampled(root: Path, names: Sequence[str], folder: Path, factor: float) -> Path:
     """The test photos alone, at another size."""
     for name in names:
-        pixels = cv2.imread(str(root / "images" / name), cv2.IMREAD_UNCHANGED)
+        pixels = read_image(root / "images" / name)
         if factor != 1:
             how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
             pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=how)
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(target), pixels)
+        cv2.imwrite(str(target), pixels[..., ::-1])
     return folder
 
 

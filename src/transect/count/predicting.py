@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.count.deciding import Answer, Decisions
+from transect.count.decisions import Answer, Decisions
 from transect.count.maps import CellMap, Networks
 from transect.count.measures import measure
 from transect.count.reclassify import Reclassifier, classifier_of, maps_only
