@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+_CROP = 128  # of the peer
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,7 +165,11 @@ def ours(pair: Path, budget: float, seed: int, threads: int) -> None:
 
 
 def peer(pair: Path, budget: float, seed: int, threads: int) -> None:
-    """A density U-Net as tutorials train one: a Gaussian per dot, squared error, sum of the map."""
+    """A density U-Net as tutorials train one: a Gaussian per dot, squared error, sum of the map.
+
+    Its crops are as large as ours in short budgets: with the usual 256 pixels it came to 68 steps
+    in 150 seconds on one core, and did worse.
+    """
     started = time.monotonic()
     import cv2
     import segmentation_models_pytorch as smp
@@ -194,7 +200,7 @@ def peer(pair: Path, budget: float, seed: int, threads: int) -> None:
             row = min(max(round(y), 0), image.shape[0] - 1)
             dots[row, min(max(round(x), 0), image.shape[1] - 1)] += 1
         density = cv2.GaussianBlur(dots, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) * height
-        low = [max(0, 256 - side) for side in image.shape[:2]]
+        low = [max(0, _CROP - side) for side in image.shape[:2]]
         image = np.pad(image, ((0, low[0]), (0, low[1]), (0, 0)))
         photos.append((image, np.pad(density, ((0, low[0]), (0, low[1])))))
     areas = np.array([density.size for _, density in photos], float)
@@ -204,9 +210,9 @@ def peer(pair: Path, budget: float, seed: int, threads: int) -> None:
         images, targets = [], []
         for k in rng.choice(len(photos), 8, p=areas / areas.sum()):
             image, density = photos[k]
-            top = rng.integers(0, image.shape[0] - 256 + 1)
-            left = rng.integers(0, image.shape[1] - 256 + 1)
-            window = np.s_[top : top + 256, left : left + 256]
+            top = rng.integers(0, image.shape[0] - _CROP + 1)
+            left = rng.integers(0, image.shape[1] - _CROP + 1)
+            window = np.s_[top : top + _CROP, left : left + _CROP]
             image, density = image[window], density[window]
             if rng.random() < 0.5:
                 image, density = image[:, ::-1], density[:, ::-1]
