@@ -309,7 +309,6 @@ def _reprojected(
     if source is None or target is None or source == target:
         return points
     try:
-        from rasterio.errors import RasterioError
         from rasterio.warp import transform
     except ImportError as error:
         raise TransectError(
@@ -320,7 +319,7 @@ def _reprojected(
         x, y = transform(
             f"EPSG:{source}", f"EPSG:{target}", points[:, 0].tolist(), points[:, 1].tolist()
         )
-    except (RasterioError, ValueError, RuntimeError) as error:
+    except Exception as error:  # GDAL has errors of its own beside those of rasterio
         raise TransectError(
             f"coordinates cannot be moved from EPSG:{source} to EPSG:{target} "
             f"({str(error)[:80]}). Export them in the pictures' system."
