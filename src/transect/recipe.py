@@ -349,8 +349,9 @@ class Stage:
         aux: Extra heads: (output, loss expression) pairs, e.g. ``("empty", "0.05 * bce")``.
         optimizer: The optimiser.
         schedule: The learning rate's course.
-        sampler: uniform, foreground, object, class_aware, coverage, identity, oversample, or
-            weighted (masks: by adversarial validation, the likeness to unlabelled pictures).
+        sampler: uniform, foreground, object, class_aware, coverage, identity, oversample;
+            weighted (masks: by adversarial validation, the likeness to unlabelled pictures); or
+            hard (masks: by the loss of the model as each epoch begins, for a second round).
         sampler_share: Share of draws that follow the sampler; the rest is uniform.
         per_identity: Pictures per identity in a batch (``identity``), or the least number of
             draws per epoch (``oversample``).

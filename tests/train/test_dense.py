@@ -2,9 +2,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from transect.recipe import Augment, Geometry, Stage
 from transect.train.dense import DenseBatches, DenseSource
+from transect.train.mixed import MixedBatches
 from transect.types import Sample
 
 
@@ -128,3 +130,44 @@ def test_planes_reach_the_input_moved_as_the_pixels_were_and_keep_their_values(f
         assert (pixels == 255 - planes).all()  # inverted; the plane is not
         falling += int((planes[:, 0, 0] > planes[:, 0, -1]).sum())
     assert 0 < falling < 16
+
+
+class Blind(torch.nn.Module):
+    """Sure of background everywhere: wrong where there is foreground."""
+
+    def __init__(self):
+        super().__init__()
+        self.level = torch.nn.Parameter(torch.tensor(-4.0))
+
+    def forward(self, x):
+        return {"logits": self.level + 0 * x[:, :1]}
+
+
+def test_a_second_round_draws_the_pictures_that_the_model_gets_wrong():
+    blank, full = np.zeros((40, 40), np.int32), np.ones((40, 40), np.int32)
+    src = dataclasses.replace(
+        source(shapes=((40, 40),) * 4),
+        sample=lambda i: Sample(
+            np.full((40, 40, 1), 10 * i, np.uint8), labels=full if i == 2 else blank
+        ),
+        coverage=np.array([0.0, 0.0, 1.0, 0.0]),
+    )
+
+    def share_of_hard(found):
+        drawn = torch.cat([batch["image"] for batch in found.epoch(0)])[:, 0, 0, 0]
+        return float((drawn == 20).float().mean())
+
+    found = batches(src, pictures=range(4), sampler="hard", steps=50)
+    assert 0.15 < share_of_hard(found) < 0.35
+    found.prepare(Blind().eval(), 0)
+    hard = share_of_hard(found)
+    assert hard > 0.9
+    mixed = MixedBatches(batches(src, pictures=range(4), sampler="hard", steps=50), found)
+    mixed.prepare(Blind().eval(), 0)
+    assert next(iter(mixed.epoch(0)))["image"].shape[0] == 8
+    half = batches(src, pictures=range(4), sampler="hard", sampler_share=0.5, steps=50)
+    half.prepare(Blind().eval(), 0)
+    assert 0.3 < share_of_hard(half) < hard
+    even = batches(src, pictures=range(4), steps=50)
+    even.prepare(Blind().eval(), 0)
+    assert share_of_hard(even) < 0.35

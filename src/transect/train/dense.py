@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from transect.augment import augment_sample
 from transect.data.geometry import Placement, fit_planes, fit_whole
@@ -88,7 +88,7 @@ class DenseBatches:
         # An inpainted border is worth its price for pixels, which are padded once per epoch at
         # most; soft planes continue by reflection.
         self._border = "reflect" if geometry.border == "inpaint" else geometry.border
-        self._weights = self._picture_weights()
+        self._weights = self._even = self._picture_weights()
         self.steps = stage.steps or max(1, math.ceil(self._tiles() / stage.batch))
 
     def epoch(self, epoch: int) -> Iterator[dict[str, Tensor]]:
@@ -103,24 +103,65 @@ class DenseBatches:
                 self._item(np.random.default_rng([self._seed, epoch, step, place]), fraction)
                 for place in range(self._stage.batch)
             ]
-            images, targets, valids = zip(*items, strict=True)
-            yield {
-                "image": _stacked(images).permute(0, 3, 1, 2).contiguous(),
-                "target": _stacked(targets),
-                "valid": _stacked(valids),
-            }
+            yield _batch_of(items)
+
+    def prepare(self, model: nn.Module, epoch: int) -> None:
+        """For the sampler ``hard``: look at every picture, and draw by its loss from now on.
+
+        A fixed window of each picture, not augmented, is compared by cross-entropy. Weights are
+        the loss over its mean, cut at 5, so that a wrong label does not take over.
+
+        Args:
+            model: In evaluation mode, as it is when the epoch begins: a resumed epoch draws alike.
+            epoch: Not used.
+        """
+        del epoch
+        if self._stage.sampler != "hard":
+            return
+        place = next(model.parameters()).device
+        losses: list[float] = []
+        with torch.inference_mode():
+            for start in range(0, len(self._pictures), self._stage.batch):
+                batch = self._fixed(self._pictures[start : start + self._stage.batch].tolist())
+                logits = model(batch["image"].to(place))["logits"].float().cpu()
+                each = nn.functional.binary_cross_entropy_with_logits(
+                    logits, batch["target"], weight=batch["valid"], reduction="none"
+                )
+                losses += each.flatten(1).mean(1).tolist()
+        hard = np.clip(np.array(losses) / max(float(np.mean(losses)), 1e-9), 0.0, 5.0)
+        share = self._stage.sampler_share
+        self._weights = self._even * (share * hard + (1 - share))
+
+    def _fixed(self, pictures: Sequence[int]) -> dict[str, Tensor]:
+        """One batch of given pictures: the window that a seed of the picture's own puts."""
+        items = []
+        for picture in pictures:
+            rng = np.random.default_rng([self._seed, picture])
+            items.append(self._built(picture, None, rng, 0.0, Augment()))
+        return _batch_of(items)
 
     def _item(
         self, rng: np.random.Generator, fraction: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Draw one picture, one window, one warp."""
         picture, centre = self._draw(rng, fraction)
+        return self._built(picture, centre, rng, fraction, self._augment)
+
+    def _built(
+        self,
+        picture: int,
+        centre: NDArray[np.float32] | None,
+        rng: np.random.Generator,
+        fraction: float,
+        augment: Augment,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Cut and warp a picture: input, target and which pixels count."""
         if self._geometry.fit == "whole":
-            return self._whole(picture, rng, fraction)
+            return self._whole(picture, rng, fraction, augment)
         window = self._window(picture, centre, rng)
         sample = augment_sample(
             self._source.sample(picture),
-            self._augment,
+            augment,
             rng,
             out_hw=self._size_hw,
             window=window,
@@ -134,13 +175,13 @@ class DenseBatches:
         return image, target, valid
 
     def _whole(
-        self, picture: int, rng: np.random.Generator, fraction: float
+        self, picture: int, rng: np.random.Generator, fraction: float, augment: Augment
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Augment the picture at its own size, then bring it to the network's."""
         shape = self._source.shapes[picture]
         sample = augment_sample(
             self._source.sample(picture),
-            self._augment,
+            augment,
             rng,
             out_hw=shape,
             fraction=fraction,
@@ -261,6 +302,18 @@ def inside(placement: Placement) -> NDArray[np.float32]:
         placement.left : placement.left + placement.content_hw[1],
     ] = 1
     return plane
+
+
+def _batch_of(
+    items: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]],
+) -> dict[str, Tensor]:
+    """Inputs (h, w, C), targets and counted pixels as one batch."""
+    images, targets, valids = zip(*items, strict=True)
+    return {
+        "image": _stacked(images).permute(0, 3, 1, 2).contiguous(),
+        "target": _stacked(targets),
+        "valid": _stacked(valids),
+    }
 
 
 def _stacked(arrays: Sequence[NDArray[np.float32]]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from transect.train.plan import Batches
 
@@ -27,15 +27,25 @@ def shares_of(batch: int, share: float) -> tuple[int, int]:
     return batch - other, other
 
 
-class MixedBatches:
-    """Every batch holds items of two sources; the first gives the length of an epoch.
-
-    The second is drawn on, epoch after epoch of its own, as long as the first lasts.
-    """
+class _Beside:
+    """Batches of a first source that gives the length of an epoch, and of a second one."""
 
     def __init__(self, first: Batches, second: Batches) -> None:
         self._first, self._second = first, second
         self.steps = first.steps
+
+    def prepare(self, model: nn.Module, epoch: int) -> None:
+        """Let the first source look at the model, if it wants to."""
+        look = getattr(self._first, "prepare", None)
+        if look is not None:
+            look(model, epoch)
+
+
+class MixedBatches(_Beside):
+    """Every batch holds items of two sources; the first gives the length of an epoch.
+
+    The second is drawn on, epoch after epoch of its own, as long as the first lasts.
+    """
 
     def epoch(self, epoch: int) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of one epoch; those of the first source come first in each."""
@@ -45,12 +55,8 @@ class MixedBatches:
             yield {name: torch.cat([value, more[name]]) for name, value in batch.items()}
 
 
-class UnlabelledBatches:
+class UnlabelledBatches(_Beside):
     """Batches of the first source, with pictures of the second under ``unlabelled``."""
-
-    def __init__(self, first: Batches, second: Batches) -> None:
-        self._first, self._second = first, second
-        self.steps = first.steps
 
     def epoch(self, epoch: int) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of one epoch."""
