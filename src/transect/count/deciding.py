@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from transect.count.counters import Choice, Evidence, choose_counter, parts_of
 from transect.count.decisions import Classify, Decisions, unseen_factor
+from transect.count.gallery import keep_worst
 from transect.count.maps import CellMap, oof_map
 from transect.count.measures import PEAK_LEVELS, Measured, measure
 from transect.count.pictures import CountPictures
@@ -117,6 +118,7 @@ def decide_out_of_fold(
     matches = _matches(maps, measured, pictures, rows, decisions, heights, run)
     nested = _nested_intervals(with_total[:, -1], real[:, -1], nominal, names, parts)
     _write_counts(run, pictures, rows, choice.out_of_fold, truth, nested, own_folds)
+    keep_worst(run, pictures)
     constant = constant_answers(truth, parts)
     metrics = count_record(
         choice.out_of_fold,

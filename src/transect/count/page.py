@@ -11,12 +11,12 @@ import pandas as pd
 from transect import __version__
 from transect.audit import fill_report
 from transect.count.leakfree import score_without
-from transect.data.images import open_reader
+from transect.data.images import read_image
 from transect.files import safe_join, write_text
 from transect.recipe import Recipe
 from transect.report import charts
 from transect.report.page import Page
-from transect.report.pictures import INVENTED, MISSED, RIGHT, dots
+from transect.report.pictures import INVENTED, MISSED, RIGHT
 from transect.run import RunFolder, recipe_digest
 
 __all__ = ["write_report"]
@@ -34,7 +34,6 @@ _WORDS = {
     "recall": "share of objects that have a predicted point",
     "f1": "balance of the two",
 }
-_WORST, _SHOWN_PX = 6, 900
 
 
 def write_report(run: RunFolder) -> Path:
@@ -70,7 +69,7 @@ def write_report(run: RunFolder) -> Path:
     _scores(page, metrics)
     _choice(page, choice)
     _confusion(page, run, decided)
-    _worst(page, run, table, data)
+    _worst(page, run)
     _scale(page, run)
     _training(page, run, recipe)
     fill_report(page, run.path, metrics, score_without)
@@ -137,10 +136,18 @@ def _scores(page: Page, metrics: dict[str, Any]) -> None:
     order = [name for name in _WORDS if name in metrics]
     order += [name for name in metrics if name not in _WORDS]
     rows = [
-        [name, metrics[name]["value"], *metrics[name]["interval"], _WORDS.get(name, "")]
-        for name in order
+        [name, metrics[name]["value"], *metrics[name]["interval"], _meaning(name)] for name in order
     ]
     page.table(["metric", "value", "low", "high", "meaning"], rows)
+
+
+def _meaning(name: str) -> str:
+    """What a metric says."""
+    kind, sign, one = name.partition(":")
+    if not sign:
+        return _WORDS.get(name, "")
+    what = {"rmse": "root of the mean squared error", "mae": "mean error"}.get(kind, kind)
+    return f"{what} of {one}"
 
 
 def _choice(page: Page, choice: dict[str, Any]) -> None:
@@ -180,37 +187,16 @@ def _confusion(page: Page, run: RunFolder, decided: dict[str, Any]) -> None:
     page.figure(charts.matrix(run.read_json("oof/confusion.json"), labels, title="confusion"))
 
 
-def _worst(page: Page, run: RunFolder, table: pd.DataFrame, data: dict[str, Any]) -> None:
+def _worst(page: Page, run: RunFolder) -> None:
     """The blocks with the largest errors, with their dots."""
-    page.section("Where it fails", lead="The largest errors first.")
+    page.section("Where it fails", lead="The largest errors first, where most went wrong in each.")
     page.key([(RIGHT, "right"), (MISSED, "missed"), (INVENTED, "invented")])
-    fates = pd.read_csv(run.oof() / "points.csv")
-    gap = (table["predicted"] - table["true"]).abs().to_numpy(float)
-    shown = []
-    for i in np.argsort(-gap, kind="stable")[:_WORST]:
-        row = table.iloc[int(i)]
-        name, _, place = str(row["image"]).partition("@")
-        path = safe_join(Path(data["folder"]) / "images", name)
-        if not path.is_file():
-            continue
-        reader = open_reader(path)
-        top, left = (int(v) for v in place.split(",")) if place else (0, 0)
-        height = min(_SHOWN_PX, reader.shape[0] - top)
-        width = min(_SHOWN_PX, reader.shape[1] - left)
-        own = fates[fates["image"] == row["image"]]
-        marks = {
-            fate: own.loc[
-                (own["fate"] == fate) & (own["x"] < width) & (own["y"] < height), ["x", "y"]
-            ].to_numpy(float)
-            for fate in ("right", "missed", "invented")
-        }
-        caption = f"{row['image']}: true {row['true']:g}, predicted {row['predicted']:.1f} "
-        caption += f"[{row['low']:.1f}, {row['high']:.1f}]"
-        shown.append((dots(reader.window(top, left, height, width), **marks), caption))
-    if shown:
-        page.pictures(shown, large=True)
-    else:
-        page.text("The photos are no longer where they were, so none is shown.")
+    kept = run.read_json("oof/worst.json")
+    shown = [
+        (read_image(safe_join(run.oof(), str(entry["file"]))), str(entry["caption"]))
+        for entry in kept
+    ]
+    page.pictures(shown, large=True)
 
 
 def _scale(page: Page, run: RunFolder) -> None:
