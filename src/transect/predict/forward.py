@@ -158,7 +158,10 @@ def _as_arrays(
             found = call(x, state["half"])
             if undecided:
                 undecided = False
-                state["half"] = _close(found, call(x, True))
+                rounded = call(x, True)
+                state["half"] = _close(found, rounded)
+                # All batches in one precision, so that it does not matter which came first.
+                found = rounded if state["half"] else found
             result: NDArray[np.float32] = found.float().contiguous().cpu().numpy()
             return result
 
