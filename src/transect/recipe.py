@@ -503,6 +503,8 @@ class SegmentDecide:
         min_total: Masks with fewer pixels in all become empty.
         fill_holes: Holes smaller than this many pixels are filled.
         empty_threshold: Least probability of the empty-mask head for a mask to stay.
+        gate: Name of the member whose empty-mask head decides alone, e.g. a network of its own
+            with weight 0; empty takes the mean over the answering members that have the head.
         seed_threshold: Instances: level of the centre map above which a seed grows.
         seed_depth: Instances: how deep the pass between two seeds must be, see ``watershed``.
         crf: never, if_better or always.
@@ -526,6 +528,7 @@ class SegmentDecide:
     flat_rule: bool = False
     per_fold: bool = False
     neighbours: bool = False
+    gate: str = ""
     pictures: int = 64
 
 

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from transect.errors import TransectError
-from transect.recipe import Member, Recipe
+from transect.recipe import Geometry, Member, Network, Recipe, SegmentDecide, Stage
 from transect.run import RunFolder
 from transect.segment.blending import (
     Blend,
     answering,
     check_blend,
+    check_gate,
+    gates_of,
     weights_of,
     write_stacks,
     write_weights,
@@ -84,3 +86,21 @@ def test_planes_that_are_no_classes_are_averaged_in_a_stack(tmp_path):
     write_stacks(run, rng.normal(0, 1, (50, 2, 2)), soft, np.arange(50) % 2, {"a": 0})
     maps = [np.full((2, 1, 1), p, np.float32) for p in (0.2, 0.6)]
     assert Blend(run, recipe).of(maps)[1, 0, 0] == pytest.approx(0.4)
+
+
+def test_a_gate_is_a_member_that_was_taught_to_say_empty():
+    head = Network(image_head=True)
+    taught = Stage(loss="0 * bce", aux=(("empty", "bce"),))
+    gate = Member("gate", head, Geometry(fit="whole"), stages=(taught,), weight=0.0)
+    both = (Member("main", head), gate)
+    assert [m.name for m in gates_of(Recipe(members=both))] == ["main"]
+    recipe = Recipe(members=both, decide=SegmentDecide(gate="gate"))
+    assert [m.name for m in gates_of(recipe)] == ["gate"]
+    check_gate(recipe)
+    with pytest.raises(TransectError, match="Did you mean 'gate'"):
+        check_gate(Recipe(members=both, decide=SegmentDecide(gate="gat")))
+    with pytest.raises(TransectError, match="no trained head"):
+        check_gate(Recipe(members=both, decide=SegmentDecide(gate="main")))
+    tiles = Member("gate", head, Geometry(fit="tile"), stages=(taught,))
+    with pytest.raises(TransectError, match="sees tiles"):
+        check_gate(Recipe(members=(tiles,), decide=SegmentDecide(gate="gate")))

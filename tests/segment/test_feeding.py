@@ -130,3 +130,33 @@ def test_a_cascade_goes_through_rounds_of_pseudo_labels(survey, tmp_path):
     assert (run.path / "fed/first/unlabelled0/p6.png.npy").is_file()
     assert (run.path / "members/second/fold1/round1/done.json").is_file()
     api.predict(run.path, root / "images", tmp_path / "out", progress=Quiet())
+
+
+@pytest.mark.slow
+def test_a_network_of_its_own_says_which_pictures_are_empty(survey, tmp_path):
+    first = tiny_recipe().members[0]
+    gate = dataclasses.replace(
+        first,
+        name="gate",
+        weight=0.0,
+        network=dataclasses.replace(first.network, image_head=True),
+        geometry=Geometry(fit="whole", size_hw=(96, 96)),
+        stages=(
+            dataclasses.replace(first.stages[0], loss="0 * bce", aux=(("empty", "bce"),), epochs=1),
+        ),
+    )
+    decide = SegmentDecide(metric="dice", gate="gate", empty_threshold=0.5)
+    recipe = tiny_recipe(members=(first, gate), decide=decide)
+    run = api.train(survey, recipe=recipe, out=tmp_path / "run", device="cpu", threads=1)
+    told = RunFolder(run.path).read_json("oof/gate/filled0.json")
+    assert 0 < min(told.values()) <= max(told.values()) < 1
+    assert not list((run.path / "oof/gate").glob("*.npy"))
+    predictor = Predictor(RunFolder(run.path), device="cpu")
+    image = list_new(survey / "images")[0][0]
+    pixels = read_image(image.path)
+    assert (
+        predictor.decide(np.ones((1, *image.size_hw), np.float32), pixels, image, filled=0.4).max()
+        == 0
+    )
+    one = predictor.labels(pixels, image)
+    np.testing.assert_array_equal(one, predictor.labels_of_many([pixels], [image])[0])

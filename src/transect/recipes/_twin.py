@@ -39,7 +39,7 @@ def quick_twin(
         first: Times as many epochs for a member's first stage, whose decoder knows nothing yet.
 
     Returns:
-        The twin; two folds.
+        The twin; it trains one of two folds.
     """
     members = tuple(
         _short_member(member, side, encoder, epochs, steps, first) for member in recipe.members
@@ -47,7 +47,7 @@ def quick_twin(
     pseudo = tuple(
         replace(spec, confidence=min(spec.confidence, _CONFIDENCE)) for spec in recipe.pseudo
     )
-    folds = replace(recipe.folds, count=2, use=None)
+    folds = replace(recipe.folds, count=2, use=1)
     return replace(recipe, members=members, pseudo=pseudo, folds=folds)
 
 

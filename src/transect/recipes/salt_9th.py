@@ -118,4 +118,4 @@ recipe = Recipe(
     ),
 )
 
-quick = quick_twin(recipe)
+quick = quick_twin(recipe, steps=8)

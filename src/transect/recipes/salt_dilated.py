@@ -52,6 +52,17 @@ _STAGES = (
 )
 
 
+_EMPTY = Stage(
+    name="empty",
+    epochs=60,  # our guess
+    batch=32,
+    loss="0 * bce",  # it draws nothing: only its head that says empty learns
+    aux=(("empty", "bce"),),
+    optimizer=Optimizer("adam", lr=1e-4, weight_decay=0.0),  # our guess
+    schedule=Schedule("triangular", warmup=0.0, floor=1.0, peak=10.0, cycles=3),  # our guess
+)
+
+
 def _member(name: str, network: Network) -> Member:
     return Member(name, replace(network, weights=None), _GEOMETRY, Augment(), _STAGES)
 
@@ -69,7 +80,6 @@ recipe = Recipe(
                 width=32,
                 levels=5,
                 upsample="bilinear",  # "upsampling tends to improve dilated U-Nets"
-                image_head=True,  # the empty-mask network shares the encoder here
             ),
         ),
         _member(
@@ -91,11 +101,20 @@ recipe = Recipe(
                 encoder="plain", width=32, levels=4, norm="group", dropout=(0.4, 0.3, 0.2, 0.1)
             ),
         ),
+        # "Is there any salt?" is asked of a network of its own.
+        Member(
+            "any-salt",
+            Network(encoder="plain", width=32, levels=5, image_head=True, weights=None),
+            _GEOMETRY,
+            Augment(),
+            (_EMPTY,),
+            weight=0.0,
+        ),
     ),
     folds=Folds(count=5, stratify=("depth",)),
     views=("identity", "hflip"),
     blend="weighted_vote",
-    decide=SegmentDecide(metric="salt_map", crf="if_better"),
+    decide=SegmentDecide(metric="salt_map", crf="if_better", gate="any-salt"),
     notes=(
         "Salt talk: dilated and plain U-Nets from scratch, BCE then Lovász, cyclic rates, a CRF if "
         "it pays, masks voted by score. TGS Salt Identification, Kaggle 2018: .824 private. The "

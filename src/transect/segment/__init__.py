@@ -17,7 +17,7 @@ from transect.folds import folds_once
 from transect.recipe import Recipe
 from transect.run import RunFolder
 from transect.segment import auto
-from transect.segment.blending import answering
+from transect.segment.blending import answering, gates_of
 from transect.segment.deciding import Decisions, decide_out_of_fold
 from transect.segment.demonstration import demonstrate
 from transect.segment.evidence import keep_evidence
@@ -94,7 +94,7 @@ def train(
     if follows():
         return
     views = choose_views(run, recipe, pictures, folds, device=device, progress=progress)
-    for member in answering(recipe):
+    for member in dict.fromkeys((*answering(recipe), *gates_of(recipe))):
         for fold in used:
             predict_held_out(
                 run,

@@ -19,6 +19,8 @@ __all__ = [
     "Blend",
     "answering",
     "check_blend",
+    "check_gate",
+    "gates_of",
     "log_odds",
     "weights_of",
     "write_stacks",
@@ -35,6 +37,40 @@ _LEAST = 1 / 512  # probabilities are stored in steps of 1/255
 def answering(recipe: Recipe) -> tuple[Member, ...]:
     """The members whose predictions are blended; the others only teach."""
     return tuple(member for member in recipe.members if member.weight > 0)
+
+
+def gates_of(recipe: Recipe) -> tuple[Member, ...]:
+    """The members whose image-level heads say whether a picture holds any object."""
+    named = getattr(recipe.decide, "gate", "")
+    if named:
+        return tuple(member for member in recipe.members if member.name == named)
+    return tuple(m for m in answering(recipe) if getattr(m.network, "image_head", False))
+
+
+def check_gate(recipe: Recipe) -> None:
+    """Refuse a gate that cannot tell, before anything is trained.
+
+    Raises:
+        TransectError: If it names no member, or one without a trained image-level head on whole
+            pictures.
+    """
+    named = getattr(recipe.decide, "gate", "")
+    if not named:
+        return
+    if not gates_of(recipe):
+        raise unknown_name("decide.gate", named, [member.name for member in recipe.members])
+    (member,) = gates_of(recipe)
+    trained = any(head == "empty" for stage in member.stages for head, _ in stage.aux)
+    if not (getattr(member.network, "image_head", False) and trained):
+        raise TransectError(
+            f"decide.gate names {named}, which has no trained head that says empty. Set its "
+            'network.image_head, and aux = [["empty", "bce"]] in its stages.'
+        )
+    if member.geometry.fit != "whole":
+        raise TransectError(
+            f"decide.gate names {named}, which sees tiles; whether a picture is empty is asked of "
+            "the whole. Set its geometry.fit to whole."
+        )
 
 
 def check_blend(recipe: Recipe) -> None:

@@ -19,6 +19,7 @@ from transect.segment.blending import (
     BY_SCORE,
     Blend,
     answering,
+    gates_of,
     log_odds,
     write_stacks,
     write_weights,
@@ -140,7 +141,7 @@ def predict_held_out(
     """Write the maps of a fold's held-out pictures, skipping those that are written already.
 
     Each file is (T, H, W) uint8, 255 for probability 1; ``filled.json`` of the fold holds the
-    image-level probabilities.
+    image-level probabilities. A member of weight 0 is asked for these only.
     """
     filled_path = run.oof(member.name) / f"filled{fold}.json"
     if filled_path.is_file():
@@ -155,7 +156,7 @@ def predict_held_out(
         paths = [map_path(run, member.name, image) for image in images]
         shares = model.filled_of(pixels, images)
         filled.update({image.name: share for image, share in zip(images, shares, strict=True)})
-        if not all(path.is_file() for path in paths):
+        if member.weight > 0 and not all(path.is_file() for path in paths):
             for path, found in zip(paths, model.maps_of(pixels, images), strict=True):
                 maps = np.round(found * 255).astype(np.uint8)
                 with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -293,9 +294,7 @@ def _stack_members(
 def _filled(run: RunFolder, recipe: Recipe) -> dict[str, float]:
     """Mean image-level probability over members that have the head."""
     values: dict[str, list[float]] = {}
-    for member in answering(recipe):
-        if not getattr(member.network, "image_head", False):
-            continue
+    for member in gates_of(recipe):
         for path in sorted(run.oof(member.name).glob("filled*.json")):
             entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             for name, value in entries.items():

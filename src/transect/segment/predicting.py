@@ -24,7 +24,7 @@ from transect.predict.outputs import output_path, write_mask, write_mask_bands, 
 from transect.recipe import Recipe
 from transect.report.pictures import overlay
 from transect.run import RunFolder
-from transect.segment.blending import Blend, answering
+from transect.segment.blending import Blend, answering, gates_of
 from transect.segment.deciding import Decisions, labels_of
 from transect.segment.neighbours import Adjoining, adjoining, beside, borders_of, pulled
 from transect.segment.oof import loaded_member
@@ -71,6 +71,16 @@ class Predictor:
             for part in parts
         ]
         self._members = [member for part in self._parts for member in part]
+        # Those that are loaded anyway, or the gate that gives no masks.
+        alone = [member for member in gates_of(recipe) if member.weight <= 0]
+        self._gates = [
+            loaded_member(run, recipe, member, list(folds), device=device, views=views)
+            for member in alone
+        ]
+        if not alone:
+            names = {member.name for member in gates_of(recipe)}
+            asked = [member.name in names for member in answering(recipe)] * len(self._parts)
+            self._gates = [one for one, yes in zip(self._members, asked, strict=True) if yes]
         self._neighbours = bool(getattr(recipe.decide, "neighbours", False))
         self._joined: Adjoining = {}
         self._borders: dict[str, dict[str, NDArray[np.float32]]] = {}
@@ -113,7 +123,7 @@ class Predictor:
     ) -> list[NDArray[np.int32]]:
         """The masks of several pictures in memory; small whole ones go batch by batch."""
         maps = [member.maps_of(pixels, images) for member in self._members]
-        told = [m.filled_of(pixels, images) for m in self._members if m.has_image_head]
+        told = [m.filled_of(pixels, images) for m in self._gates if m.has_image_head]
         found = []
         for i, (some, image) in enumerate(zip(pixels, images, strict=True)):
             filled = float(np.mean([values[i] for values in told])) if told else 1.0
@@ -131,7 +141,7 @@ class Predictor:
     ) -> NDArray[np.int32]:
         """Turn blended probabilities into a mask; ``filled`` is asked for if it is not given."""
         if filled is None:
-            told = [m.filled(pixels, image) for m in self._members if m.has_image_head]
+            told = [m.filled(pixels, image) for m in self._gates if m.has_image_head]
             filled = float(np.mean(told)) if told else 1.0
         values = self._decisions.final
         if values.use_crf:

@@ -16,7 +16,7 @@ from transect.errors import TransectError
 from transect.files import read_json, safe_join
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
-from transect.segment.blending import check_blend
+from transect.segment.blending import check_blend, check_gate
 from transect.segment.feeding import (
     FED_ROUND,
     check_fed,
@@ -77,6 +77,7 @@ def train_members(
     check_rounds(recipe)
     check_blend(recipe)
     check_fed(recipe)
+    check_gate(recipe)
     check_neighbours(recipe, pictures.kind)
     unlabelled = _Unlabelled(pictures.survey, run.path / "cache" / "unlabelled")
     if recipe.pseudo and not unlabelled.images:
