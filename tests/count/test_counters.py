@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,11 @@ from transect.errors import TransectError
 from transect.recipe import CountDecide
 
 DECIDE = CountDecide(
-    window=16, stride=8, blob_thresholds=(0.05,), pixel_thresholds=(0.1,), regressors=("lightgbm",)
+    window=16,
+    stride=8,
+    blob_thresholds=(0.05,),
+    pixel_thresholds=(0.1,),
+    regressors=("extratrees_small",),
 )
 
 
@@ -44,9 +50,9 @@ def test_the_way_that_errs_least_out_of_fold_is_kept():
 
 
 def test_a_counter_comes_back_from_its_files(tmp_path):
-    shown = evidence([0, 3, 7, 12, 5, 9])
+    shown = evidence([0, 3, 7])
     choice = choose_counter(
-        shown, np.arange(6) % 2, CountDecide(**{**vars(DECIDE), "methods": ("regressors",)}), seed=0
+        shown, np.arange(3) % 2, CountDecide(**{**vars(DECIDE), "methods": ("regressors",)}), seed=0
     )
     again = Counter.load(choice.counter.save(tmp_path), tmp_path)
     for one in shown.measured:
@@ -87,3 +93,41 @@ def test_one_trained_fold_is_parted_by_group():
     for name in set(groups):
         assert len({p for p, g in zip(parts, groups, strict=True) if g == name}) == 1
     assert parts_of(np.array([0, 2, 2]), [None] * 3, 0).tolist() == [0, 1, 1]
+
+
+def test_a_line_adds_what_peaks_and_sums_miss_apart():
+    shown = evidence([0, 3, 7, 12, 5, 9, 2, 14])
+    decide = CountDecide(methods=("sum", "line", "mean"))
+    choice = choose_counter(shown, np.arange(8) % 4, decide, seed=0)
+    assert choice.counter.methods == ("line",)
+    assert choice.errors[0]["line"] < 0.6 * choice.errors[0]["sum"]
+    assert min(choice.counter.lines[0]) >= 0
+
+
+def test_the_mean_is_kept_where_maps_say_nothing(tmp_path):
+    shown = evidence([4, 5, 6, 5, 4, 6, 5, 5])
+    noise = np.random.default_rng(1)
+    blind = [
+        replace(m, sums=noise.uniform(0, 50, 1), peaks=(m.peaks[0][: noise.integers(1, 4)],))
+        for m in shown.measured
+    ]
+    shown = replace(shown, measured=blind)
+    decide = CountDecide(methods=("sum", "peaks", "mean"))
+    choice = choose_counter(shown, np.arange(8) % 4, decide, seed=0)
+    assert choice.counter.methods == ("mean",)
+    assert choice.counter(blind[0])[0] == pytest.approx(5)
+    again = Counter.load(choice.counter.save(tmp_path), tmp_path)
+    assert again(blind[1])[0] == pytest.approx(5)
+
+
+def test_classes_that_share_a_map_are_counted_together_and_divided(tmp_path):
+    shown = evidence([0, 3, 7, 12, 5, 9, 2, 14])
+    thirds = np.column_stack([shown.truth[:, 0] * 2 / 3, shown.truth[:, 0] / 3])
+    windows = [np.column_stack([w * 2 / 3, w / 3]) for w in shown.window_counts]
+    merged = Evidence(shown.measured, windows, thirds, merged=True)
+    choice = choose_counter(merged, np.arange(8) % 4, CountDecide(methods=("peaks",)), seed=0)
+    assert choice.counter.merged
+    np.testing.assert_allclose(choice.counter.shares, (2 / 3, 1 / 3))
+    assert np.abs(choice.out_of_fold - thirds).mean() < 0.5
+    again = Counter.load(choice.counter.save(tmp_path), tmp_path)
+    np.testing.assert_allclose(again(shown.measured[3]), choice.counter(shown.measured[3]))

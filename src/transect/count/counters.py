@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from transect.count.measures import PEAK_LEVELS, Measured, peak_numbers
 from transect.count.regressors import fit_regressor, load_regressor, predict_mean, save_regressor
+from transect.ensemble.forest import Forest
 from transect.errors import TransectError, unknown_name
 from transect.files import safe_join
 from transect.recipe import CountDecide
@@ -387,7 +388,12 @@ def _importance(counter: Counter) -> tuple[tuple[float, ...], ...]:
     """Mean share of each feature in the trees of each class."""
     table = []
     for own in counter.models:
-        shares = [getattr(model, "feature_importances_", None) for model in own]
+        shares = [
+            model.importance
+            if isinstance(model, Forest)
+            else getattr(model, "feature_importances_", None)
+            for model in own
+        ]
         known = [np.asarray(s, np.float64) / max(float(np.sum(s)), 1e-12)
                  for s in shares if s is not None]  # fmt: skip
         table.append(tuple(np.mean(known, axis=0).tolist()) if known else ())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.ensemble.forest import Forest, forest_of, load_forest, save_forest
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path
 
@@ -17,13 +18,6 @@ __all__ = ["REGRESSORS", "fit_regressor", "load_regressor", "predict_mean", "sav
 REGRESSORS = ("extratrees", "extratrees_small", "xgboost", "lightgbm")
 
 _MANY_WINDOWS = 100_000
-
-_TRUSTED = (
-    "numpy.dtype",
-    "sklearn.ensemble._forest.ExtraTreesRegressor",
-    "sklearn.tree._classes.ExtraTreeRegressor",
-    "sklearn.tree._tree.Tree",
-)
 
 
 def fit_regressor(
@@ -57,7 +51,7 @@ def fit_regressor(
             random_state=seed,
             n_jobs=jobs,
         )
-        return model.fit(features, counts)
+        return forest_of(model.fit(features, counts), kind=name, task="value")
     if name == "xgboost":
         import xgboost
 
@@ -92,44 +86,31 @@ def save_regressor(model: Any, path: Path) -> Path:
 
     Args:
         model: What ``fit_regressor`` gave.
-        path: Without suffix; ``.skops``, ``.ubj`` or ``.txt`` is added.
+        path: Without suffix; ``.safetensors``, ``.ubj`` or ``.txt`` is added.
 
     Returns:
         The file.
     """
-    kind = type(model).__module__.split(".")[0]
-    suffix = {"sklearn": ".skops", "xgboost": ".ubj", "lightgbm": ".txt"}[kind]
-    target = path.with_name(path.name + suffix)
+    if isinstance(model, Forest):
+        target = path.with_name(path.name + ".safetensors")
+        save_forest(model, target)
+        return target
+    boosted = type(model).__module__.startswith("xgboost")
+    target = path.with_name(path.name + (".ubj" if boosted else ".txt"))
     with atomic_path(target) as temporary:
-        if kind == "sklearn":
-            import skops.io
-
-            skops.io.dump(model, temporary)
-        elif kind == "xgboost":
-            model.get_booster().save_model(temporary)
-        else:
-            model.booster_.save_model(temporary)
+        (model.get_booster() if boosted else model.booster_).save_model(temporary)
     return target
 
 
 def load_regressor(path: Path) -> Any:
-    """Read what ``save_regressor`` wrote; types outside a fixed list are refused.
+    """Read what ``save_regressor`` wrote; nothing in these files is run.
 
     Raises:
-        TransectError: If the file is missing, damaged, or asks for other types.
+        TransectError: If the file is missing or damaged.
     """
     try:
-        if path.suffix == ".skops":
-            import skops.io
-
-            asked = skops.io.get_untrusted_types(file=path)
-            strange = sorted(set(asked) - set(_TRUSTED))
-            if strange:
-                raise TransectError(
-                    f"{path} asks for {strange[0]}, which is no part of a regressor of ours. "
-                    "Do not use this file; train again."
-                )
-            return skops.io.load(path, trusted=asked)
+        if path.suffix == ".safetensors":
+            return load_forest(path)
         if path.suffix == ".ubj":
             import xgboost
 
