@@ -151,6 +151,23 @@ def test_mistakes_are_explained(tmp_path):
         Catalogue.open(tmp_path / "c").undo()
 
 
+def test_a_kill_while_a_catalogue_is_begun_leaves_none(tmp_path, monkeypatch):
+    from transect.identify import catalogue as room
+
+    class KilledError(Exception):
+        pass
+
+    def killed(path, value):
+        raise KilledError
+
+    monkeypatch.setattr(room, "write_json", killed)
+    with pytest.raises(KilledError):
+        Catalogue.create(tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "catalogue.json").exists()
+    assert Catalogue.create(tmp_path).photos == ()
+
+
 @pytest.mark.parametrize(
     "line",
     ["{}", '{"n": 1, "op": "add"}', "no", '{"n":2,"op":"undo","undoes":7,"after":"","before":""}'],

@@ -84,12 +84,35 @@ def test_bf16_is_kept_when_it_is_close_and_left_when_it_is_not(monkeypatch):
 
     run = network_forward([(Spy(0.0), 1)])
     first, second = run(x), run(x)
-    assert kinds == [torch.float32, torch.bfloat16, torch.bfloat16]
+    assert kinds == [torch.float32, torch.bfloat16, torch.bfloat16, torch.bfloat16]
     np.testing.assert_array_equal(first, second)  # whichever batch comes first, after a kill too
     kinds.clear()
     run = network_forward([(Spy(1.0), 1)])
     run(x), run(x)
-    assert kinds == [torch.float32, torch.bfloat16, torch.float32]
+    assert kinds == [torch.float32, torch.bfloat16, torch.float32, torch.float32]
+
+
+def test_the_precision_does_not_depend_on_which_pictures_come_first(monkeypatch):
+    monkeypatch.setattr(room, "cpu_has_bf16", lambda: True)
+
+    class Fragile(nn.Module):
+        """In bf16, wrong for bright pictures only."""
+
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            found = self.conv(x)
+            return found + (x.mean() > 3) * (found.dtype == torch.bfloat16)
+
+    dark, bright = batch(), batch() + 5
+    first = network_forward([(Fragile(), 1)])
+    second = network_forward([(Fragile(), 1)])
+    np.testing.assert_array_equal(
+        [first(dark), first(bright)], [second(bright), second(dark)][::-1]
+    )
 
 
 def test_mistakes_are_explained():

@@ -66,10 +66,7 @@ def next_to_annotate(
         TransectError: If there is no photo that can be read.
     """
     run = RunFolder.open(path)
-    listed, problems = list_new(images)
-    if not listed:
-        first = f" ({problems[0].what})" if problems else ""
-        raise TransectError(f"{images} holds no picture that can be read{first}. Choose another.")
+    listed, _ = list_new(images)
     predictor = CountPredictor(run, device=device)
     known = run.read_json("look.json")
     texture = np.array(known["texture"], np.float64)

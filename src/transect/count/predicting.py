@@ -31,7 +31,7 @@ from transect.metrics.count import match_points
 from transect.predict.outputs import small_view, write_picture
 from transect.predict.scaling import ScaledReader
 from transect.run import RunFolder
-from transect.types import Image, Problem, Progress
+from transect.types import Image, Progress
 
 __all__ = ["FORMATS", "CountPredictor", "answer_folder", "score_survey", "submission"]
 
@@ -145,8 +145,6 @@ def answer_folder(
         if name not in FORMATS:
             raise unknown_name("a format", name, FORMATS)
     listed, problems = list_new(images)
-    if not listed:
-        _nothing(images, problems)
     predictor = CountPredictor(run, device=device)
     look, factor = _scale_for(run, predictor, listed, scale, progress)
     faults = [f"{p.name}: {p.what}" for p in problems]
@@ -246,8 +244,6 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
         raise TransectError(
             f"{problems[0].name}: {problems[0].what} A submission needs every picture."
         )
-    if not listed:
-        _nothing(images, problems)
     predictor = CountPredictor(run, device=device)
     _, factor = _scale_for(run, predictor, listed, None, progress)
     rows = []
@@ -258,14 +254,6 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
         rows.append((name, *(int(np.floor(count + 0.5)) for count in answer.counts)))
         progress.step("counting", number + 1, len(listed))
     write_table(out, ("test_id", *predictor.classes), rows)
-
-
-def _nothing(images: Path, problems: Sequence[Problem]) -> None:
-    """Say why there is nothing to count."""
-    first = f" (first problem: {problems[0].what})" if problems else ""
-    raise TransectError(
-        f"{images} holds no picture that can be read{first}. Give a folder with PNG, JPEG or TIFF."
-    )
 
 
 def _scale_for(

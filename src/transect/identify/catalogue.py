@@ -73,9 +73,10 @@ class Catalogue:
         """
         if (folder / "catalogue.json").exists():
             raise TransectError(f"{folder} already holds a catalogue. Open it, or choose another.")
-        write_json(folder / "catalogue.json", {"format": FORMAT, "about": dict(about or {})})
         write_text(folder / "identities.csv", _to_csv([]))
         write_text(folder / "log.jsonl", "")
+        # Last: a folder with this file is a catalogue that is whole.
+        write_json(folder / "catalogue.json", {"format": FORMAT, "about": dict(about or {})})
         return Catalogue(folder, [], [])
 
     @staticmethod

@@ -53,8 +53,8 @@ def _module_of(path: Path) -> object:
     if not path.is_file():
         raise TransectError(f"there is no recipe file {path}. Give a bundled name or a file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise TransectError(f"{path} is not a Python file. Give a file that ends in .py.")
+    assert spec is not None  # so it is for files that end in .py
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -235,8 +235,6 @@ def answer_folder(
         if name not in FORMATS:
             raise unknown_name("a format", name, FORMATS)
     listed, problems = list_new(images)
-    if not listed and not problems:
-        raise TransectError(f"{images} holds no pictures. Give a folder with PNG, JPEG or TIFF.")
     predictor = Predictor(run, device=device)
     rows, faults, files = [], [f"{p.name}: {p.what}" for p in problems], []
     predictor.meet(listed, progress)

@@ -1,0 +1,93 @@
+"""The messages of counting, one by one."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.count.conftest import TINY, with_decide
+from transect import count
+from transect.count import counters, predicting, regressors
+from transect.count.annotate import next_to_annotate
+from transect.count.calibrate import calibrate
+from transect.count.counters import Counter
+from transect.count.decisions import Decisions
+from transect.count.pictures import CountPictures
+from transect.count.training import Task
+from transect.data.survey import open_survey
+from transect.errors import TransectError
+from transect.recipe import Recipe
+from transect.run import RunFolder
+from transect.types import Quiet
+
+
+def dotted(root, rows, header="image,x,y,class", table="points.csv"):
+    (root / "images").mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+        cv2.imwrite(str(root / "images" / name), noise)
+    (root / table).write_text("\n".join([header, *rows]) + "\n")
+    return root
+
+
+def test_surveys_that_teach_nothing(tmp_path):
+    few = open_survey(dotted(tmp_path / "few", ["a.png,3,3,seal"]))
+    with pytest.raises(TransectError, match="at least 2 dots"):
+        count.prepare(few, tmp_path / "cache", Quiet())
+    totals = open_survey(dotted(tmp_path / "t", ["a.png,3", "b.png,4"], "image,seal", "counts.csv"))
+    with pytest.raises(TransectError, match="totals only"):
+        CountPictures(totals)
+    with pytest.raises(TransectError, match="does not count"):
+        Task.of(Recipe(), 1)
+
+
+def test_new_photos_that_cannot_be_counted(tiny_run, tmp_path):
+    (tmp_path / "none").mkdir()
+    options = {"device": "cpu", "progress": Quiet()}
+    with pytest.raises(TransectError, match="no picture that can be read"):
+        next_to_annotate(tiny_run.path, tmp_path / "none", 1, progress=Quiet())
+    with pytest.raises(TransectError, match="no picture that can be read"):
+        predicting.answer_folder(tiny_run, tmp_path / "none", tmp_path / "out", **options)
+    root = dotted(tmp_path / "s", ["a.png,3,3,walrus", "b.png,3,3,walrus"])
+    images = root / "images"
+    with pytest.raises(TransectError, match="a format must be"):
+        predicting.answer_folder(tiny_run, images, tmp_path / "out", formats=("x",), **options)
+    with pytest.raises(TransectError, match="a scale must be"):
+        predicting.answer_folder(tiny_run, images, tmp_path / "out", scale="x", **options)
+    with pytest.raises(TransectError, match=r"no photo of .* has a position"):
+        predicting.answer_folder(
+            tiny_run, images, tmp_path / "out", formats=("geojson",), scale="none", **options
+        )
+    with pytest.raises(TransectError, match="not trained on"):
+        calibrate(tiny_run.path, root, progress=Quiet())
+    with pytest.raises(TransectError, match="not trained on"):
+        predicting.score_survey(tiny_run, root, **options)
+    (images / "a.png").write_bytes(b"x")
+    with pytest.raises(TransectError, match="needs every picture"):
+        predicting.submission(tiny_run, images, tmp_path / "out.csv", **options)
+
+
+def test_decisions_that_are_damaged(tmp_path):
+    RunFolder(tmp_path).write_json("decide.json", {"classes": ["seal"]})
+    with pytest.raises(TransectError, match="not complete"):
+        Decisions.load(RunFolder(tmp_path))
+    value = {"models": [], "unmix": None, "methods": ["nope"]}
+    with pytest.raises(TransectError, match="a count method"):
+        Counter.load(value, tmp_path)
+    with pytest.raises(TransectError, match="a count method"):
+        counters._possible(None, with_decide(TINY, methods=("nope",)).decide)
+
+
+def test_regressors_that_are_not_ours(tmp_path):
+    import skops.io
+    from sklearn.preprocessing import FunctionTransformer
+
+    with pytest.raises(TransectError, match="a regressor must be one of"):
+        regressors.fit_regressor("nope", np.zeros((2, 1), np.float32), np.zeros(2), seed=0)
+    skops.io.dump(FunctionTransformer(json.dumps), tmp_path / "a.skops")
+    with pytest.raises(TransectError, match="no part of a regressor"):
+        regressors.load_regressor(tmp_path / "a.skops")
+    (tmp_path / "b.txt").write_text("no trees")
+    with pytest.raises(TransectError, match="not a readable regressor"):
+        regressors.load_regressor(tmp_path / "b.txt")
