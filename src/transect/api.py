@@ -423,6 +423,12 @@ def _resolve(
         chosen = dataclasses.replace(chosen, seed=options.seed)
     for path, value in options.settings.items():
         chosen = set_field(chosen, path, value)
+    if any(stage.optimizer.find_lr for m in chosen.members for stage in m.stages):
+        if not hasattr(task, "settle"):
+            raise TransectError("optimizer.find_lr works for masks only. Give optimizer.lr.")
+        began = time.monotonic()
+        chosen = task.settle(chosen, prepared, device=options.device)
+        seconds = seconds and max(1.0, seconds - (time.monotonic() - began))
     if fixed and seconds is not None:
         chosen = task.within_budget(chosen, prepared, budget_seconds=seconds, device=options.device)
     return chosen

@@ -289,6 +289,9 @@ class Optimizer:
         betas: Adam.
         encoder_lr: Factor on the learning rate of the pretrained part.
         clip: Largest gradient norm; 0 is off.
+        find_lr: Sweep the rate on the survey before training (masks only) and take what is found
+            instead of ``lr``; later stages that ask for it change by the same factor as the
+            member's first. The run's own recipe holds the numbers.
     """
 
     name: str = "adamw"
@@ -299,6 +302,7 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.999)
     encoder_lr: float = 1.0
     clip: float = 0.0
+    find_lr: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -208,6 +209,7 @@ class _Heads(nn.Module):
         return result
 
 
+@lru_cache
 def _warn_of_dropout(network: Network) -> None:
     """Dropout below batch norm shifts the variance that the norm was fitted to."""
     if network.norm == "batch" and any(p > 0 for p in network.dropout):

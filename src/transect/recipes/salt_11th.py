@@ -60,7 +60,7 @@ recipe = Recipe(
                     loss="bce + 0.5 * lovasz",
                     aux=(("empty", "bce"), ("pixel", "bce + 0.5 * lovasz")),
                     loss_on="crop",
-                    # The rate is what a rate finder gave them.
+                    # The rate is what a rate finder gave them; find_lr=True asks one here.
                     optimizer=Optimizer(
                         "sgd", lr=5e-2, momentum=0.9, nesterov=False, weight_decay=1e-4, clip=5.0
                     ),  # clip: our guess; this rate is high for Lovász

@@ -27,6 +27,7 @@ from transect.segment.oof import OutOfFold, predict_held_out, weigh_members
 from transect.segment.page import write_report
 from transect.segment.pictures import Pictures
 from transect.segment.predicting import Predictor, answer_folder, submission
+from transect.segment.rates import settle_rates
 from transect.segment.rounds import train_members
 from transect.segment.scoring import picture_scores, score_record
 from transect.segment.views import choose_views
@@ -41,6 +42,7 @@ __all__ = [
     "report",
     "score",
     "score_without",
+    "settle",
     "submit",
     "train",
     "within_budget",
@@ -68,6 +70,7 @@ def prepare(survey: Survey, scratch: Path, progress: Progress) -> Pictures:
     return pictures
 
 
+settle = settle_rates
 plan = auto.plan
 within_budget = auto.within_budget
 

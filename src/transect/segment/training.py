@@ -21,6 +21,7 @@ from transect.train.budget import Pace, measure
 from transect.train.dense import DenseBatches, DenseSource
 from transect.train.distill import MeanTeacher
 from transect.train.engine import fit
+from transect.train.lr_finder import Sweep, find_lr
 from transect.train.mixed import MixedBatches, UnlabelledBatches, shares_of
 from transect.train.plan import (
     Batches,
@@ -33,7 +34,7 @@ from transect.train.plan import (
 from transect.train.state import load_weights
 from transect.types import Image
 
-__all__ = ["build_member", "dense_step", "fit_fold", "pace_of", "validation"]
+__all__ = ["build_member", "dense_step", "fit_fold", "pace_of", "sweep_of", "validation"]
 
 _VALIDATION_BATCHES = 8  # our choice: enough to rank epochs, cheap beside one of them
 _HOPELESS_STEPS = 1000
@@ -333,6 +334,21 @@ def pace_of(pictures: Pictures, member: Member, *, device: str) -> Pace:
         device=device,
         evaluate=lambda model: model(batch.to(device))["logits"].cpu(),
     )
+
+
+def sweep_of(pictures: Pictures, member: Member, *, seed: int, device: str) -> Sweep:
+    """Sweep the learning rate of a member's first stage on this survey."""
+    stage = member.stages[0]
+    batches = DenseBatches(
+        pictures.source(member.geometry),
+        range(len(pictures.images)),
+        stage=stage,
+        geometry=member.geometry,
+        augment=member.augment,
+        seed=seed,
+    )
+    plan = StagePlan(stage, batches, dense_step(stage))
+    return find_lr(_builder(pictures, member), plan, seed=seed, device=device)
 
 
 def _builder(
