@@ -61,7 +61,8 @@ def baks(predicted: Sequence[str], truth: Sequence[str], known: Collection[str])
     Returns:
         In [0, 1]; nan if no picture shows a known individual.
     """
-    return _balanced(np.asarray(truth) == np.asarray(predicted), truth, known, inside=True)
+    said, real = _pair(predicted, truth)
+    return _balanced(said == real, truth, known, inside=True)
 
 
 def baus(
@@ -81,7 +82,8 @@ def baus(
     Returns:
         In [0, 1]; nan if no picture shows a stranger.
     """
-    return _balanced(np.asarray(predicted) == unknown, truth, known, inside=False)
+    said, _ = _pair(predicted, truth)
+    return _balanced(said == unknown, truth, known, inside=False)
 
 
 def baks_baus(
@@ -234,8 +236,6 @@ def _balanced(
 ) -> float:
     """Mean over individuals (known or not) of their mean of ``right``."""
     real = np.asarray(truth)
-    if right.shape != real.shape:
-        raise TransectError("give one identity per picture, in the order of the truth.")
     chosen = _is_known(real, known) == inside
     if not chosen.any():
         return float("nan")

