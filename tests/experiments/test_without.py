@@ -5,7 +5,16 @@ import pytest
 from transect import recipes
 from transect.errors import TransectError
 from transect.experiments.without import needs_training, without
-from transect.recipe import Augment, Geometry, Member, Network, PseudoRound, Recipe, Stage
+from transect.recipe import (
+    Augment,
+    Geometry,
+    Member,
+    Network,
+    PseudoRound,
+    Recipe,
+    SegmentDecide,
+    Stage,
+)
 
 RECIPE = Recipe(
     members=(
@@ -103,3 +112,15 @@ def test_every_salt_recipe_can_lose_lovasz_and_flips():
         if name.startswith("salt"):
             without(recipes.load(name), "loss.lovasz")
             without(recipes.load(name), "views.hflip")
+
+
+def test_a_member_takes_along_what_others_had_of_it():
+    fed = Geometry(channels=("image", "mask:first"))
+    recipe = Recipe(
+        members=(Member("first"), Member("second", geometry=fed)),
+        decide=SegmentDecide(gate="first"),
+    )
+    poorer = without(recipe, "members.first")
+    assert only(poorer).geometry.channels == ("image",)
+    assert poorer.decide.gate == ""
+    assert without(recipe, "channels.mask:first").members[1].geometry.channels == ("image",)

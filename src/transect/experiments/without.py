@@ -40,6 +40,7 @@ _NEUTRAL: dict[str, Any] = {
     "flat_rule": False,
     "per_fold": False,
     "neighbours": False,
+    "gate": "",
 }
 """What stands for "not decided by that": fixed, not tuned."""
 
@@ -204,12 +205,16 @@ def _channels(recipe: Recipe, name: str) -> Recipe:
 
 
 def _member(recipe: Recipe, name: str) -> Recipe:
+    """Without a member, its masks as channels of others, its labels, and its word as the gate."""
     left = tuple(member for member in recipe.members if member.name != name)
     pseudo = tuple(
         replace(spec, teachers=tuple(t for t in spec.teachers if t != name))
         for spec in recipe.pseudo
     )
-    return replace(recipe, members=left, pseudo=pseudo)
+    poorer = replace(recipe, members=left, pseudo=pseudo)
+    if isinstance(recipe.decide, SegmentDecide) and recipe.decide.gate == name:
+        poorer = replace(poorer, decide=replace(recipe.decide, gate=""))
+    return _channels(poorer, f"mask:{name}")
 
 
 def _stage(recipe: Recipe, name: str) -> Recipe:
