@@ -27,7 +27,7 @@ __all__ = ["FED_ROUND", "check_fed", "fed_folder", "fed_to", "feeders_of", "is_f
 FED_ROUND = 1
 """Masks come from a member as it was trained before this round of pseudo-labels."""
 
-_TOGETHER = 64  # pictures predicted at once, our choice
+_TOGETHER = 16  # pictures predicted at once, our choice; large ones are tiled one by one
 
 
 def feeders_of(recipe: Recipe, member: Member) -> list[Member]:
