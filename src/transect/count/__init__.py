@@ -35,6 +35,7 @@ from transect.count.reclassify import (
     maps_only,
 )
 from transect.count.scalecheck import write_training_look
+from transect.count.totals import TotalPictures, plan_totals, train_totals
 from transect.count.training import Task, fit_fold
 from transect.data.tiff import ArrayReader
 from transect.errors import TransectError
@@ -61,12 +62,19 @@ __all__ = [
 ]
 
 
-def prepare(survey: Survey, scratch: Path, progress: Progress) -> CountPictures:
+def prepare(survey: Survey, scratch: Path, progress: Progress) -> CountPictures | TotalPictures:
     """Decode all training photos; broken ones are told and left out.
+
+    A survey with totals only (``counts.csv``) becomes ``TotalPictures``, which knows no dots.
 
     Raises:
         TransectError: If nothing is left to train on, or there is not a single dot.
     """
+    if survey.points is None:
+        totals = TotalPictures(survey, progress)
+        for problem in (*survey.problems, *totals.problems):
+            progress.say(f"left out: {problem.name}: {problem.what}")
+        return totals
     pictures = CountPictures(
         survey,
         scratch=scratch,
@@ -82,12 +90,39 @@ def prepare(survey: Survey, scratch: Path, progress: Progress) -> CountPictures:
     return pictures
 
 
-plan = auto.plan
-within_budget = auto.within_budget
+def plan(
+    pictures: CountPictures | TotalPictures,
+    *,
+    budget_seconds: float | None,
+    device: str,
+    seed: int,
+) -> Recipe:
+    """Choose a recipe; see ``auto.plan``, or ``totals.plan_totals`` where there are no dots."""
+    if isinstance(pictures, TotalPictures):
+        return plan_totals(pictures, seed=seed)
+    return auto.plan(pictures, budget_seconds=budget_seconds, device=device, seed=seed)
+
+
+def within_budget(
+    recipe: Recipe,
+    pictures: CountPictures | TotalPictures,
+    *,
+    budget_seconds: float,
+    device: str,
+) -> Recipe:
+    """Shorten a given recipe; see ``auto.within_budget``. Totals take seconds anyway."""
+    if isinstance(pictures, TotalPictures):
+        return recipe
+    return auto.within_budget(recipe, pictures, budget_seconds=budget_seconds, device=device)
 
 
 def train(
-    pictures: CountPictures, recipe: Recipe, path: Path, *, progress: Progress, device: str
+    pictures: CountPictures | TotalPictures,
+    recipe: Recipe,
+    path: Path,
+    *,
+    progress: Progress,
+    device: str,
 ) -> None:
     """Train every member on every fold, decide out of fold, score, report.
 
@@ -101,6 +136,10 @@ def train(
         device: Where.
     """
     run = RunFolder(path)
+    if isinstance(pictures, TotalPictures):
+        if not follows():
+            _finish(run, train_totals(pictures, recipe, run, progress), progress)
+        return
     pictures, folds = _divided(run, pictures, recipe, progress)
     task = _task_of(run, pictures, recipe)
     used = range(recipe.folds.use or recipe.folds.count)
@@ -135,12 +174,9 @@ def train(
         run, pictures, task, folds, spacing_px=spacing, seed=recipe.seed, progress=progress,
         classify_of=_second_looks(run, pictures, recipe, folds, second, device),
     )  # fmt: skip
-    keep_doubtful_counts(run)
     held_out = sorted({pictures.blocks[i].photo for i in np.flatnonzero(folds == 0).tolist()})
     write_training_look(run, pictures, CountPredictor(run, device=device), held_out[:12])
-    run.write_json("metrics.json", metrics)
-    report(path)
-    _say_result(metrics, progress)
+    _finish(run, metrics, progress)
 
 
 def score(path: Path, truth: Path | None, *, progress: Progress) -> dict[str, Any]:
@@ -241,6 +277,14 @@ def _second_looks(
     return classify_of
 
 
+def _finish(run: RunFolder, metrics: dict[str, Any], progress: Progress) -> None:
+    """Write the metrics and the report, and say how it went."""
+    keep_doubtful_counts(run)
+    run.write_json("metrics.json", metrics)
+    write_report(run)
+    _say_result(metrics, progress)
+
+
 def _say_result(metrics: dict[str, Any], progress: Progress) -> None:
     """The result in two lines."""
     low, high = metrics["mae"]["interval"]
@@ -254,10 +298,11 @@ def _say_result(metrics: dict[str, Any], progress: Progress) -> None:
             "these counts are no better than always answering the mean: do not use them. Train "
             "longer (--budget), or dot more photos."
         )
-    progress.say(
-        f"intervals held {metrics['coverage']['value']:.0%} of held-out totals; points: "
-        f"precision {metrics['precision']['value']:.2f}, recall {metrics['recall']['value']:.2f}"
-    )
+    line = f"intervals held {metrics['coverage']['value']:.0%} of held-out totals"
+    if "precision" in metrics:
+        line += f"; points: precision {metrics['precision']['value']:.2f}, "
+        line += f"recall {metrics['recall']['value']:.2f}"
+    progress.say(line)
 
 
 def _told(progress: Progress, member: str, fold: int) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.maps import CellMap
-from transect.count.predicting import CountPredictor
+from transect.count.predicting import CountPredictor, predictor_of
 from transect.count.scalecheck import texture_of
 from transect.data.folder import list_new
 from transect.data.images import open_reader
@@ -67,7 +67,12 @@ def next_to_annotate(
     """
     run = RunFolder.open(path)
     listed, _ = list_new(images)
-    predictor = CountPredictor(run, device=device)
+    predictor = predictor_of(run, device=device)
+    if not isinstance(predictor, CountPredictor):
+        raise TransectError(
+            f"{path} was trained on totals and cannot say where it doubts. Dot some photos, and "
+            "train on the dots."
+        )
     known = run.read_json("look.json")
     texture = np.array(known["texture"], np.float64)
     mean, spread = texture.mean(axis=0), texture.std(axis=0) + 0.1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.count.predicting import CountPredictor
+from transect.count.predicting import predictor_of
 from transect.data.survey import open_survey
 from transect.ensemble.conformal import fit_intervals
 from transect.errors import TransectError
@@ -50,7 +50,7 @@ def calibrate(
     run = RunFolder.open(path)
     (run.path / "calibration.json").unlink(missing_ok=True)
     survey = open_survey(pilot, question="count")
-    predictor = CountPredictor(run, device=device)
+    predictor = predictor_of(run, device=device)
     strange = set(survey.classes) - set(predictor.classes)
     if strange:
         raise TransectError(
@@ -60,7 +60,7 @@ def calibrate(
     counted, truth = [], []
     listed = survey.training()
     for number, image in enumerate(listed):
-        cells = predictor.map(image, scale=scale)
+        cells: Any = predictor.map(image, scale=scale)
         counted.append(predictor.answer(cells, image, scale=scale).counts)
         if survey.points is not None:
             own = survey.points[survey.points["image"] == image.name]

@@ -55,6 +55,7 @@ def demonstrate(
         progress.say(line)
     run = RunFolder(folder / "run")
     pictures = count.prepare(survey, run.path / "cache", progress)
+    assert isinstance(pictures, CountPictures)
     recipe: Recipe = auto.plan(pictures, budget_seconds=_SECONDS, device=device, seed=seed)
     for line in recipe.why:
         progress.say(line)

@@ -52,6 +52,8 @@ def score_without(path: Path, left_out: Collection[str]) -> dict[str, Any]:
         if point["image"] in fates:
             own = fates[point["image"]]
             own[point["fate"]] = own.get(point["fate"], 0) + 1
+    if not any(fates.values()):  # trained on totals: there are no points
+        return record
     return record | point_record([_match(fates[row["image"]]) for row in rows], folds)
 
 

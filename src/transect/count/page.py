@@ -60,17 +60,34 @@ def write_report(run: RunFolder) -> Path:
                 metrics["coverage"]["value"],
                 f"of intervals that promise {decided['intervals'][-1]['nominal']:.0%}",
             ),
-            ("F1 of points", metrics["f1"]["value"], f"within {decided['match_radius']:.0f} px"),
+            *(
+                [
+                    (
+                        "F1 of points",
+                        metrics["f1"]["value"],
+                        f"within {decided['match_radius']:.0f} px",
+                    )
+                ]
+                if "f1" in metrics
+                else []
+            ),
         ]
     )
+    if "f1" not in metrics:
+        page.note(
+            "Trained on totals: a frozen network describes photos and regressors count. Nothing "
+            "says where objects are.",
+            kind="warn",
+        )
     for problem in data["problems"]:
         page.note(f"left out: {problem['name']}: {problem['what']}", kind="warn")
     _counts(page, table, decided, unit)
     _scores(page, metrics)
     _choice(page, choice)
     _confusion(page, run, decided)
-    _worst(page, run)
-    _scale(page, run)
+    if "f1" in metrics:
+        _worst(page, run)
+        _scale(page, run)
     _training(page, run, recipe)
     fill_report(page, run.path, metrics, score_without)
     page.section("Doing it again", lead="The resolved recipe holds every number.")
@@ -223,7 +240,7 @@ def _scale(page: Page, run: RunFolder) -> None:
 
 def _training(page: Page, run: RunFolder, recipe: Recipe) -> None:
     """Loss curves, and why the recipe is what it is."""
-    page.section("Training", lead="Loss per epoch of every fold.")
+    page.section("Training", lead="Loss per epoch of every fold, and why the recipe is as it is.")
     series = {}
     for member in recipe.members:
         for fold in range(recipe.folds.use or recipe.folds.count):

@@ -73,8 +73,8 @@ class CountPictures:
         """
         if survey.points is None:
             raise TransectError(
-                f"{survey.root} has totals only (counts.csv), and networks here learn from dots. "
-                "Dot the animals of some photos and write points.csv (image,x,y,class)."
+                f"{survey.root} has totals only (counts.csv), and no dots. Use count.prepare, or "
+                "write points.csv (image,x,y,class)."
             )
         self.survey = survey
         self.classes: tuple[str, ...] = survey.classes

@@ -19,6 +19,7 @@ from transect.count.reclassify import Reclassifier, classifier_of, maps_only
 from transect.count.scalecheck import ScaleLook, look_at_new
 from transect.count.scoring import count_record, point_record
 from transect.count.tables import write_table
+from transect.count.totals import TotalsPredictor
 from transect.count.training import Task
 from transect.data.exchange import Annotations, Instance, Picture, Pictures
 from transect.data.folder import list_new
@@ -46,7 +47,10 @@ class CountPredictor:
     Attributes:
         decisions: What was fitted out of fold.
         classes: Names.
+        places: True: there are points, and maps.
     """
+
+    places = True
 
     def __init__(self, run: RunFolder, *, device: str) -> None:
         """Load every member with the snapshots of all trained folds."""
@@ -106,6 +110,13 @@ class CountPredictor:
         return replace(answer, intervals=self.decisions.interval(answer.counts, area))
 
 
+def predictor_of(run: RunFolder, *, device: str) -> CountPredictor | TotalsPredictor:
+    """What counts the photos of a run: its networks, or regressors on a frozen one."""
+    if (run.path / "totals.json").is_file():
+        return TotalsPredictor(run)
+    return CountPredictor(run, device=device)
+
+
 def answer_folder(
     run: RunFolder,
     images: Path,
@@ -145,20 +156,25 @@ def answer_folder(
         if name not in FORMATS:
             raise unknown_name("a format", name, FORMATS)
     listed, problems = list_new(images)
-    predictor = CountPredictor(run, device=device)
+    predictor = predictor_of(run, device=device)
+    if formats and not predictor.places:
+        raise TransectError(
+            f"{run.path} was trained on totals and knows no places, so {formats[0]} cannot be "
+            "written. Leave --format out."
+        )
     look, factor = _scale_for(run, predictor, listed, scale, progress)
     faults = [f"{p.name}: {p.what}" for p in problems]
     done: list[tuple[Image, Answer]] = []
     files: list[Path] = []
     for number, image in enumerate(listed):
         try:
-            cells = predictor.map(image, scale=factor(image), progress=progress)
+            cells: Any = predictor.map(image, scale=factor(image), progress=progress)
         except TransectError as error:
             faults.append(f"{image.name}: {error}")
             continue
         answer = predictor.answer(cells, image, scale=factor(image))
         done.append((image, answer))
-        if "density" in formats:
+        if "density" in formats and isinstance(cells, CellMap):
             files.append(_write_density(out, image, cells))
         if number < _OVERLAYS:
             _write_overlay(out, image, answer)
@@ -195,7 +211,7 @@ def score_survey(
         TransectError: If the survey has no class of the run.
     """
     survey = open_survey(truth, question="count")
-    predictor = CountPredictor(run, device=device)
+    predictor = predictor_of(run, device=device)
     listed = survey.training()
     strange = set(survey.classes) - set(predictor.classes)
     if strange:
@@ -207,7 +223,7 @@ def score_survey(
     counts, ends, matches = [], [], []
     real: list[list[float]] = []
     for number, image in enumerate(listed):
-        cells = predictor.map(image, scale=factor(image))
+        cells: Any = predictor.map(image, scale=factor(image))
         answer = predictor.answer(cells, image, scale=factor(image))
         counts.append(answer.counts)
         ends.append(answer.intervals[-1])
@@ -215,7 +231,9 @@ def score_survey(
             own = survey.points[survey.points["image"] == image.name]
             real.append([float((own["class"] == name).sum()) for name in predictor.classes])
             radius = predictor.decisions.match_radius / factor(image)
-            matches.append(match_points(answer.points, own[["x", "y"]].to_numpy(float), radius))
+            if predictor.places:
+                at = own[["x", "y"]].to_numpy(float)
+                matches.append(match_points(answer.points, at, radius))
         else:
             assert survey.counts is not None
             row = survey.counts[survey.counts["image"] == image.name].iloc[0]
@@ -244,11 +262,11 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
         raise TransectError(
             f"{problems[0].name}: {problems[0].what} A submission needs every picture."
         )
-    predictor = CountPredictor(run, device=device)
+    predictor = predictor_of(run, device=device)
     _, factor = _scale_for(run, predictor, listed, None, progress)
     rows = []
     for number, image in enumerate(listed):
-        cells = predictor.map(image, scale=factor(image))
+        cells: Any = predictor.map(image, scale=factor(image))
         answer = predictor.answer(cells, image, scale=factor(image))
         name = str(Path(image.name).with_suffix(""))
         rows.append((name, *(int(np.floor(count + 0.5)) for count in answer.counts)))
@@ -258,7 +276,7 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
 
 def _scale_for(
     run: RunFolder,
-    predictor: CountPredictor,
+    predictor: CountPredictor | TotalsPredictor,
     listed: Sequence[Image],
     asked: float | str | None,
     progress: Progress,
@@ -272,6 +290,10 @@ def _scale_for(
         raise unknown_name("a scale", str(wanted), ("check", "auto", "none", "or a number"))
     if wanted == "none":
         return None, lambda image: 1.0
+    if not isinstance(predictor, CountPredictor):
+        raise TransectError(
+            f"{run.path} was trained on totals, which say nothing of scale. Leave --scale out."
+        )
     look = look_at_new(run, predictor, listed, progress)
     for line in look.lines(repair=wanted == "auto"):
         progress.say(line)
@@ -281,7 +303,7 @@ def _scale_for(
 
 
 def _totals(
-    predictor: CountPredictor, done: Sequence[tuple[Image, Answer]]
+    predictor: CountPredictor | TotalsPredictor, done: Sequence[tuple[Image, Answer]]
 ) -> list[tuple[str, float, float, float]]:
     """The survey's sums: name, value, low, high."""
     if not done:
@@ -296,7 +318,7 @@ def _totals(
 
 
 def _write_tables(
-    out: Path, predictor: CountPredictor, done: Sequence[tuple[Image, Answer]]
+    out: Path, predictor: CountPredictor | TotalsPredictor, done: Sequence[tuple[Image, Answer]]
 ) -> list[Path]:
     """Write counts.csv, totals.csv and points.csv."""
     names = [*predictor.classes, "all"]
@@ -323,7 +345,7 @@ def _write_tables(
 def _write_places(
     out: Path,
     images: Path,
-    predictor: CountPredictor,
+    predictor: CountPredictor | TotalsPredictor,
     done: Sequence[tuple[Image, Answer]],
     formats: Sequence[str],
 ) -> list[Path]:
