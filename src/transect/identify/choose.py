@@ -18,6 +18,7 @@ from transect.identify.evidence import (
     Evidence,
     Policy,
     check_truth,
+    clearly_better,
     place_of_truth,
     rewards,
 )
@@ -237,7 +238,7 @@ def choose_decider(
     keys = np.arange(len(truths)) if groups is None else np.asarray(groups).astype(str)
     best = plain[0]
     for name in plain[1:]:
-        if _clearly_better(worths[name], worths[plain[0]], weights, keys) and (
+        if clearly_better(worths[name], worths[plain[0]], weights, keys) and (
             weights @ worths[name] > weights @ worths[best]
         ):
             best = name
@@ -246,7 +247,7 @@ def choose_decider(
             continue
         together = f"{best}+{top}"
         worths[together] = seen_by_none(together)
-        if _clearly_better(worths[together], worths[best], weights, keys):
+        if clearly_better(worths[together], worths[best], weights, keys):
             best = together
     compared = {name: float(np.average(w, weights=weights)) for name, w in worths.items()}
 
@@ -280,19 +281,6 @@ def choose_decider(
         )
     )
     return fitted(everything), honest
-
-
-def _clearly_better(
-    new: NDArray[np.float64],
-    old: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    groups: NDArray[np.generic],
-) -> bool:
-    """Whether the gain per query is above its standard error, queries of a group counting once."""
-    gain = weights * (new - old)
-    where = np.unique(groups, return_inverse=True)[1]
-    error = float(np.sqrt((np.bincount(where, gain) ** 2).sum()))
-    return float(gain.sum()) > error + 1e-9
 
 
 def _parts(

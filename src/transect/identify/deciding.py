@@ -139,6 +139,7 @@ def decide_out_of_fold(
         parts,
         decide.fuse,
         weights=weights,
+        groups=groups,
         power=decide.power,
         top_k=decide.top_k,
         seed=recipe.seed,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from transect.errors import TransectError
 
 __all__ = ["FAR", "NOBODY", "UNKNOWN", "Evidence", "evidence_from_scores", "insert_unknown"]
-__all__ += ["FitOptions", "Policy", "check_truth", "clipped", "place_of_truth", "rewards", "sweep"]
+__all__ += ["FitOptions", "Policy", "check_truth", "clearly_better", "clipped", "place_of_truth"]
+__all__ += ["rewards", "sweep"]
 
 UNKNOWN = -1  # none of the known individuals: an answer like any other
 NOBODY = -2  # an empty place: fewer candidates than places
@@ -162,6 +163,29 @@ def rewards(
     hit = ranked[:, :top_k] == np.asarray(truth)[:, None]
     worth = 1.0 / np.arange(1, hit.shape[1] + 1)
     return (hit * worth).max(axis=1, initial=0.0)
+
+
+def clearly_better(
+    new: NDArray[np.float64],
+    old: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    groups: NDArray[np.generic],
+) -> bool:
+    """Whether the gain per query is above its standard error, queries of a group counting once.
+
+    With few queries the best of many is often only the luckiest: the simpler choice stays unless
+    another one is clearly better.
+
+    Args:
+        new: (Q,) reward of each query by the challenger.
+        old: (Q,) by what stands.
+        weights: (Q,) of the queries.
+        groups: (Q,) encounter or identity of each.
+    """
+    gain = weights * (new - old)
+    where = np.unique(groups, return_inverse=True)[1]
+    error = float(np.sqrt((np.bincount(where, gain) ** 2).sum()))
+    return float(gain.sum()) > error + 1e-9
 
 
 def sweep(

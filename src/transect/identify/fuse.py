@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from transect.errors import TransectError, unknown_name
 from transect.identify.aggregate import power_mean
 from transect.identify.binary import LEAST_FOR, fit_binary, platt, predict_binary, sigmoid
-from transect.identify.evidence import NOBODY, evidence_from_scores, place_of_truth, sweep
+from transect.identify.evidence import (
+    FAR,
+    NOBODY,
+    clearly_better,
+    evidence_from_scores,
+    insert_unknown,
+    place_of_truth,
+    rewards,
+    sweep,
+)
 
 __all__ = ["HOWS", "Candidates", "Fusion", "fit_fusion", "fuse_out_of_fold", "gather"]
 __all__ += ["joined", "ordered"]
@@ -279,6 +288,7 @@ def fuse_out_of_fold(
     how: str = "best",
     *,
     weights: NDArray[np.floating] | None = None,
+    groups: NDArray[np.generic] | None = None,
     power: float = 0.5,
     top_k: int = 5,
     seed: int = 0,
@@ -292,13 +302,15 @@ def fuse_out_of_fold(
         how: As in ``fit_fusion``, or ``best``: single sources, mean, power, logistic, LightGBM
             and the stack of these two are compared.
         weights: (Q,) or None.
+        groups: (Q,) encounters, or None; their queries count together in the comparison.
         power: Of the power mean.
         top_k: Places that count in the comparison.
         seed: Of what is random.
 
     Returns:
         (Q, K) out-of-fold scores; the fusion fitted on all; and MAP@k of what was compared, each
-        with its own best constant for "none we know". Equal values go to the simpler.
+        with its own best constant for "none we know". A single source stays unless a way of
+        joining is clearly better than the best of them.
     """
     truths = np.asarray(truth, np.int64)
     weight = np.ones(len(candidates)) if weights is None else np.asarray(weights, np.float64)
@@ -306,8 +318,9 @@ def fuse_out_of_fold(
     tried = [how]
     if how == "best":
         tried = names + [x for x in COMPARED if len(names) > 1]
-    compared: dict[str, float] = {}
-    best: tuple[str, NDArray[np.float64]] | None = None
+    keys = np.arange(len(candidates)) if groups is None else np.asarray(groups)
+    scored: dict[str, NDArray[np.float64]] = {}
+    worth: dict[str, NDArray[np.float64]] = {}
     for name in tried:
         scores = np.full(candidates.identities.shape, -np.inf)
         for fold in np.unique(folds):
@@ -322,12 +335,18 @@ def fuse_out_of_fold(
                 seed=seed,
             )
             scores[test] = fusion.score(candidates.take(test))
-        compared[name] = _worth(candidates.identities, scores, truths, weight, top_k)
-        if best is None or compared[name] > compared[best[0]] + 1e-9:
-            best = (name, scores)
-    assert best is not None
-    fitted = fit_fusion(candidates, truths, best[0], weights=weight, power=power, seed=seed)
-    return best[1], fitted, compared
+        scored[name] = scores
+        worth[name] = _rewards(candidates.identities, scores, truths, weight, top_k)
+    compared = {name: float(np.average(w, weights=weight)) for name, w in worth.items()}
+    simple = max((n for n in tried if n in names), key=compared.__getitem__, default=tried[0])
+    best = simple
+    for name in tried:
+        if compared[name] > compared[best] and clearly_better(
+            worth[name], worth[simple], weight, keys
+        ):
+            best = name
+    fitted = fit_fusion(candidates, truths, best, weights=weight, power=power, seed=seed)
+    return scored[best], fitted, compared
 
 
 def ordered(
@@ -338,18 +357,19 @@ def ordered(
     return np.take_along_axis(identities, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
-def _worth(
+def _rewards(
     identities: NDArray[np.int64],
     scores: NDArray[np.float64],
     truth: NDArray[np.int64],
     weights: NDArray[np.float64],
     top_k: int,
-) -> float:
-    """MAP@k at the best constant."""
+) -> NDArray[np.float64]:
+    """(Q,) what each query earns at the constant that is best for all."""
     names, values = ordered(identities, scores)
-    values = np.where(np.isfinite(values), values, -1e30)
-    _, at = sweep(values, place_of_truth(names, truth), weights, top_k=top_k)
-    return float(at.max())
+    values = np.where(np.isfinite(values), values, -FAR)
+    levels, at = sweep(values, place_of_truth(names, truth), weights, top_k=top_k)
+    before = (values >= levels[int(at.argmax())]).sum(axis=1)
+    return rewards(insert_unknown(names, before, top_k), truth, top_k=top_k)
 
 
 def _filled(scores: NDArray[np.float64], floors: Sequence[float]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from transect.identify.oof import best_proof, fold_model, used_folds
 from transect.identify.photos import Box, Photos, Subject, whole_photos
 from transect.identify.scoring import labels_of
 from transect.identify.sources import (
+    EXTRA,
     FoldModel,
     identity_scores,
     image_scores,
@@ -205,11 +207,15 @@ class Identifier:
         if looked.pairwise is not None:
             proof, whose, proof_rows = best_proof(looked.pairwise, self.owners, self.known)
         sides = np.array([s.side or "" for s in photos.subjects], dtype=np.str_)
+        asked = decisions.fusion.sources
+        seen = set(asked) == set(source_names(self.recipe)) or not set(asked) <= set(EXTRA)
+        if "geometry" not in asked:
+            proof = whose = None
         evidence = evidence_of(
             looked.candidates,
             fused,
-            image_identities=owned,
-            image_scores=images.scores,
+            image_identities=owned if seen else None,
+            image_scores=images.scores if seen else None,
             proof=proof,
             proof_identity=whose,
             quality=looked.quality,
@@ -224,9 +230,10 @@ class Identifier:
     def _member_scores(
         self, photos: Photos, vectors: NDArray[np.float32]
     ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.floating] | None]:
-        """Identity scores of every member, averaged over folds, and those of photos summed."""
+        """Identity scores of every member, and scores of photos; both averaged over folds."""
         tables: dict[str, list[NDArray[np.float64]]] = {}
         near: NDArray[np.floating] | None = None
+        folds = Counter(entry["member"] for entry in self.layout)
         for entry in self.layout:
             fold = self._folds[entry["member"], int(entry["fold"])]
             part = slice(int(entry["start"]), int(entry["stop"]))
@@ -242,7 +249,9 @@ class Identifier:
                     fold, scores, queries, gallery, self.owners, len(self.people), self.decide
                 )
             )
-            near = scores if near is None else near + scores
+            # A mean over folds, a sum over members: what the decision was fitted on out of fold.
+            share = scores / np.float32(folds[entry["member"]])
+            near = share if near is None else near + share
         return {name: np.mean(parts, axis=0) for name, parts in tables.items()}, near
 
     def _pairs(
