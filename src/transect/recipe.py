@@ -84,6 +84,8 @@ class Network:
         decoder_attention: ``scse`` in every decoder block, or None.
         centre: none, conv, fpa, gcn, object_context or dilated, below the decoder.
         hypercolumn: All decoder levels, enlarged and concatenated, feed the head.
+        final_kernel: Side of the last convolution, odd. 3 has nine times the weights that push a
+            logit, so a short training ends with decided masks where 1 still says "perhaps".
         deep_supervision: Extra pixel heads on the decoder levels (output ``deep``).
         image_head: An empty/non-empty head on the deepest level (output ``empty``).
         pixel_head: A head trained on non-empty images only, fused with the image head into the
@@ -109,6 +111,7 @@ class Network:
     decoder_attention: str | None = None
     centre: str = "none"
     hypercolumn: bool = False
+    final_kernel: int = 1
     deep_supervision: bool = False
     image_head: bool = False
     pixel_head: bool = False

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from transect.errors import TransectError
 from transect.models import build
 from transect.recipe import Network
 
@@ -103,3 +104,19 @@ def test_every_norm_trains_on_a_batch_of_one(norm):
     model = build(dataclasses.replace(FULL, norm=norm), in_channels=1, outputs=1).train()
     out = model(picture(1, 1, 2, 2))
     assert torch.isfinite(out["logits"]).all()
+
+
+@pytest.mark.parametrize("heads", [{}, {"image_head": True}, {"hypercolumn": True}])
+def test_the_last_convolution_has_the_asked_side_and_keeps_the_size(heads):
+    network = Network(encoder="plain", width=4, levels=2, weights=None, final_kernel=3, **heads)
+    model = build(network, in_channels=1, outputs=2)
+    last = [part for part in model.heads.final.modules() if isinstance(part, torch.nn.Conv2d)][-1]
+    assert last.kernel_size == (3, 3)
+    assert model(picture(1, 1, 13, 9))["logits"].shape == (1, 2, 13, 9)
+
+
+@pytest.mark.parametrize("side", [0, 2])
+def test_an_even_last_convolution_is_refused(side):
+    network = Network(encoder="plain", width=4, levels=2, weights=None, final_kernel=side)
+    with pytest.raises(TransectError, match="final_kernel"):
+        build(network, in_channels=1, outputs=1)

@@ -156,7 +156,9 @@ class _Heads(nn.Module):
     ) -> None:
         super().__init__()
         self.hypercolumn = network.hypercolumn
-        norm = network.norm
+        norm, kernel = network.norm, network.final_kernel
+        if kernel < 1 or kernel % 2 == 0:
+            raise TransectError(f"final_kernel must be odd and positive; got {kernel}. Try 1 or 3.")
         width = sum(channels) if network.hypercolumn else channels[-1]
         # 320 channels to 64 (salt 1st place, stages 1 and 2); ours for the narrower ones.
         hidden = min(64, max(16, width // 4))
@@ -177,16 +179,16 @@ class _Heads(nn.Module):
             self.pixel_out = nn.Conv2d(hidden, outputs, 1) if network.pixel_head else None
             self.final: nn.Module = nn.Sequential(
                 ConvBlock(hidden + 64, hidden, norm=norm, act=nn.ELU(inplace=True)),
-                nn.Conv2d(hidden, outputs, 1),
+                nn.Conv2d(hidden, outputs, kernel, padding=kernel // 2),
             )
         elif network.hypercolumn:
             self.final = nn.Sequential(
                 nn.Dropout2d(dropout),
                 ConvBlock(width, hidden, norm=norm, act=nn.ELU(inplace=True)),
-                nn.Conv2d(hidden, outputs, 1),
+                nn.Conv2d(hidden, outputs, kernel, padding=kernel // 2),
             )
         else:
-            self.final = nn.Conv2d(width, outputs, 1)
+            self.final = nn.Conv2d(width, outputs, kernel, padding=kernel // 2)
 
     def forward(self, levels: list[Tensor], deepest: Tensor) -> dict[str, Tensor | list[Tensor]]:
         x = levels[-1]

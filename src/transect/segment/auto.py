@@ -60,6 +60,7 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
         decoder="unet",
         decoder_attention="scse" if device != "cpu" else None,
         image_head=facts.empty_share > 0.2,
+        final_kernel=3,
     )
     loss = "ce + dice" if kind == "classes" else "bce + dice"
     aux = (("empty", "0.05 * bce"),) if network.image_head else ()
