@@ -28,10 +28,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/peers"))
     parser.add_argument("--together", action="store_true")
+    parser.add_argument("--only", choices=["ours", "peer"], help="run again one of both")
     options = parser.parse_args()
     for seed in options.seeds:
-        root = split(options.data, options.out / f"seed{seed}", seed)
-        jobs = [(ours, root), (peer, root)]
+        root = options.out / f"seed{seed}"
+        if not options.only:
+            split(options.data, root, seed)
+        jobs = [(job, root) for job in (ours, peer) if options.only in (None, job.__name__)]
         cores = sorted(os.sched_getaffinity(0))
         context = multiprocessing.get_context("spawn")
         processes = []
@@ -45,10 +48,12 @@ def main() -> None:
         for process in processes:
             process.join()
         for name in ("ours", "peer"):
+            if not (root / f"{name}.json").is_file():
+                raise SystemExit(f"{name} failed with seed {seed}")
             print(seed, name, json.loads((root / f"{name}.json").read_text()), flush=True)
 
 
-def split(data: Path, root: Path, seed: int) -> Path:
+def split(data: Path, root: Path, seed: int) -> None:
     """Two surveys of hard links: four folds to train on, one to be scored on."""
     from transect.data.survey import fold_table, open_survey
     from transect.folds import make_folds
@@ -63,13 +68,13 @@ def split(data: Path, root: Path, seed: int) -> Path:
             target = part / kind / image.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    return root
 
 
 def ours(root: Path, budget: float, seed: int, cores: list[int]) -> None:
     os.sched_setaffinity(0, cores)
     import transect
 
+    shutil.rmtree(root / "run", ignore_errors=True)
     started = time.monotonic()
     run = transect.train(
         root / "train", out=root / "run", budget=budget, seed=seed, threads=len(cores)
