@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     audit = _command(commands, "audit", _audit, "what is broken in a survey, what leaks")
-    audit.add_argument("data", metavar="DATA", help="the survey: a folder with images/")
+    audit.add_argument("data", metavar="DATA", help="the survey, or with --next a run that counts")
     audit.add_argument("new", metavar="NEW", nargs="?", help="new pictures: how do they differ?")
     audit.add_argument("--question", choices=("segment", "count", "identify"))
     audit.add_argument("--folds", metavar="FOLDS.csv", help="of a run: leaks across its folds")
@@ -101,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument(
         "--next", type=int, default=0, metavar="N", help="name N images to annotate next"
+    )
+    audit.add_argument(
+        "--write", metavar="FOLDER", help="with --next and a run: the crops, with proposed dots"
+    )
+    audit.add_argument(
+        "--take-back", action="store_true", help="add NEW, corrected dots, to the survey DATA"
     )
     audit.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
@@ -185,6 +191,14 @@ def _parser() -> argparse.ArgumentParser:
 
     report = _command(commands, "report", _report, "write report.html of a run anew")
     report.add_argument("run", metavar="RUN")
+
+    book = _command(commands, "catalogue", _catalogue, "the known individuals of a run: change, undo")
+    book.add_argument("folder", metavar="FOLDER", help="a run, or its catalogue folder")
+    book.add_argument("action", metavar="DO", help="list log add rename merge split assign group undo")
+    book.add_argument("words", nargs="*", metavar="WORD", help="names, photos, or a folder to add")
+    book.add_argument("--who", default="", metavar="NAME", help="for the log: who says so")
+    book.add_argument("--write", action="store_true", help="group: name the proposed individuals")
+    _machine(book)
 
     recipes = _command(commands, "recipes", _recipes, "list the bundled recipes, or explain one")
     recipes.add_argument("name", metavar="NAME", nargs="?")
@@ -410,6 +424,8 @@ def _audit(options: argparse.Namespace) -> int:
         raise TransectError(f"{root} is not a folder. Give the folder that holds images/.")
     if options.run:
         return _audit_run(options)
+    if options.take_back or (root / "recipe.json").is_file():
+        return _annotate(options, root)
     with _Bars() as bars:
         found = audit(
             root,
@@ -461,6 +477,30 @@ def _audit_run(options: argparse.Namespace) -> int:
     print(f"report:  {api.report(run.path)}")
     print(f"next:    transect score {run.path} --leak-free")
     return 0 if found.clean else 1
+
+
+def _annotate(options: argparse.Namespace, root: Path) -> int:
+    """Name the photos that a run would learn most from, or take their corrected dots back."""
+    from transect import count
+
+    if not options.new:
+        raise TransectError("name the new pictures too: transect audit RUN NEW --next 20.")
+    new = Path(options.new)
+    if options.take_back:
+        print(f"added {count.take_back(new, root)} pictures with their dots to {root}")
+        print(f"next:    transect train {root}")
+        return 0
+    with _Bars() as bars:
+        chosen = count.next_to_annotate(root, new, options.next or 20, progress=bars)
+        for one in chosen:
+            x0, y0, x1, y1 = one.box
+            print(f"annotate next: {one.image} x {x0}-{x1} y {y0}-{y1} (score {one.score:.2f})")
+        if options.write:
+            count.write_todo(root, new, chosen, Path(options.write))
+    if options.write:
+        print(f"wrote {len(chosen)} crops with proposed dots to {options.write}: correct them")
+        print(f"next:    transect audit DATA {options.write} --take-back")
+    return 0
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -592,6 +632,24 @@ def _report(options: argparse.Namespace) -> int:
     from transect import api
 
     print(f"wrote {api.report(options.run)}")
+    return 0
+
+
+def _catalogue(options: argparse.Namespace) -> int:
+    from transect import api
+
+    with _Bars() as bars:
+        lines = api.catalogue(
+            options.folder,
+            options.action,
+            options.words,
+            who=options.who,
+            write=options.write,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
+    print("\n".join(lines))
     return 0
 
 

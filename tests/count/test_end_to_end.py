@@ -9,6 +9,7 @@ import tifffile
 
 from tests.count.conftest import Said
 from transect import count
+from transect.cli import main
 from transect.count.maps import Networks
 from transect.count.pictures import CountPictures
 from transect.count.predicting import CountPredictor
@@ -158,6 +159,28 @@ def test_photos_to_dot_next_are_named_once_each(tiny_run, colony, tmp_path):
     x0, y0, x1, y1 = found[0].box
     assert 0 <= x0 < x1 <= 160
     assert 0 <= y0 < y1 <= 128
+
+
+def test_crops_to_dot_are_written_with_proposed_dots_and_taken_back(
+    tiny_run, colony, tmp_path, capsys
+):
+    folder, todo = photos_of(colony, tmp_path), tmp_path / "todo"
+    arguments = ["audit", str(tiny_run.path), str(folder), "--next", "2", "--write", str(todo)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("annotate next: test") == 2
+    crops = open_survey(todo)
+    assert len(crops.images) == 2
+    assert len(crops.points) > 0
+    survey = tmp_path / "survey"
+    shutil.copytree(colony / "images", survey / "images", ignore=lambda *_: ["test000.png"])
+    shutil.copy(colony / "points.csv", survey)
+    before = open_survey(survey)
+    assert main(["audit", str(survey), str(todo), "--take-back"]) == 0
+    after = open_survey(survey)
+    assert len(after.images) == len(before.images) + 2
+    assert len(after.points) == len(before.points) + len(crops.points)
+    assert main(["audit", str(survey), str(todo), "--take-back"]) == 2
+    assert "there already" in capsys.readouterr().err
 
 
 def test_the_scale_check_notices_photos_of_another_size(tiny_run, colony, tmp_path):

@@ -35,6 +35,7 @@ from transect.count.reclassify import (
     maps_only,
 )
 from transect.count.scalecheck import write_training_look
+from transect.count.todo import take_back, write_todo
 from transect.count.totals import TotalPictures, plan_totals, train_totals
 from transect.count.training import Task, fit_fold
 from transect.data.tiff import ArrayReader
@@ -57,8 +58,10 @@ __all__ = [
     "score",
     "score_without",
     "submit",
+    "take_back",
     "train",
     "within_budget",
+    "write_todo",
 ]
 
 
