@@ -18,7 +18,7 @@ from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, data_record, locked
 from transect.types import Progress, Quiet, Survey
 
-__all__ = ["Run", "calibrate", "predict", "report", "score", "submit", "train"]
+__all__ = ["Run", "calibrate", "catalogue", "predict", "report", "score", "submit", "train"]
 
 _TASKS = ("segment", "count", "identify")
 
@@ -312,6 +312,50 @@ def calibrate(
         folder.path, Path(pilot), scale=scale, progress=progress or Quiet()
     )
     return found
+
+
+def catalogue(
+    folder: Path | str,
+    action: str = "list",
+    words: Sequence[str] = (),
+    *,
+    who: str = "",
+    write: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Look at or change the individuals that a run knows; every change can be undone.
+
+    Args:
+        folder: A run that identifies, or its ``catalogue`` folder.
+        action: list, log, add, rename, merge, split, assign, group or undo.
+        words: What the action takes, e.g. the two names that ``merge`` joins.
+        who: Person, for the log.
+        write: ``group`` names the proposed individuals, instead of only telling.
+        device: As in ``train``; ``add`` runs the networks.
+        threads: As in ``train``.
+        progress: Told what happens.
+
+    Returns:
+        Lines that say what was found or done.
+
+    Raises:
+        TransectError: On an unknown action, or what the catalogue refuses.
+    """
+    from transect.identify.bookkeeping import change
+    from transect.train.process import prepare_process
+
+    prepare_process(threads, keep_memory=False)
+    return change(
+        Path(folder),
+        action,
+        words,
+        who=who,
+        write=write,
+        device=_device(device),
+        progress=progress or Quiet(),
+    )
 
 
 def report(run: Path | str) -> Path:

@@ -192,9 +192,11 @@ def _parser() -> argparse.ArgumentParser:
     report = _command(commands, "report", _report, "write report.html of a run anew")
     report.add_argument("run", metavar="RUN")
 
-    book = _command(commands, "catalogue", _catalogue, "the known individuals of a run: change, undo")
+    book = _command(commands, "catalogue", _catalogue, "a run's individuals: change, undo")
     book.add_argument("folder", metavar="FOLDER", help="a run, or its catalogue folder")
-    book.add_argument("action", metavar="DO", help="list log add rename merge split assign group undo")
+    book.add_argument(
+        "action", metavar="DO", help="list log add rename merge split assign group undo"
+    )
     book.add_argument("words", nargs="*", metavar="WORD", help="names, photos, or a folder to add")
     book.add_argument("--who", default="", metavar="NAME", help="for the log: who says so")
     book.add_argument("--write", action="store_true", help="group: name the proposed individuals")
