@@ -19,6 +19,7 @@ from transect.data.folder import list_new
 from transect.data.images import ArrayReader, read_image
 from transect.data.survey import open_survey
 from transect.errors import TransectError
+from transect.run import RunFolder
 from transect.types import Image, Quiet
 
 pytestmark = pytest.mark.slow  # about fifteen seconds together, most of it one small training
@@ -52,6 +53,23 @@ def test_a_second_call_changes_nothing(tiny_run, colony):
     count.train(pictures, tiny_run.recipe(), tiny_run.path, progress=Quiet(), device="cpu")
     assert {p: p.read_bytes() for p in before} == before
     assert {p: p.stat().st_mtime_ns for p in weights} == weights
+
+
+def test_the_same_seed_gives_the_same_bytes(tiny_run, colony, tmp_path):
+    survey = open_survey(colony)
+    run = RunFolder(tmp_path / "again")
+    pictures = count.prepare(survey, run.path / "cache", Quiet())
+    run.begin(tiny_run.recipe(), tiny_run.data())
+    count.train(pictures, run.recipe(), run.path, progress=Quiet(), device="cpu")
+    folder = photos_of(colony, tmp_path)
+    for one, out in ((tiny_run, tmp_path / "one"), (run, tmp_path / "other")):
+        count.predict(one.path, folder, out, device="cpu", progress=Quiet(), formats=("density",))
+    names = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
+    assert len(names) > 6
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+    for name in ("decide.json", "metrics.json", "look.json", "oof/counts.csv", "oof/points.csv"):
+        assert (run.path / name).read_bytes() == (tiny_run.path / name).read_bytes()
 
 
 def test_counts_points_and_totals_are_written(tiny_run, colony, tmp_path):

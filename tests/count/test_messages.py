@@ -1,14 +1,12 @@
 """The messages of counting, one by one."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
 
 from tests.count.conftest import TINY, with_decide
 from transect import count
-from transect.count import counters, predicting, regressors
+from transect.count import counters, predicting
 from transect.count.annotate import next_to_annotate
 from transect.count.calibrate import calibrate
 from transect.count.counters import Counter
@@ -42,6 +40,7 @@ def test_surveys_that_teach_nothing(tmp_path):
         Task.of(Recipe(), 1)
 
 
+@pytest.mark.slow  # trains a run first
 def test_new_photos_that_cannot_be_counted(tiny_run, tmp_path):
     (tmp_path / "none").mkdir()
     options = {"device": "cpu", "progress": Quiet()}
@@ -77,17 +76,3 @@ def test_decisions_that_are_damaged(tmp_path):
         Counter.load(value, tmp_path)
     with pytest.raises(TransectError, match="a count method"):
         counters._possible(None, with_decide(TINY, methods=("nope",)).decide)
-
-
-def test_regressors_that_are_not_ours(tmp_path):
-    import skops.io
-    from sklearn.preprocessing import FunctionTransformer
-
-    with pytest.raises(TransectError, match="a regressor must be one of"):
-        regressors.fit_regressor("nope", np.zeros((2, 1), np.float32), np.zeros(2), seed=0)
-    skops.io.dump(FunctionTransformer(json.dumps), tmp_path / "a.skops")
-    with pytest.raises(TransectError, match="no part of a regressor"):
-        regressors.load_regressor(tmp_path / "a.skops")
-    (tmp_path / "b.txt").write_text("no trees")
-    with pytest.raises(TransectError, match="not a readable regressor"):
-        regressors.load_regressor(tmp_path / "b.txt")

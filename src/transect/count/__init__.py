@@ -83,12 +83,15 @@ def prepare(survey: Survey, scratch: Path, progress: Progress) -> CountPictures 
         scratch=scratch,
         progress=lambda done, total: progress.step("decoding", done, total),
     )
-    for problem in (*survey.problems, *pictures.problems):
+    problems = (*survey.problems, *pictures.problems)
+    for problem in problems:
         progress.say(f"left out: {problem.name}: {problem.what}")
     if not pictures.photos or pictures.counts.sum() < 2:
+        first = f" (left out first: {problems[0].what})" if problems else ""
         raise TransectError(
             f"{survey.root} has {len(pictures.photos)} readable training photos with "
-            f"{pictures.counts.sum():.0f} dots; at least 2 dots are needed. Add dotted photos."
+            f"{pictures.counts.sum():.0f} dots{first}; at least 2 dots are needed. Add dotted "
+            "photos."
         )
     return pictures
 
