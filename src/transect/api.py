@@ -246,6 +246,10 @@ def predict(
     images = Path(images)
     if "scale" in options and not hasattr(task, "calibrate"):
         raise TransectError(f"{folder.path} does not count, and only counts take a scale.")
+    if {"encounters", "catalogue"} & set(options) and folder.recipe().question != "identify":
+        raise TransectError(
+            f"{folder.path} does not identify; only individuals have encounters and a catalogue."
+        )
     if not images.exists():
         raise TransectError(f"{images} does not exist. Give a folder of pictures or one picture.")
     prepare_process(threads, keep_memory=False)

@@ -176,6 +176,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="counts: resample new photos by a factor; check, auto (repair) or none",
     )
+    predict.add_argument(
+        "--encounters", action="store_true", help="individuals: one answer per encounter"
+    )
+    predict.add_argument(
+        "--catalogue", metavar="FOLDER", help="individuals: those known here, not the run's own"
+    )
     _machine(predict)
 
     calibrate = _command(commands, "calibrate", _calibrate, "correct counts on a dotted pilot")
@@ -588,6 +594,10 @@ def _predict(options: argparse.Namespace) -> int:
     more: dict[str, Any] = {} if options.scale is None else {"scale": options.scale}
     if options.formats:
         more["formats"] = tuple(options.formats)
+    if options.encounters:
+        more["encounters"] = True
+    if options.catalogue:
+        more["catalogue"] = Path(options.catalogue)
     with _Bars() as bars:
         summary = api.predict(
             options.run,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.identify.conftest import TINY, Said, begin, with_decide
 from transect import identify
+from transect.cli import main
 from transect.errors import TransectError
 from transect.types import Quiet
 
@@ -78,9 +79,8 @@ def test_photos_of_one_encounter_get_one_answer(tiny_run, asked, tmp_path):
     folder = images_of(asked, tmp_path)
     shutil.copy(asked / "identities.csv", folder / "images.csv")
     out = tmp_path / "out"
-    identify.predict(
-        tiny_run.path, folder, out, device="cpu", progress=Quiet(), encounters=True, pages=False
-    )
+    words = ["predict", str(tiny_run.path), str(folder), "--out", str(out), "--encounters"]
+    assert main([*words, "--catalogue", str(tiny_run.path / "catalogue")]) == 0
     table = pd.read_csv(out / "identities.csv", index_col="image")
     for person in (0, 1, 2, 3, 20, 21):
         rows = table.loc[[f"new{person}_0.png", f"new{person}_1.png"]]

@@ -236,7 +236,8 @@ def _vectors(book: Catalogue) -> NDArray[np.float32]:
 
 def _line(entry: dict[str, object]) -> str:
     """A change as people read it."""
-    told = {k: entry[k] for k in ("old", "new", "keep", "other", "identity", "rows") if k in entry}
+    kinds: tuple[str, ...] = ("old", "new", "keep", "other", "identity", "rows")
+    told = {kind: entry[kind] for kind in kinds if kind in entry}
     if "changes" in entry:
         changes = entry["changes"]
         assert isinstance(changes, dict)
