@@ -115,6 +115,14 @@ def decide_out_of_fold(
             "which is a guess and not measured"
         )
     decisions.save(run)
+    sums = decisions.survey_total(choice.out_of_fold, groups, [areas[i] for i in rows])
+    run.write_json(
+        "oof/totals.json",
+        [
+            [name, float(real[:, k].sum()), *entry]
+            for k, (name, entry) in enumerate(zip((*pictures.classes, "all"), sums, strict=True))
+        ],
+    )
     matches = _matches(maps, measured, pictures, rows, decisions, heights, run)
     nested = _nested_intervals(with_total[:, -1], real[:, -1], nominal, names, parts)
     _write_counts(run, pictures, rows, choice.out_of_fold, truth, nested, own_folds)

@@ -175,9 +175,6 @@ def predict_held_out(
         return
     networks = Networks(run, recipe, task, [fold], device=device)
     photos = sorted({pictures.blocks[i].photo for i in missing})
-    # The first photo of the fold settles the precision of the networks, also after a kill.
-    first = min(pictures.blocks[i].photo for i in held_out)
-    photos = photos if first in photos else [first, *photos]
     for done, number in enumerate(photos):
         photo = pictures.photos[number]
         scale = _oof_scale(photo.name, task.decide.oof_scale)

@@ -81,7 +81,7 @@ def write_report(run: RunFolder) -> Path:
         )
     for problem in data["problems"]:
         page.note(f"left out: {problem['name']}: {problem['what']}", kind="warn")
-    _counts(page, table, decided, unit)
+    _counts(page, run, table, decided, unit)
     _scores(page, metrics)
     _choice(page, choice)
     _confusion(page, run, decided)
@@ -100,7 +100,9 @@ def write_report(run: RunFolder) -> Path:
     return page.write(run.path / "report.html")
 
 
-def _counts(page: Page, table: pd.DataFrame, decided: dict[str, Any], unit: str) -> None:
+def _counts(
+    page: Page, run: RunFolder, table: pd.DataFrame, decided: dict[str, Any], unit: str
+) -> None:
     """Predicted against true, with intervals."""
     page.section(
         "Counts",
@@ -128,6 +130,12 @@ def _counts(page: Page, table: pd.DataFrame, decided: dict[str, Any], unit: str)
         ),
         "Right of zero: too many.",
     )
+    if (run.oof() / "totals.json").is_file():
+        page.table(
+            ["class", "true", "predicted", "low", "high"],
+            [[str(row[0]), *map(float, row[1:])] for row in run.read_json("oof/totals.json")],
+        )
+        page.text(f"Sums over all held-out {unit}s, with the intervals that prediction would give.")
     coverage = decided["coverage"]
     if coverage is None:
         page.note("Too few groups to measure how often intervals hold.", kind="warn")
