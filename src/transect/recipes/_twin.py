@@ -36,7 +36,8 @@ def quick_twin(
         encoder: Takes the place of encoders of timm.
         epochs: Of each cycle.
         steps: Of each epoch, with 16 pictures each: 10 are one pass over 160.
-        first: Times as many epochs for a member's first stage, whose decoder knows nothing yet.
+        first: Times as many epochs for stages whose decoder knows nothing yet: a member's first
+            one, and those that start from scratch.
 
     Returns:
         The twin; it trains one of two folds.
@@ -61,7 +62,12 @@ def _short_member(
         network=_short_network(member.network, encoder),
         geometry=_short_geometry(member.geometry, side),
         stages=tuple(
-            _short_stage(stage, epochs * (1 if number else first), steps)
+            _short_stage(
+                stage,
+                epochs * (first if number == 0 or stage.start == "scratch" else 1),
+                steps,
+                stage.optimizer.lr / member.stages[0].optimizer.lr,
+            )
             for number, stage in enumerate(member.stages)
         ),
     )
@@ -97,8 +103,11 @@ def _short_geometry(geometry: Geometry, side: int) -> Geometry:
     return replace(geometry, size_hw=(side, side), resize_hw=content)
 
 
-def _short_stage(stage: Stage, epochs: int, steps: int) -> Stage:
-    """A few epochs of a few steps, with as many cycles as the snapshot rule needs."""
+def _short_stage(stage: Stage, epochs: int, steps: int, relative_lr: float) -> Stage:
+    """A few epochs of a few steps, with as many cycles as the snapshot rule needs.
+
+    ``relative_lr`` is the stage's rate over that of the member's first stage.
+    """
     cycles = min(stage.schedule.cycles, 1 + stage.drop_first) if stage.drop_first else 1
     return replace(
         stage,
@@ -113,5 +122,5 @@ def _short_stage(stage: Stage, epochs: int, steps: int) -> Stage:
             warmup_epochs=1,
             patience=min(stage.schedule.patience, 2),
         ),
-        optimizer=replace(stage.optimizer, lr=_LR[stage.optimizer.name]),
+        optimizer=replace(stage.optimizer, lr=_LR[stage.optimizer.name] * relative_lr),
     )

@@ -335,4 +335,4 @@ recipe = Recipe(
     ),
 )
 
-quick = quick_twin(recipe, steps=6)
+quick = quick_twin(recipe, side=48, steps=8, first=5)

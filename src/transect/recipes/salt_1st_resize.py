@@ -48,4 +48,4 @@ recipe = replace(
     ),
 )
 
-quick = quick_twin(recipe, steps=6)
+quick = quick_twin(recipe, side=48, steps=8, first=5)
