@@ -197,3 +197,9 @@ def test_an_unreadable_table_is_explained(tmp_path):
     (tmp_path / "folds.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(TransectError, match="cannot be read"):
         read_folds(tmp_path / "folds.csv", ["a.png"])
+
+
+def test_a_fold_number_beyond_any_is_refused(tmp_path):
+    (tmp_path / "folds.csv").write_text("image,fold\na.png,99999999999999999999\n")
+    with pytest.raises(TransectError, match="the number of its fold"):
+        read_folds(tmp_path / "folds.csv", ["a.png"])

@@ -178,3 +178,7 @@ def test_recipe_files(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\n")
     with pytest.raises(TransectError, match="sets no recipe"):
         recipes.load(str(tmp_path / "a.py"))
+
+
+def test_a_name_with_the_time_of_day_is_a_name(tmp_path):
+    assert safe_join(tmp_path, "2020-01-01 12:30:05.png").name == "2020-01-01 12:30:05.png"

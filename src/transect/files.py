@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,7 +102,8 @@ def safe_join(root: Path, name: str) -> Path:
     """
     clean = name.replace("\\", "/")
     parts = clean.split("/")
-    if not clean or "\0" in clean or clean.startswith("/") or ".." in parts or ":" in parts[0]:
+    drive = bool(re.match(r"[A-Za-z]:", clean)) or (os.name == "nt" and ":" in clean)
+    if not clean or "\0" in clean or clean.startswith("/") or ".." in parts or drive:
         raise TransectError(
             f"{name!r} is not a relative path inside {root}. Use names relative to that folder."
         )

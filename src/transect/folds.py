@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def read_folds(path: Path, images: Sequence[str]) -> NDArray[np.int64]:
     for line, row in enumerate(rows[1:], start=2):
         if not row:
             continue
-        if len(row) < 2 or not row[1].strip().isascii() or not row[1].strip().isdigit():
+        if len(row) < 2 or not re.fullmatch(r"[0-9]{1,6}", row[1].strip()):
             raise TransectError(
                 f"{path} line {line} must be an image and the number of its fold; got "
                 f"{','.join(row)[:80]!r}. Correct it."

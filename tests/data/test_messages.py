@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from tests.small import write_disc_survey
-from transect.data import images, labels, rle, synthetic_colony, tables
+from transect.data import describe, images, labels, rle, synthetic_colony, tables
 from transect.data.images import read_image
 from transect.data.png import write_png
 from transect.data.survey import open_survey
@@ -110,3 +110,11 @@ def test_a_tiff_in_an_unknown_compression(tmp_path):
 def test_a_file_without_permission(tmp_path):
     error = damaged(tmp_path / "a.png", PermissionError(13, "Permission denied"))
     assert "Change its permissions" in str(error)
+
+
+def test_a_picture_that_vanishes_while_a_survey_is_read(tmp_path):
+    root = write_disc_survey(tmp_path / "s", count=2)
+    survey = open_survey(root)
+    (root / "images" / "p0.png").unlink()
+    with pytest.raises(TransectError, match=r"images/p0.png vanished"):
+        describe.fingerprint(survey)

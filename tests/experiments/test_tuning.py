@@ -77,3 +77,21 @@ def test_the_best_trial_wins_and_failures_are_passed_over(study, monkeypatch, tm
 def test_a_wrong_field_fails_before_training(study, tmp_path):
     with pytest.raises(TransectError, match="weight"):
         tune("d", {"members.*.weigth": ("choice", 1.0)}, recipe=Recipe(), out=tmp_path)
+
+
+def test_a_search_in_which_every_trial_fails_says_why(tmp_path, monkeypatch):
+    def refuse(*words, **options):
+        raise TransectError("the pictures are gone.")
+
+    fake = SimpleNamespace(
+        logging=SimpleNamespace(set_verbosity=lambda level: None, WARNING=0),
+        create_study=lambda **options: SimpleNamespace(
+            ask=lambda: SimpleNamespace(), tell=lambda *words, **options: None
+        ),
+        samplers=SimpleNamespace(TPESampler=lambda **options: None),
+        trial=SimpleNamespace(TrialState=SimpleNamespace(FAIL=0)),
+    )
+    monkeypatch.setitem(sys.modules, "optuna", fake)
+    monkeypatch.setattr(module.api, "train", refuse)
+    with pytest.raises(TransectError, match=r"all 2 trials failed; the last one: the pictures"):
+        tune("data", {}, recipe=Recipe(), out=tmp_path, trials=2)

@@ -27,10 +27,6 @@ def built(**changes):
         ({"decoder": "fpn", "levels": 2}, "needs four levels"),
         ({"decoder": "fpn", "levels": 5, "decoder_channels": (96, 20)}, "divisible by 32"),
         ({"input_upsample": 0}, "input_upsample must be 1 or more"),
-        (
-            {"encoder": "vit_tiny_patch16_224.augreg_in21k"},
-            "no pyramid|no first convolution|is not",
-        ),
     ],
 )
 def test_networks_that_cannot_be_built(changes, words):

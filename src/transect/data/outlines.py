@@ -263,8 +263,7 @@ def _rings(
             seen[here] = seen[there] = 1
             walk += [here, there]
             here = column_next[there]
-        if here != begin:
-            raise TransectError("an outline did not close. This is a fault of transect.")
+        assert here == begin, "every walk along an outline comes back"
         rings.append(points[walk] + 0.5)
         seeds.append((int(y[edge]) + is_below, int(x[edge]) + 1))
     return rings, seeds
