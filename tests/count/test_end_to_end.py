@@ -74,6 +74,9 @@ def test_the_same_seed_gives_the_same_bytes(tiny_run, colony, tmp_path):
 
 def test_counts_points_and_totals_are_written(tiny_run, colony, tmp_path):
     folder = photos_of(colony, tmp_path)
+    names = [path.name for path in sorted(folder.iterdir())]
+    rows = "\n".join(f"{name},beach{k // 2}" for k, name in enumerate(names))
+    (folder / "images.csv").write_text(f"image,group\n{rows}\n")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nxx")
     out = tmp_path / "out"
     found = count.predict(
@@ -86,6 +89,10 @@ def test_counts_points_and_totals_are_written(tiny_run, colony, tmp_path):
     assert (table["all"] <= table["all high"] + 0.1).all()
     total = pd.read_csv(out / "totals.csv").set_index("class")
     assert total.loc["all", "count"] == pytest.approx(table["all"].sum(), abs=1)
+    groups = pd.read_csv(out / "groups.csv")
+    beaches = groups[groups["class"] == "all"]
+    assert beaches["group"].tolist() == ["beach0", "beach1"]
+    assert beaches["count"].sum() == pytest.approx(total.loc["all", "count"], abs=1)
     points = pd.read_csv(out / "points.csv")
     assert set(points["image"]) <= {f"test00{i}.png" for i in range(4)}
     assert tifffile.imread(out / "density" / "test000.tif").shape == (64, 80)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from transect.count.maps import CellMap
 from transect.count.predicting import CountPredictor, predictor_of
-from transect.count.scalecheck import texture_of
+from transect.count.texture import texture_of
 from transect.data.folder import list_new
 from transect.data.images import open_reader
 from transect.errors import TransectError

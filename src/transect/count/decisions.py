@@ -35,6 +35,7 @@ class Answer:
         points: (K, 2) x, y in pixels of the picture, one per object.
         kinds: (K,) class of each point; -1 where classes are not told apart.
         confidence: (K,) height of the map there, in [0, 1].
+        area: Pixels of the picture at the training's scale.
     """
 
     counts: NDArray[np.float64]
@@ -42,6 +43,7 @@ class Answer:
     points: NDArray[np.float64]
     kinds: NDArray[np.int64]
     confidence: NDArray[np.float64]
+    area: float
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,19 @@ class Decisions:
     sites: int = 0
 
     def answer(
-        self, cells: CellMap, decide: CountDecide, *, classify: Classify | None = None
+        self,
+        cells: CellMap,
+        decide: CountDecide,
+        *,
+        scale: float = 1.0,
+        classify: Classify | None = None,
     ) -> Answer:
-        """Count one picture; ``classify`` as in ``measure``."""
+        """Count one picture that was resampled by ``scale``; ``classify`` as in ``measure``."""
         measured = measure(cells, decide, radius=self.radius, blur=self.blur, classify=classify)
         points, kinds, confidence = self.points(cells, measured)
         counts = self.counter(measured)
-        area = cells.size_hw[0] * cells.size_hw[1]
-        return Answer(counts, self.interval(counts, area), points, kinds, confidence)
+        area = cells.size_hw[0] * cells.size_hw[1] * scale**2
+        return Answer(counts, self.interval(counts, area), points, kinds, confidence, area)
 
     def interval(self, counts: NDArray[np.float64], area_px: float) -> NDArray[np.float64]:
         """Intervals (C + 1, 2) of the classes and of the total of one picture.
@@ -207,6 +214,6 @@ def unseen_factor(sites: int, nominal: float) -> float:
     """
     if not 0 < sites < _ENOUGH_SITES:
         return 1.0
-    from scipy.stats import t
+    from scipy.special import stdtrit  # Student's quantile, without the weight of scipy.stats
 
-    return math.exp(_SITE_DEVIATION * float(t.ppf((1 + nominal) / 2, sites + 1)))
+    return math.exp(_SITE_DEVIATION * float(stdtrit(sites + 1, (1 + nominal) / 2)))

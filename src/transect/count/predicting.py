@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,15 +20,19 @@ from transect.count.scoring import count_record, point_record
 from transect.count.tables import write_table
 from transect.count.totals import TotalsPredictor
 from transect.count.training import Task
-from transect.data.exchange import Annotations, Instance, Picture, Pictures
+from transect.count.writing import (
+    totals_of,
+    write_density,
+    write_overlay,
+    write_places,
+    write_tables,
+)
 from transect.data.folder import list_new
-from transect.data.formats import geo
-from transect.data.images import geo_tags, open_reader, write_tiff_bands
+from transect.data.images import open_reader
 from transect.data.survey import open_survey
 from transect.errors import TransectError, unknown_name
-from transect.files import safe_join, write_json
+from transect.files import write_json
 from transect.metrics.count import match_points
-from transect.predict.outputs import small_view, write_picture
 from transect.predict.scaling import ScaledReader
 from transect.run import RunFolder
 from transect.types import Image, Progress
@@ -38,7 +41,6 @@ __all__ = ["FORMATS", "CountPredictor", "answer_folder", "score_survey", "submis
 
 FORMATS = ("density", "geojson", "gpkg")
 _OVERLAYS = 50  # photos that are shown with their dots; our choice
-_COLOURS = ((230, 60, 60), (240, 150, 30), (250, 230, 60), (70, 200, 90), (70, 130, 250))
 
 
 class CountPredictor:
@@ -103,11 +105,7 @@ class CountPredictor:
             def classify(points: NDArray[np.float64]) -> NDArray[np.float64]:
                 return second.probabilities(seen, image, (points + 0.5) * scale - 0.5)
 
-        answer = self.decisions.answer(cells, self._task.decide, classify=classify)
-        if scale == 1.0 or self.decisions.block_px is None:
-            return answer
-        area = cells.size_hw[0] * cells.size_hw[1] * scale**2
-        return replace(answer, intervals=self.decisions.interval(answer.counts, area))
+        return self.decisions.answer(cells, self._task.decide, scale=scale, classify=classify)
 
 
 def predictor_of(run: RunFolder, *, device: str) -> CountPredictor | TotalsPredictor:
@@ -130,8 +128,9 @@ def answer_folder(
     """Count every photo of a folder.
 
     Writes ``counts.csv`` (a row per photo: count, low and high end of each class and of the
-    total), ``totals.csv`` (the survey's sums with their intervals), ``points.csv`` (a row per
-    object), ``points.geojson`` if the photos lie on the ground, ``overlays/`` for the first 50,
+    total), ``totals.csv`` (the survey's sums with their intervals), ``groups.csv`` (those of each
+    site or flight, if an ``images.csv`` names them), ``points.csv`` (a row per object),
+    ``points.geojson`` if the photos lie on the ground, ``overlays/`` for the first 50,
     ``scale.json`` with what the scale check found. A photo that cannot be read is listed in
     ``problems.csv`` and the others are counted.
 
@@ -175,19 +174,19 @@ def answer_folder(
         answer = predictor.answer(cells, image, scale=factor(image))
         done.append((image, answer))
         if "density" in formats and isinstance(cells, CellMap):
-            files.append(_write_density(out, image, cells))
+            files.append(write_density(out, image, cells))
         if number < _OVERLAYS:
-            _write_overlay(out, image, answer)
+            write_overlay(out, image, answer)
         progress.step("counting", number + 1, len(listed))
-    files += _write_tables(out, predictor, done)
-    files += _write_places(out, images, predictor, done, formats)
+    files += write_tables(out, predictor.decisions, done)
+    files += write_places(out, images, predictor.decisions, done, formats)
     if look is not None:
         run_file = out / "scale.json"
         write_json(run_file, look.to_json())
         files.append(run_file)
     if faults:
         files.append(write_table(out / "problems.csv", ("problem",), [(f,) for f in faults]))
-    totals = _totals(predictor, done)
+    totals = totals_of(predictor.decisions, done)
     for name, value, low, high in totals:
         progress.say(f"{name}: {value:.0f} [{low:.0f}, {high:.0f}]")
     return {
@@ -300,127 +299,3 @@ def _scale_for(
     if wanted == "check":
         return look, lambda image: 1.0
     return look, look.factor
-
-
-def _totals(
-    predictor: CountPredictor | TotalsPredictor, done: Sequence[tuple[Image, Answer]]
-) -> list[tuple[str, float, float, float]]:
-    """The survey's sums: name, value, low, high."""
-    if not done:
-        return []
-    found = predictor.decisions.survey_total(
-        np.array([answer.counts for _, answer in done]),
-        [image.group for image, _ in done],
-        [image.size_hw[0] * image.size_hw[1] for image, _ in done],
-    )
-    names = [*predictor.classes, "all"]
-    return [(name, *entry) for name, entry in zip(names, found, strict=True)]
-
-
-def _write_tables(
-    out: Path, predictor: CountPredictor | TotalsPredictor, done: Sequence[tuple[Image, Answer]]
-) -> list[Path]:
-    """Write counts.csv, totals.csv and points.csv."""
-    names = [*predictor.classes, "all"]
-    header = ["image", *(f"{name}{end}" for name in names for end in ("", " low", " high"))]
-    counts, points = [], []
-    for image, answer in done:
-        row: list[Any] = [image.name]
-        for value, (low, high) in zip(
-            [*answer.counts, answer.counts.sum()], answer.intervals, strict=True
-        ):
-            row += [f"{value:.1f}", f"{low:.1f}", f"{high:.1f}"]
-        counts.append(row)
-        for (x, y), kind, sure in zip(answer.points, answer.kinds, answer.confidence, strict=True):
-            name = predictor.classes[kind] if kind >= 0 else "object"
-            points.append((image.name, f"{x:.1f}", f"{y:.1f}", name, f"{sure:.3f}"))
-    totals = [(n, f"{v:.1f}", f"{a:.1f}", f"{b:.1f}") for n, v, a, b in _totals(predictor, done)]
-    return [
-        write_table(out / "counts.csv", header, counts),
-        write_table(out / "totals.csv", ("class", "count", "low", "high"), totals),
-        write_table(out / "points.csv", ("image", "x", "y", "class", "confidence"), points),
-    ]
-
-
-def _write_places(
-    out: Path,
-    images: Path,
-    predictor: CountPredictor | TotalsPredictor,
-    done: Sequence[tuple[Image, Answer]],
-    formats: Sequence[str],
-) -> list[Path]:
-    """Write points in map coordinates, of the photos that have any."""
-    placed = [(i, a) for i, a in done if geo.ground_of(i.path) is not None]
-    asked = [name for name in ("geojson", "gpkg") if name in formats]
-    if not placed:
-        if asked:
-            raise TransectError(
-                f"no photo of {images} has a position on the ground, so {asked[0]} cannot be "
-                "written. Give GeoTIFFs, or use points.csv."
-            )
-        return []
-    folder = Pictures(images if images.is_dir() else images.parent)
-    pictures = tuple(
-        Picture(
-            image.name,
-            image.size_hw,
-            tuple(
-                Instance(
-                    label=predictor.classes[kind] if kind >= 0 else "object",
-                    point=(float(x), float(y)),
-                    confidence=float(sure),
-                )
-                for (x, y), kind, sure in zip(
-                    answer.points, answer.kinds, answer.confidence, strict=True
-                )
-            ),
-        )
-        for image, answer in placed
-    )
-    notes = Annotations(pictures, predictor.classes)
-    suffixes = [".geojson", *([".gpkg"] if "gpkg" in asked else [])]
-    written: list[Path] = []
-    for suffix in suffixes:
-        written += geo.write(notes, out / f"points{suffix}", pictures=folder)
-    return written
-
-
-def _write_density(out: Path, image: Image, cells: CellMap) -> Path:
-    """Write the maps at cell resolution, float32, one band per class, placed as the photo is."""
-    path = safe_join(out / "density", str(Path(image.name).with_suffix(".tif")))
-    count, height, width = cells.stored.shape
-    tags: list[Any] = []
-    ground = geo.ground_of(image.path)
-    if ground is not None:
-        (a, b, c), (d, e, f) = ground.matrix
-        tall, wide = cells.cell_hw
-        flat = (a * wide, b * tall, 0.0, c, d * wide, e * tall, 0.0, f)
-        matrix = (*flat, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-        keys = [tag for tag in geo_tags(image.path) if tag[0] in (34735, 34736, 34737)]
-        tags = [(34264, 12, 16, matrix, True), *keys]
-    rows = (np.moveaxis(cells.values(r, r + 256), 0, -1) for r in range(0, height, 256))
-    write_tiff_bands(path, rows, (height, width, count), np.float32, extratags=tags)
-    return path
-
-
-def _write_overlay(out: Path, image: Image, answer: Answer) -> None:
-    """Write a small picture of a photo with its points."""
-    small = small_view(open_reader(image.path), 1024)
-    shown = dotted(small, answer.points * (small.shape[1] / image.size_hw[1]), answer.kinds)
-    path = safe_join(out / "overlays", str(Path(image.name).with_suffix(".jpg")))
-    write_picture(path, shown)
-
-
-def dotted(
-    pixels: NDArray[Any], points: NDArray[np.float64], kinds: NDArray[np.int64]
-) -> NDArray[np.uint8]:
-    """A picture as 8-bit colour with a ring around every point, coloured by class."""
-    shown = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
-    if shown.dtype != np.uint8:
-        low, high = np.percentile(shown, (1, 99))
-        shown = np.clip((shown.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255
-    canvas = np.ascontiguousarray(shown, np.uint8)
-    for (x, y), kind in zip(points, kinds, strict=True):
-        colour = _COLOURS[int(kind) % len(_COLOURS)]
-        cv2.circle(canvas, (round(float(x)), round(float(y))), 4, colour, 1, cv2.LINE_AA)
-    return canvas

@@ -10,37 +10,33 @@ between the two series, so that what a network prefers by itself cancels out.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.pictures import CountPictures
+from transect.count.texture import SIGMAS, crops_of, profile_at, scaled, texture
 from transect.data.images import open_reader
 from transect.data.tiff import ArrayReader
 from transect.errors import TransectError
-from transect.predict.scaling import ScaledReader
 from transect.run import RunFolder
 from transect.types import Image, Progress
 
-__all__ = ["SCALES", "ScaleLook", "look_at_new", "texture_of", "write_training_look"]
+__all__ = ["SCALES", "ScaleLook", "look_at_new", "write_training_look"]
 
 _STEP = math.sqrt(2)
 SCALES = tuple(_STEP**k for k in range(-3, 4))
 """Resamplings that are looked at; our choice."""
 
-# Of the bands, in network pixels. Finer ones hold the sensor's noise, which resampling takes away.
-_SIGMAS = (1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0)
-_SIDE = 256  # of a crop in network pixels
 _CROPS = 12  # of photos that a network looks at, at every scale
 _TEXTURES = 40  # training crops whose texture is kept
 _LEAST_GAIN = 0.7  # a rescale must bring the distance below this share of the present one
 _STRANGE = 1.3  # times what training photos differ among themselves
+_TOLD_APART = 0.8  # an AUC worth telling; our choice
 _CONFIDENCE = 0.5  # weight of a factor e in the number of sure objects; our choice
 
 
@@ -139,7 +135,11 @@ class ScaleLook:
                     f"scale: these photos look unlike the training at every scale (distance "
                     f"{present:.1f}, usual {self.usual:.1f}). Dot a few and run transect calibrate."
                 ]
-            return [f"scale: photos look like those of the training (distance {present:.1f})"]
+            told = f", crops are told apart with an AUC of {self.adversarial:.2f}"
+            return [
+                f"scale: photos look like those of the training (distance {present:.1f}"
+                f"{told if self.adversarial > _TOLD_APART else ''})"
+            ]
         found = (
             f"scale: objects and texture look {1 / self.best:.2g} times the training's size "
             f"(distance {present:.1f} as they are, {best:.1f} resampled by {self.best:g})"
@@ -177,9 +177,9 @@ def write_training_look(
     numbers = np.unique(chosen.astype(int)).tolist()
     textures, owners = [], []
     for number in numbers:
-        source = _scaled(ArrayReader(pictures.cache.image(number)), scale)
-        for _, _, grey in _crops(source, rng, max(2, _TEXTURES // len(numbers))):
-            textures.append(_texture(grey))
+        source = scaled(ArrayReader(pictures.cache.image(number)), scale)
+        for _, _, grey in crops_of(source, rng, max(2, _TEXTURES // len(numbers))):
+            textures.append(texture(grey))
             owners.append(number)
     photos = [(pictures.photos[i], ArrayReader(pictures.cache.image(i))) for i in held_out]
     seen, of = _look(predictor, photos, None)
@@ -241,15 +241,15 @@ def _look(
         rows: list[tuple[Any, Any, float]] = []
         for image, reader in photos:
             factor = scale * predictor.network_scale
-            for top, left, grey in _crops(_scaled(reader, factor), rng, each):
+            for top, left, grey in crops_of(scaled(reader, factor), rng, each):
                 points, heights = predictor.sure_points(
                     _cut(reader, top, left, grey.shape, factor), image, scale=scale
                 )
                 at = (points + 0.5) * factor - 0.5
                 inside = ((at > 4) & (at < np.array(grey.shape[::-1]) - 5)).all(axis=1)
-                own = _profile(grey, at[inside], heights[inside])
+                own = profile_at(grey, at[inside], heights[inside])
                 density = float((heights[inside] ** 3).sum()) / grey.size * 1e4
-                rows.append((_texture(grey), own, density))
+                rows.append((texture(grey), own, density))
         textures.append([row[0] for row in rows])
         profiles.append([row[1] for row in rows])
         sure.append([row[2] for row in rows])
@@ -308,11 +308,6 @@ def _usual(seen: _Seen, of: NDArray[np.int64]) -> float:
     return float(np.median(found) / _STEP) if found else 1.0
 
 
-def _scaled(reader: Any, factor: float) -> Any:
-    """A reader of the photo resampled by a factor."""
-    return reader if factor == 1 else ScaledReader(reader, factor)
-
-
 def _cut(reader: Any, top: int, left: int, shape: tuple[int, ...], factor: float) -> ArrayReader:
     """The pixels of the photo below a crop of the resampled one."""
     row, column = round(top / factor), round(left / factor)
@@ -322,44 +317,9 @@ def _cut(reader: Any, top: int, left: int, shape: tuple[int, ...], factor: float
     return ArrayReader(reader.window(row, column, height, width))
 
 
-def texture_of(reader: Any, scale: float) -> NDArray[np.float64]:
-    """Mean texture of a few crops of one photo, at the networks' scale: (bands,)."""
-    crops = _crops(_scaled(reader, scale), np.random.default_rng(1), 4)
-    return np.asarray(np.mean([_texture(grey) for _, _, grey in crops], axis=0))
-
-
-def _crops(
-    source: Any, rng: np.random.Generator, count: int
-) -> list[tuple[int, int, NDArray[np.float32]]]:
-    """Grey crops of a (resampled) photo with their first row and column."""
-    height, width, _ = source.shape
-    side_h, side_w = min(_SIDE, height), min(_SIDE, width)
-    crops = []
-    for _ in range(count):
-        top, left = (int(rng.uniform() * (a - b)) for a, b in ((height, side_h), (width, side_w)))
-        pixels = source.window(top, left, side_h, side_w).astype(np.float32)
-        grey = pixels[..., :3].mean(axis=2) if pixels.shape[2] >= 3 else pixels[..., 0]
-        crops.append((top, left, np.ascontiguousarray(grey)))
-    return crops
-
-
-def _bands(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Differences of Gaussians from fine to coarse: (bands, h, w)."""
-    blurred = [
-        cv2.GaussianBlur(grey, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for sigma in _SIGMAS
-    ]
-    return np.stack([a - b for a, b in itertools.pairwise(blurred)])
-
-
-def _texture(grey: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Logarithm of every band's share of the contrast, by its median size: objects count little."""
-    energy = np.median(np.abs(_bands(grey)), axis=(1, 2)).astype(np.float64) + 1e-3
-    return np.asarray(np.log(energy / energy.sum()))
-
-
 def _first_band(enlarged: float) -> int:
     """The finest band that is not empty when photos are enlarged by a factor: others are blur."""
-    return int(np.searchsorted(_SIGMAS[: len(_SIGMAS) - 3], _SIGMAS[0] * max(1.0, enlarged) - 0.05))
+    return int(np.searchsorted(SIGMAS[: len(SIGMAS) - 3], SIGMAS[0] * max(1.0, enlarged) - 0.05))
 
 
 def _kept(texture: NDArray[np.float64], first: int) -> NDArray[np.float64]:
@@ -374,19 +334,6 @@ def _mean_profile(rows: NDArray[np.float64], first: int) -> NDArray[np.float64] 
     if not len(found):
         return None
     mean = found.mean(axis=0)
-    return np.asarray(mean / mean.sum())
-
-
-def _profile(
-    grey: NDArray[np.float32], points: NDArray[np.floating], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Share of contrast in every band at some points, sure ones before others; nan without any."""
-    if not len(points):
-        return np.full(len(_SIGMAS) - 1, np.nan)
-    size = np.abs(_bands(grey))
-    rows = np.clip(np.rint(points[:, 1]).astype(int), 0, grey.shape[0] - 1)
-    columns = np.clip(np.rint(points[:, 0]).astype(int), 0, grey.shape[1] - 1)
-    mean = np.average(size[:, rows, columns], axis=1, weights=weights).astype(np.float64) + 1e-6
     return np.asarray(mean / mean.sum())
 
 

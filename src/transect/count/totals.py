@@ -186,6 +186,7 @@ class TotalsPredictor:
             np.zeros((0, 2)),
             nothing.astype(np.int64),
             nothing,
+            area,
         )
 
 

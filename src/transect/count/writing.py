@@ -1,0 +1,162 @@
+"""What prediction writes: tables of counts and points, places on the ground, maps, overlays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.count.decisions import Answer, Decisions
+from transect.count.maps import CellMap
+from transect.count.tables import write_table
+from transect.data.exchange import Annotations, Instance, Picture, Pictures
+from transect.data.formats import geo
+from transect.data.images import geo_tags, open_reader, write_tiff_bands
+from transect.errors import TransectError
+from transect.files import safe_join
+from transect.predict.outputs import small_view, write_picture
+from transect.types import Image
+
+__all__ = ["totals_of", "write_density", "write_overlay", "write_places", "write_tables"]
+
+_COLOURS = ((230, 60, 60), (240, 150, 30), (250, 230, 60), (70, 200, 90), (70, 130, 250))
+
+
+def totals_of(
+    decisions: Decisions, done: Sequence[tuple[Image, Answer]]
+) -> list[tuple[str, float, float, float]]:
+    """The survey's sums: name, value, low, high."""
+    if not done:
+        return []
+    found = decisions.survey_total(
+        np.array([answer.counts for _, answer in done]),
+        [image.group for image, _ in done],
+        [answer.area for _, answer in done],
+    )
+    names = [*decisions.classes, "all"]
+    return [(name, *entry) for name, entry in zip(names, found, strict=True)]
+
+
+def write_tables(
+    out: Path, decisions: Decisions, done: Sequence[tuple[Image, Answer]]
+) -> list[Path]:
+    """Write counts.csv, totals.csv, groups.csv if there are groups, and points.csv."""
+    names = [*decisions.classes, "all"]
+    header = ["image", *(f"{name}{end}" for name in names for end in ("", " low", " high"))]
+    counts, points = [], []
+    for image, answer in done:
+        row: list[Any] = [image.name]
+        for value, (low, high) in zip(
+            [*answer.counts, answer.counts.sum()], answer.intervals, strict=True
+        ):
+            row += [f"{value:.1f}", f"{low:.1f}", f"{high:.1f}"]
+        counts.append(row)
+        for (x, y), kind, sure in zip(answer.points, answer.kinds, answer.confidence, strict=True):
+            name = decisions.classes[kind] if kind >= 0 else "object"
+            points.append((image.name, f"{x:.1f}", f"{y:.1f}", name, f"{sure:.3f}"))
+    columns = ("class", "count", "low", "high")
+    totals = [(n, f"{v:.1f}", f"{a:.1f}", f"{b:.1f}") for n, v, a, b in totals_of(decisions, done)]
+    groups: dict[str, list[tuple[Image, Answer]]] = {}
+    for image, answer in done:
+        if image.group is not None:
+            groups.setdefault(image.group, []).append((image, answer))
+    of_groups = [
+        (group, name, f"{value:.1f}", f"{low:.1f}", f"{high:.1f}")
+        for group, own in groups.items()
+        for name, value, low, high in totals_of(decisions, own)
+    ]
+    written = [write_table(out / "groups.csv", ("group", *columns), of_groups)] if groups else []
+    return [
+        *written,
+        write_table(out / "counts.csv", header, counts),
+        write_table(out / "totals.csv", columns, totals),
+        write_table(out / "points.csv", ("image", "x", "y", "class", "confidence"), points),
+    ]
+
+
+def write_places(
+    out: Path,
+    images: Path,
+    decisions: Decisions,
+    done: Sequence[tuple[Image, Answer]],
+    formats: Sequence[str],
+) -> list[Path]:
+    """Write points in map coordinates, of the photos that have any."""
+    placed = [(i, a) for i, a in done if geo.ground_of(i.path) is not None]
+    asked = [name for name in ("geojson", "gpkg") if name in formats]
+    if not placed:
+        if asked:
+            raise TransectError(
+                f"no photo of {images} has a position on the ground, so {asked[0]} cannot be "
+                "written. Give GeoTIFFs, or use points.csv."
+            )
+        return []
+    folder = Pictures(images if images.is_dir() else images.parent)
+    pictures = tuple(
+        Picture(
+            image.name,
+            image.size_hw,
+            tuple(
+                Instance(
+                    label=decisions.classes[kind] if kind >= 0 else "object",
+                    point=(float(x), float(y)),
+                    confidence=float(sure),
+                )
+                for (x, y), kind, sure in zip(
+                    answer.points, answer.kinds, answer.confidence, strict=True
+                )
+            ),
+        )
+        for image, answer in placed
+    )
+    notes = Annotations(pictures, decisions.classes)
+    suffixes = [".geojson", *([".gpkg"] if "gpkg" in asked else [])]
+    written: list[Path] = []
+    for suffix in suffixes:
+        written += geo.write(notes, out / f"points{suffix}", pictures=folder)
+    return written
+
+
+def write_density(out: Path, image: Image, cells: CellMap) -> Path:
+    """Write the maps at cell resolution, float32, one band per class, placed as the photo is."""
+    path = safe_join(out / "density", str(Path(image.name).with_suffix(".tif")))
+    count, height, width = cells.stored.shape
+    tags: list[Any] = []
+    ground = geo.ground_of(image.path)
+    if ground is not None:
+        (a, b, c), (d, e, f) = ground.matrix
+        tall, wide = cells.cell_hw
+        flat = (a * wide, b * tall, 0.0, c, d * wide, e * tall, 0.0, f)
+        matrix = (*flat, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        keys = [tag for tag in geo_tags(image.path) if tag[0] in (34735, 34736, 34737)]
+        tags = [(34264, 12, 16, matrix, True), *keys]
+    rows = (np.moveaxis(cells.values(r, r + 256), 0, -1) for r in range(0, height, 256))
+    write_tiff_bands(path, rows, (height, width, count), np.float32, extratags=tags)
+    return path
+
+
+def write_overlay(out: Path, image: Image, answer: Answer) -> None:
+    """Write a small picture of a photo with its points."""
+    small = small_view(open_reader(image.path), 1024)
+    shown = dotted(small, answer.points * (small.shape[1] / image.size_hw[1]), answer.kinds)
+    path = safe_join(out / "overlays", str(Path(image.name).with_suffix(".jpg")))
+    write_picture(path, shown)
+
+
+def dotted(
+    pixels: NDArray[Any], points: NDArray[np.float64], kinds: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """A picture as 8-bit colour with a ring around every point, coloured by class."""
+    shown = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
+    if shown.dtype != np.uint8:
+        low, high = np.percentile(shown, (1, 99))
+        shown = np.clip((shown.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255
+    canvas = np.ascontiguousarray(shown, np.uint8)
+    for (x, y), kind in zip(points, kinds, strict=True):
+        colour = _COLOURS[int(kind) % len(_COLOURS)]
+        cv2.circle(canvas, (round(float(x)), round(float(y))), 4, colour, 1, cv2.LINE_AA)
+    return canvas
