@@ -203,3 +203,8 @@ def test_a_fold_number_beyond_any_is_refused(tmp_path):
     (tmp_path / "folds.csv").write_text("image,fold\na.png,99999999999999999999\n")
     with pytest.raises(TransectError, match="the number of its fold"):
         read_folds(tmp_path / "folds.csv", ["a.png"])
+
+
+def test_what_strips_as_white_space_is_none_for_a_number(tmp_path):
+    (tmp_path / "folds.csv").write_text("image,fold\na.png,1\t\x1c\n")
+    assert read_folds(tmp_path / "folds.csv", ["a.png"]).tolist() == [1]

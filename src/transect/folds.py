@@ -134,12 +134,13 @@ def read_folds(path: Path, images: Sequence[str]) -> NDArray[np.int64]:
     for line, row in enumerate(rows[1:], start=2):
         if not row:
             continue
-        if len(row) < 2 or not re.fullmatch(r"[0-9]{1,6}", row[1].strip()):
+        number = row[1].strip() if len(row) > 1 else ""
+        if not re.fullmatch(r"[0-9]{1,6}", number):
             raise TransectError(
                 f"{path} line {line} must be an image and the number of its fold; got "
                 f"{','.join(row)[:80]!r}. Correct it."
             )
-        if known.setdefault(row[0], int(row[1])) != int(row[1]):
+        if known.setdefault(row[0], int(number)) != int(number):
             raise TransectError(f"{path} line {line} gives {row[0]} a second fold. Remove one.")
     missing = [name for name in images if spreadsheet_safe(name) not in known]
     missing = [name for name in missing if name not in known]

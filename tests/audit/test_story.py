@@ -280,3 +280,21 @@ def test_the_report_page_takes_an_audit(seg, tmp_path):
     audit(seg, question="segment").fill(page)
     page.write(tmp_path / "audit.html")
     assert "nothing found" in (tmp_path / "audit.html").read_text()
+
+
+def test_dots_outside_their_picture_are_named(tmp_path):
+    root = planted.count_survey(tmp_path / "s")
+    with (root / "points.csv").open("a") as handle:
+        handle.write(f"{planted.name(4)},500,500,adult\n")
+    report = audit(root)
+    assert not report.clean
+    assert any("outside" in f.text or "outside" in f.fix for f in report.findings)
+
+
+def test_names_of_sexes_and_ages_are_no_misspellings(tmp_path):
+    from transect.data.synthetic_colony import write_colony_survey
+
+    root = write_colony_survey(
+        tmp_path / "s", n_train=8, n_test=2, seed=2, size_hw=(96, 128), scale=0.25, animals=12
+    )
+    assert not about(audit(root), "typo")
