@@ -34,6 +34,21 @@ def test_gem_lies_between_mean_and_maximum():
     assert ((middle > one) & (middle < x.amax((2, 3)))).all()
 
 
+def test_layout_knows_what_and_where_on_equal_terms():
+    pooling = build_pooling("layout", (4, 6, 8))
+    levels = [picture(2, c, 6, 9).abs() for c in (4, 6, 8)]
+    out = pooling(levels)
+    assert out.shape == (2, 4 + 6 + 8 + 6 * 2 * 3)
+    parts = out.split([4, 6, 8, 36], dim=1)
+    for part in parts:  # each of length 1, so that no level drowns another
+        torch.testing.assert_close(part.norm(dim=1), torch.ones(2))
+    mirrored = pooling([level.flip(3) for level in levels]).split([4, 6, 8, 36], dim=1)
+    for part, other in zip(parts[:3], mirrored[:3], strict=True):
+        torch.testing.assert_close(part, other)  # what is there stays
+    grid = parts[3].view(2, 6, 2, 3)
+    torch.testing.assert_close(mirrored[3].view(2, 6, 2, 3), grid.flip(3))  # where it is turns
+
+
 def test_stripes_keep_left_and_right_apart():
     pooling = build_pooling("striped", (1,))
     x = torch.zeros(1, 1, 2, 8)

@@ -190,7 +190,8 @@ class GeometryModel:
 def pair_scores(table: PairTable, chance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-odds that the view is possible, plus the logarithm of the places that it explains.
 
-    Without a homography a pair stands below every verified one, by its matches.
+    Without a homography a pair stands, by its matches, below every one whose view is not all but
+    impossible.
     """
     found = np.isfinite(table.homographies[:, 0, 0])
     clipped = np.clip(chance, 1e-3, 1 - 1e-3)

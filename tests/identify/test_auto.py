@@ -1,0 +1,71 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from transect import recipes
+from transect.identify import auto
+from transect.recipe import from_json, to_json
+
+
+@pytest.fixture
+def paced(monkeypatch):
+    """Training steps that take a tenth of a second, as a fast core says."""
+
+    class Pace:
+        def epoch_seconds(self, steps):
+            return 0.1 * steps
+
+    monkeypatch.setattr(auto, "pace_of", lambda *a, **k: Pace())
+
+
+def test_little_time_trains_nothing_and_says_so(photos, paced):
+    recipe = auto.plan(photos, budget_seconds=30, device="cpu", seed=4)
+    assert [m.name for m in recipe.members] == ["frozen"]
+    assert recipe.seed == recipe.folds.seed == 4
+    assert any("none is trained" in line for line in recipe.why)
+    assert from_json(to_json(recipe)) == recipe
+
+
+def test_more_time_trains_a_network_on_as_many_folds_as_fit(photos, paced):
+    recipe = auto.plan(photos, budget_seconds=1800, device="cpu", seed=0)
+    assert [m.name for m in recipe.members] == ["frozen", "trained"]
+    stage = recipe.members[1].stages[0]
+    assert stage.epochs * stage.steps >= auto._LEAST_STEPS
+    assert 2 <= recipe.folds.count <= 5
+
+
+def test_the_share_of_unknown_comes_from_the_table(photos, paced):
+    recipe = auto.plan(photos, budget_seconds=30, device="cpu", seed=0)
+    assert recipe.decide.share_new == pytest.approx(0.2)  # 12 of 60
+    named = photos.take(np.flatnonzero(photos.named() != "new_whale"))
+    assert auto.plan(named, budget_seconds=30, device="cpu", seed=0).decide.share_new == 0.2
+
+
+def test_individuals_met_once_cannot_be_trained_on(photos, paced):
+    first = [int(np.flatnonzero(photos.named() == f"a{k}")[0]) for k in range(6)]
+    recipe = auto.plan(photos.take(np.array(first)), budget_seconds=1800, device="cpu", seed=0)
+    assert [m.name for m in recipe.members] == ["frozen"]
+    assert any("no individual has two photos" in line for line in recipe.why)
+
+
+def test_many_photos_and_little_time_shorten_the_list_for_geometry():
+    assert auto._shortlist(60, 600.0)[0] == 0
+    short, why = auto._shortlist(25_000, 600.0)
+    assert short >= 10
+    assert str(short) in why
+
+
+def test_a_recipe_is_shortened_to_its_budget_and_never_lengthened(photos, paced):
+    recipe = recipes.load("whale-yu4u")
+    short = auto.within_budget(recipe, photos, budget_seconds=5, device="cpu")
+    for before, after in zip(recipe.members, short.members, strict=True):
+        for full, less in zip(before.stages, after.stages, strict=True):
+            assert 1 <= less.epochs <= full.epochs
+    assert sum(s.epochs for m in short.members for s in m.stages) < sum(
+        s.epochs for m in recipe.members for s in m.stages
+    )
+    assert "budget" in short.why[-1]
+    assert auto.within_budget(recipe, photos, budget_seconds=1e9, device="cpu") == recipe
+    untrained = dataclasses.replace(recipe, members=())
+    assert auto.within_budget(untrained, photos, budget_seconds=1, device="cpu") == untrained

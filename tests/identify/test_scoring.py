@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from transect.identify.choose import Decision
+from transect.identify.evidence import NOBODY, UNKNOWN
+from transect.identify.scoring import labels_of, score_answers
+
+PEOPLE = np.array(["Ada", "Bob", "Cem"])
+
+
+def answers():
+    ranked = np.array(
+        [[0, UNKNOWN, 1], [UNKNOWN, 1, 0], [UNKNOWN, 2, NOBODY], [2, UNKNOWN, NOBODY]], np.int64
+    )
+    probability = np.array([[0.9, 0.05, 0.01], [0.6, 0.3, 0.1], [0.8, 0.1, 0], [0.7, 0.2, 0]])
+    new = np.array([0.05, 0.6, 0.8, 0.2])
+    return Decision(ranked, probability, new, -new, np.array([False, False, False, True]))
+
+
+def scored(truth, weights=None):
+    return score_answers(
+        answers(),
+        np.array(truth, np.int64),
+        people=PEOPLE,
+        unknown="new",
+        groups=np.array(["e1", "e2", "e3", "e4"]),
+        folds=np.array([0, 0, 1, 1]),
+        weights=np.ones(4) if weights is None else np.array(weights),
+        top_k=3,
+    )
+
+
+def test_the_figures_by_hand():
+    found = scored([0, 1, UNKNOWN, UNKNOWN])
+    assert found["map3"]["value"] == pytest.approx((1 + 0.5 + 1 + 0.5) / 4)
+    assert found["map3"]["folds"] == pytest.approx([0.75, 0.75])
+    assert found["accuracy"]["value"] == 0.5
+    assert found["known_top1"]["value"] == 1.0  # "new" left aside, both names come first
+    assert found["false_new"]["value"] == 0.5
+    assert found["false_match"]["value"] == 0.5
+    assert found["auroc_new"]["value"] == 0.75
+    assert found["cannot_tell"]["value"] == 0.25
+
+
+def test_weights_move_the_headline_and_not_the_figure_as_split():
+    found = scored([0, 1, UNKNOWN, UNKNOWN], [2, 0.5, 1, 0.5])
+    assert found["map3"]["value"] == pytest.approx((2 * 1 + 0.5 * 0.5 + 1 + 0.5 * 0.5) / 4)
+    assert found["map3_as_split"]["value"] == pytest.approx(0.75)
+
+
+def test_without_unknown_photos_their_figures_are_left_out():
+    found = scored([0, 1, 2, 2])
+    assert "false_match" not in found
+    assert "auroc_new" not in found
+
+
+def test_labels_leave_out_empty_places():
+    assert labels_of(answers().ranked, PEOPLE, "new")[3] == ["Cem", "new"]
