@@ -79,9 +79,11 @@ def test_counts_points_and_totals_are_written(tiny_run, colony, tmp_path):
     (folder / "images.csv").write_text(f"image,group\n{rows}\n")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nxx")
     out = tmp_path / "out"
+    said = Said()
     found = count.predict(
-        tiny_run.path, folder, out, device="cpu", progress=Quiet(), formats=("density",)
+        tiny_run.path, folder, out, device="cpu", progress=said, formats=("density",)
     )
+    assert "intervals promise 90%" in said.lines[-1]
     assert found["images"] == 4
     assert "broken.png" in found["problems"][0]
     table = pd.read_csv(out / "counts.csv")

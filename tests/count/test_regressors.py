@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from transect.bench import regressors as bench
 from transect.count.regressors import (
     REGRESSORS,
     fit_regressor,
@@ -29,3 +30,10 @@ def test_a_regressor_comes_back_from_its_file(name, tmp_path):
 def test_an_unknown_regressor_is_named():
     with pytest.raises(TransectError, match="lightgbm"):
         fit_regressor("lightgmb", np.zeros((4, 2), np.float32), np.zeros(4), seed=0)
+
+
+@pytest.mark.slow
+def test_forests_as_arrays_are_faster_than_as_objects():
+    rows = {row.contender: row for row in bench.run(quick=True)}
+    assert rows["ours"].note == "equal answers"
+    assert rows["scikit-learn kept by skops"].ratio > 2

@@ -189,6 +189,12 @@ def answer_folder(
     totals = totals_of(predictor.decisions, done)
     for name, value, low, high in totals:
         progress.say(f"{name}: {value:.0f} [{low:.0f}, {high:.0f}]")
+    measured = predictor.decisions.coverage
+    if measured is not None:
+        progress.say(
+            f"intervals promise {measured['nominal']:.0%}; they held {measured['measured']:.0%} of "
+            f"{measured['count']} held-out totals of the training"
+        )
     return {
         "images": len(done),
         "problems": faults,
