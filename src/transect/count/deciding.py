@@ -194,7 +194,8 @@ def _nested_intervals(
         own = None if names is None else [n for n, keep in zip(names, others, strict=True) if keep]
         fitted = fit_intervals(counts[others], truth[others], nominal=nominal, groups=own)
         ends[parts == part] = fitted(counts[parts == part])
-    return ends
+    # As ``Decisions.interval`` does: an interval holds its own count.
+    return np.column_stack([np.minimum(ends[:, 0], counts), np.maximum(ends[:, 1], counts)])
 
 
 def _point_heights(

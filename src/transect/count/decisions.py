@@ -99,7 +99,8 @@ class Decisions:
         ends = np.zeros((len(values), 2))
         for k, (value, fitted) in enumerate(zip(values, self.intervals, strict=True)):
             if self.block_px is None:
-                ends[k] = fitted(np.array([value]))[0]
+                low, high = fitted(np.array([value]))[0]
+                ends[k] = min(low, value), max(high, value)  # biased residuals may leave it out
                 continue
             blocks = max(1, round(area_px / self.block_px**2))
             _, low, high = fitted.total(np.full(blocks, value / blocks), np.zeros(blocks))

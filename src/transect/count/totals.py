@@ -294,6 +294,8 @@ def _decide(
     nested = np.column_stack([said[:, -1], said[:, -1]])
     for fold in np.unique(folds):
         nested[folds == fold] = fit(folds != fold, -1)(said[folds == fold, -1])
+    nested[:, 0] = np.minimum(nested[:, 0], said[:, -1])
+    nested[:, 1] = np.maximum(nested[:, 1], said[:, -1])
     coverage = asdict(measured_coverage(said[:, -1], real[:, -1], nominal=nominal, groups=own))
     blank = Counter((), (), (), ())
     fitted = tuple(fit(every, k) for k in range(said.shape[1]))
