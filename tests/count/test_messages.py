@@ -67,6 +67,12 @@ def test_new_photos_that_cannot_be_counted(tiny_run, tmp_path):
         predicting.submission(tiny_run, images, tmp_path / "out.csv", **options)
 
 
+def test_only_runs_that_count_name_crops(tmp_path):
+    RunFolder(tmp_path / "run").begin(Recipe(), {"folder": "s", "fingerprint": {}, "problems": []})
+    with pytest.raises(TransectError, match="answers 'segment'"):
+        next_to_annotate(tmp_path / "run", tmp_path, 1, progress=Quiet())
+
+
 def test_decisions_that_are_damaged(tmp_path):
     RunFolder(tmp_path).write_json("decide.json", {"classes": ["seal"]})
     with pytest.raises(TransectError, match="not complete"):

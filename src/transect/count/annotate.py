@@ -66,6 +66,12 @@ def next_to_annotate(
         TransectError: If there is no photo that can be read.
     """
     run = RunFolder.open(path)
+    question = run.recipe().question
+    if question != "count":
+        raise TransectError(
+            f"{path} answers '{question}'; only runs that count name crops to annotate. Give the "
+            "survey instead of the run."
+        )
     listed, _ = list_new(images)
     predictor = predictor_of(run, device=device)
     if not isinstance(predictor, CountPredictor):
