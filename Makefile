@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow fix docs names bench torture error-paths clean setup
+.PHONY: demo test test-slow fix docs names bench torture fuzz error-paths clean setup
 
 setup: $(STAMP)
 
@@ -41,6 +41,9 @@ bench: $(STAMP)
 
 torture: $(STAMP)
 	$(BIN)/python -m benchmarks.torture
+
+fuzz: $(STAMP)
+	$(BIN)/python -m benchmarks.fuzz
 
 error-paths: $(STAMP)
 	$(BIN)/python -m tests.error_paths

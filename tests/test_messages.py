@@ -39,6 +39,8 @@ def test_functions_refuse_what_does_not_fit_the_run(tmp_path):
         api.score(run, tmp_path, leak_free=True)
     with pytest.raises(TransectError, match="only counts take a scale"):
         api.predict(run, tmp_path, tmp_path / "out", scale=2.0)
+    with pytest.raises(TransectError, match="does not identify"):
+        api.predict(run, tmp_path, tmp_path / "out", encounters=True)
     with pytest.raises(TransectError, match="does not exist"):
         api.predict(run, tmp_path / "none", tmp_path / "out")
     with pytest.raises(TransectError, match="nothing to calibrate"):
@@ -51,6 +53,13 @@ def test_a_recipe_of_another_question(tmp_path):
         transect.train(root, recipe=Recipe(question="count"), out=tmp_path / "run", audit=False)
 
 
+def test_a_learning_rate_is_found_for_masks_only(tmp_path):
+    survey = open_survey(write_disc_survey(tmp_path / "s"))
+    recipe = set_field(tiny_recipe(), "members.main.stages.main.optimizer.find_lr", "true")
+    with pytest.raises(TransectError, match="works for masks only"):
+        api._resolve(recipe, survey, api, None, api._Options(None, "cpu", None, {}))
+
+
 def test_a_device_that_is_not_there(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(TransectError, match="no CUDA device"):
@@ -61,6 +70,7 @@ def test_commands_refuse_words_that_do_not_fit(tmp_path, capsys):
     root = str(write_disc_survey(tmp_path / "s"))
     assert "--tune changes a recipe" in said(["train", root, "--tune", "seed=1..2"], capsys)
     one, two = (str(begun(tmp_path / n).path) for n in "ab")
+    assert "name the new pictures too" in said(["audit", one, "--next", "2"], capsys)
     assert "is not the survey" in said(["audit", root, "--run", one], capsys)
     assert "several runs of one recipe" in said(["score", one, two, "--leak-free"], capsys)
     assert "is no run folder" in said(["score", one, root, root], capsys)

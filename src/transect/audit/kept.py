@@ -135,7 +135,13 @@ def keep_audit(report: AuditReport, survey: Survey, run: Path) -> None:
 
 
 def kept_audit(run: Path) -> Kept | None:
-    """Read the audit of a run; None if it was trained without one.
+    """Read the audit of a run.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The audit; None if the run was trained without one.
 
     Raises:
         TransectError: If ``audit.json`` is damaged.
@@ -173,13 +179,25 @@ def kept_audit(run: Path) -> Kept | None:
 
 
 def run_groups(run: Path) -> dict[str, str]:
-    """Group of every image of a run's survey that has one; none without an audit."""
+    """Group of every image of a run's survey that has one.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        Image to group; empty without an audit.
+    """
     kept = kept_audit(run)
     return dict(kept.groups) if kept is not None else {}
 
 
 def keep_doubts(findings: Sequence[Finding], run: Path) -> None:
-    """Write what out-of-fold predictions say against labels, for the report."""
+    """Write what out-of-fold predictions say against labels, for the report.
+
+    Args:
+        findings: From ``doubtful_values`` and its kin; none is a result, too.
+        run: The run folder.
+    """
     write_json(run / _DOUBTS, [dataclasses.asdict(finding) for finding in findings])
 
 

@@ -189,7 +189,14 @@ def shared_findings(
 
 
 def groups_of(survey: Survey) -> dict[str, str]:
-    """Group of every image that has one, by images.csv or else by identities.csv."""
+    """Group of every image that has one, by images.csv or else by identities.csv.
+
+    Args:
+        survey: Opened.
+
+    Returns:
+        Image to group.
+    """
     tables = _identity_columns(survey)
     named = {i.name: i.group or tables.get(i.name, {}).get("group") for i in survey.images}
     return {name: group for name, group in named.items() if group}

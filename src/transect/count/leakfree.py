@@ -58,7 +58,11 @@ def score_without(path: Path, left_out: Collection[str]) -> dict[str, Any]:
 
 
 def keep_doubtful_counts(run: RunFolder) -> None:
-    """Note counts that disagree with predictions which are sure of themselves, for the report."""
+    """Note counts that disagree with predictions which are sure of themselves, for the report.
+
+    Args:
+        run: The run, with its out-of-fold counts written.
+    """
     rows = _table(run.oof() / "counts.csv")
     true = np.array([float(row["true"]) for row in rows])
     said = np.array([float(row["predicted"]) for row in rows])

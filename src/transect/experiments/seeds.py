@@ -63,7 +63,14 @@ def train_seeds(
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The run folders in a folder of seeds, by name."""
+    """The run folders in a folder of seeds.
+
+    Args:
+        folder: As ``train_seeds`` filled it.
+
+    Returns:
+        Their paths, by name.
+    """
     return sorted(path.parent for path in folder.glob("*/recipe.json"))
 
 

@@ -69,7 +69,11 @@ def score_without(path: Path, left_out: Collection[str]) -> dict[str, Any]:
 
 
 def keep_doubtful_names(run: RunFolder) -> None:
-    """Note identities that an almost certain answer contradicts, for the report."""
+    """Note identities that an almost certain answer contradicts, for the report.
+
+    Args:
+        run: The run, with its out-of-fold answers written.
+    """
     rows = _answers(run)
     found = doubtful_answers(
         [row["identity"] for row in rows],

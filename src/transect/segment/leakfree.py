@@ -44,7 +44,13 @@ def score_without(path: Path, left_out: Collection[str]) -> dict[str, Any]:
 
 
 def keep_doubtful_masks(run: RunFolder, pictures: Pictures, out_of_fold: OutOfFold) -> None:
-    """Note masks that disagree with predictions which are sure of themselves, for the report."""
+    """Note masks that disagree with predictions which are sure of themselves, for the report.
+
+    Args:
+        run: The run, with its out-of-fold scores written.
+        pictures: With masks.
+        out_of_fold: Their predicted maps.
+    """
     rows = run.read_json("oof/pictures.json")
     number = {image.name: i for i, image in enumerate(pictures.images)}
     agreement, sure, names = [], [], []
