@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from transect.identify.fuse import Candidates, Fusion, fuse_out_of_fold, ordered
 from transect.identify.oof import OutOfFold
 from transect.identify.photos import Photos, Subject
 from transect.identify.scoring import labels_of, score_answers
+from transect.identify.twins import likely_twins
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
 from transect.types import Progress
@@ -146,6 +147,9 @@ def decide_out_of_fold(
     )
     for name, value in compared.items():
         progress.say(f"out of fold: {name} alone reaches map{decide.top_k} {value:.4f}")
+    twins = likely_twins(oof.candidates, fused, fusion, oof.truth, people)
+    for twin in twins[:5]:
+        progress.say(f"one animal? {twin.keep} and {twin.other}: {twin.why}")
     evidence = evidence_of(
         oof.candidates,
         fused,
@@ -183,7 +187,7 @@ def decide_out_of_fold(
     write_json(
         run.oof() / "compared.json",
         {"sources": compared, "fusion": fusion.how, "policies": dict(decider.compared),
-         "policy": decider.chosen, "share_new": share},
+         "policy": decider.chosen, "share_new": share, "twins": [asdict(t) for t in twins]},
     )  # fmt: skip
     truth = [photos.unknown if t == UNKNOWN else str(people[t]) for t in oof.truth.tolist()]
     write_text(

@@ -82,7 +82,7 @@ def write_report(run: RunFolder) -> Path:
             if name in metrics
         ]
     )
-    _survey(page, facts, data)
+    _survey(page, facts, data, compared)
     _scores(page, metrics, answers)
     _sources(page, compared, facts)
     _confusions(page, answers, facts, Album(run.path / "album"))
@@ -107,7 +107,9 @@ def _answers(run: RunFolder) -> dict[str, NDArray[Any]]:
         return {name: stored[name] for name in stored.files}
 
 
-def _survey(page: Page, facts: dict[str, Any], data: dict[str, Any]) -> None:
+def _survey(
+    page: Page, facts: dict[str, Any], data: dict[str, Any], compared: dict[str, Any]
+) -> None:
     """What the survey is."""
     page.section("The survey", lead="Photos, individuals, encounters, and what was left out.")
     page.text(
@@ -117,6 +119,13 @@ def _survey(page: Page, facts: dict[str, Any], data: dict[str, Any]) -> None:
     )
     for problem in data.get("problems", []):
         page.note(f"Left out: {problem['name']}: {problem['what']}", kind="warn")
+    twins = compared.get("twins", [])
+    if twins:
+        page.table(
+            ["name", "other name", "photos", "why"],
+            [[t["keep"], t["other"], t["photos"], t["why"]] for t in twins[:50]],
+            folded=f"{len(twins)} pairs of names that may be one animal: look, then merge",
+        )
     page.figure(
         charts.histogram(
             {"individuals": facts["counts"]},
