@@ -556,10 +556,11 @@ def leak_lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"{name:<28}{both[0]:<30}{both[1]}")
     count = ", ".join(f"{n} {kind}" for kind, n in found["leaks"].items()) or "none"
     lines.append(f"leaks across folds: {count}; {len(found['removed'])} pictures are given away")
-    scored = [
-        next(iter(found[k].values()), {}).get("pictures", 0) for k in ("as_split", "leak_free")
-    ]
-    lines.append(f"scored: {scored[0]} pictures as split, {scored[1]} leak-free")
+    as_split, leak_free = (
+        next((int(r["pictures"]) for r in found[k].values() if "pictures" in r), 0)
+        for k in ("as_split", "leak_free")
+    )
+    lines.append(f"scored: {as_split} pictures as split, {leak_free} leak-free")
     if found["removed"] and not found["leak_free"]:
         lines.append("nothing is left: every scored picture was given away by another fold")
     if found["removed"]:

@@ -298,3 +298,14 @@ def test_names_of_sexes_and_ages_are_no_misspellings(tmp_path):
         tmp_path / "s", n_train=8, n_test=2, seed=2, size_hw=(96, 128), scale=0.25, animals=12
     )
     assert not about(audit(root), "typo")
+
+
+def test_a_tile_that_fits_no_mosaic_is_passed_over(tmp_path, monkeypatch):
+    from transect.audit import Seam, story
+
+    root = planted.segment_survey(tmp_path / "s", 6)
+    seams = (Seam(0, 1, False, 0.9), Seam(0, 2, True, 0.8), Seam(1, 3, True, 0.7))
+    wrong = Seam(4, 3, False, 0.6)  # 4 would lie where 2 lies
+    monkeypatch.setattr(story, "find_seams", lambda prints: (*seams, wrong))
+    links = [k for k in audit(root).links if k.kind == "adjoining"]
+    assert len(links) == 3

@@ -241,7 +241,10 @@ def _links(
     layouts = reassemble(seams)
     place = {t: (n, cell) for n, layout in enumerate(layouts) for t, cell in layout.items()}
     for seam in seams:
-        if place[seam.first][0] == place[seam.second][0]:
+        # A tile whose every seam was dropped, since it would lie on another, has no place.
+        if {seam.first, seam.second} <= place.keys() and (
+            place[seam.first][0] == place[seam.second][0]
+        ):
             a, b = sorted((prints.names[seam.first], prints.names[seam.second]))
             links.append(Link(a, b, "adjoining", seam.agreement))
             known.add((min(seam.first, seam.second), max(seam.first, seam.second)))
