@@ -24,7 +24,7 @@ FLOORS = {
     2: ("train", "predict", "ensemble", "audit", "report", "launch"),
     3: ("segment", "count", "identify"),
     4: ("recipes",),
-    5: ("api", "cli", "bench", "demo", "doctor", "experiments"),
+    5: ("api", "cli", "__main__", "bench", "demo", "doctor", "experiments"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
