@@ -188,9 +188,10 @@ def locked(path: Path) -> Iterator[None]:
         _lock_or_refuse(handle, path)
         os.truncate(handle, 0)
         os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": time.time()}).encode(), 0)
-        # What a killed writer left half-written; nobody else writes here now.
-        for part in path.rglob(".part-*"):
-            part.unlink(missing_ok=True)
+        # What a killed writer left half-written, ours or safetensors'; nobody else writes here now.
+        for pattern in (".part-*", ".tmp??????"):
+            for part in path.rglob(pattern):
+                part.unlink(missing_ok=True)
         yield
     finally:
         os.close(handle)

@@ -27,6 +27,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_owner(tmp_path):
 
     (tmp_path / "oof").mkdir()
     (tmp_path / "oof" / ".part-abc.npy").write_bytes(b"half")
+    (tmp_path / "oof" / ".tmpvteBuW").write_bytes(b"half")  # as safetensors names them
     (tmp_path / "oof" / "whole.npy").write_bytes(b"whole")
     with locked(tmp_path):
         assert [p.name for p in (tmp_path / "oof").iterdir()] == ["whole.npy"]
