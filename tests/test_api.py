@@ -117,10 +117,22 @@ def wrong(words, capsys) -> str:
     return said
 
 
+def test_no_audit_reaches_every_way_of_training(monkeypatch):
+    from transect.experiments import several
+
+    seen = {}
+    monkeypatch.setattr(several, "train_several", lambda *_, **options: seen.update(options) or [])
+    assert main(["train", "survey", "--recipe", "salt-9th", "salt-11th", "--no-audit"]) == 0
+    assert seen["audit"] is False
+
+
 def test_mistakes_get_a_sentence_before_any_work(tmp_path, capsys):
     survey = str(write_disc_survey(tmp_path / "survey"))
     out = str(tmp_path / "run")
     assert "Did you mean" in wrong(["train", survey, "--recipe", "aut", "--out", out], capsys)
+    field = ["--recipe", "salt-9th", "--set", "folds.cout=2"]
+    assert "Did you mean 'count'" in wrong(["train", survey, *field, "--out", out], capsys)
+    assert not (tmp_path / "run").exists()  # said before the data is read
     assert "15m" in wrong(["train", survey, "--budget", "soon", "--out", out], capsys)
     assert "path=value" in wrong(["train", survey, "--set", "folds", "--out", out], capsys)
     assert "no run folder" in wrong(["score", survey], capsys)

@@ -121,6 +121,9 @@ def train(
         from transect import recipes
 
         recipe = recipes.load(recipe, quick=quick)  # a wrong name fails before the data is read
+    if not isinstance(recipe, str):
+        for path, value in (settings or {}).items():
+            set_field(recipe, path, value)  # and so does a wrong field
     if follows():
         return _train_along(root, folder, _device(device), threads, question, missing)
     if folder.exists() and not resume:

@@ -271,6 +271,23 @@ def _train(options: argparse.Namespace) -> int:
     return _train_one(options, options.recipe[0], options.out)
 
 
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """What every way of training passes on to ``api.train``, the seed aside."""
+    from transect import api
+
+    return {
+        "budget": options.budget,
+        "settings": api.settings_of(options.settings),
+        "question": options.question,
+        "missing": options.missing,
+        "quick": options.quick,
+        "resume": options.resume,
+        "device": options.device,
+        "threads": options.threads,
+        "audit": not options.no_audit,
+    }
+
+
 def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int:
     from transect import api
 
@@ -279,17 +296,9 @@ def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int
             options.data,
             recipe=recipe,
             out=out,
-            budget=options.budget,
-            settings=api.settings_of(options.settings),
-            question=options.question,
-            missing=options.missing,
-            quick=options.quick,
-            resume=options.resume,
             seed=options.seed,
-            device=options.device,
-            threads=options.threads,
-            audit=not options.no_audit,
             progress=bars,
+            **_asked(options),
         )
     print(f"\nreport:  {run.path / 'report.html'}")
     print(f"next:    transect predict {run.path} NEW_IMAGES --out OUT")
@@ -298,7 +307,6 @@ def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int
 
 def _train_seeds(options: argparse.Namespace) -> int:
     """Train one recipe with several seeds and say how far apart they are."""
-    from transect import api
     from transect.experiments.seeds import score_seeds, train_seeds
 
     first = options.seed or 0
@@ -309,16 +317,8 @@ def _train_seeds(options: argparse.Namespace) -> int:
             range(first, first + options.seeds),
             recipe=options.recipe[0],
             out=out,
-            budget=options.budget,
-            settings=api.settings_of(options.settings),
-            question=options.question,
-            missing=options.missing,
-            quick=options.quick,
-            resume=options.resume,
-            device=options.device,
-            threads=options.threads,
-            audit=not options.no_audit,
             progress=bars,
+            **_asked(options),
         )
     print("\n" + "\n".join(seed_lines(score_seeds(runs))))
     print(f"next:    transect report {runs[0]}")
@@ -327,7 +327,6 @@ def _train_seeds(options: argparse.Namespace) -> int:
 
 def _train_list(options: argparse.Namespace) -> int:
     """Train a list of recipes, or a file of runs, and say at the end how each one did."""
-    from transect import api
     from transect.experiments.several import Planned, read_runs, train_several
 
     if options.ablate or options.tune:
@@ -343,16 +342,9 @@ def _train_list(options: argparse.Namespace) -> int:
             runs,
             out=base,
             told=lambda name: print(f"\n== {name}"),
-            budget=options.budget,
-            settings=api.settings_of(options.settings),
-            question=options.question,
-            missing=options.missing,
-            quick=options.quick,
-            resume=options.resume,
             seed=options.seed,
-            device=options.device,
-            threads=options.threads,
             progress=bars,
+            **_asked(options),
         )
     print("\n" + "\n".join(f"{entry.name}: {entry.error or 'done'}" for entry in entries))
     print(f"leaderboard:  {base / 'leaderboard.html'}")
