@@ -41,11 +41,11 @@ def check_info(path: Path):
     return image
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "webp"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("suffix", "channels"),
+    [("png", 1), ("png", 3), ("png", 4), ("bmp", 1), ("bmp", 3), ("webp", 3), ("webp", 4)],
+)
 def test_lossless_8_bit_pictures_come_back(tmp_path, rng, suffix, channels):
-    if (suffix, channels) in {("webp", 1), ("bmp", 4)}:
-        pytest.skip("not a mode of this format")
     array = picture(rng, 7, 9, channels)
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(array[..., 0] if channels == 1 else array).save(
@@ -390,8 +390,7 @@ def test_a_tiff_strip_never_unpacks_to_more_than_it_declares(tmp_path):
     data = bytearray(raw)
     data[offset : offset + 4] = struct.pack("<I", len(raw))
     data[count : count + 4] = struct.pack("<I", len(bomb))
-    if file.pages[0].tags[273].dtype == 3:
-        pytest.skip("offsets are stored as shorts")
+    assert file.pages[0].tags[273].dtype == 4  # offsets are longs, as packed above
     (tmp_path / "a.tif").write_bytes(bytes(data) + bomb)
     reader = TiffReader(tmp_path / "a.tif")
     assert reader.window(0, 0, 64, 64).nbytes == 64 * 64

@@ -46,10 +46,8 @@ def test_comes_back(case, tmp_path, pictures):
         assert set(given.classes) == set(found.classes)
 
 
-@pytest.mark.parametrize("name", ["coco", "cvat", "labelstudio", "geo", "table", "yolo"])
+@pytest.mark.parametrize("name", ["coco", "cvat", "labelstudio", "table", "yolo"])
 def test_confidence_comes_back(name, tmp_path, pictures):
-    if name == "geo":
-        pytest.skip("see test_geo")
     given = Annotations(
         (Picture("a.png", SIZES["a.png"], (Instance("seal", box=(0, 1, 5, 6), confidence=0.25),)),),
         ("seal",),
