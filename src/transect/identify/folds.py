@@ -146,8 +146,8 @@ def _held_out(
     held = np.zeros(len(photos), bool)
     wanted = share * photos.sum() - photos[once].sum()
     for person in rng.permutation(np.flatnonzero(~once)):
-        if wanted < photos[person] / 2:
-            break
+        if wanted < photos[person] / 2:  # nearer without it; a smaller one may still fit
+            continue
         held[person] = True
         wanted -= photos[person]
     return held
