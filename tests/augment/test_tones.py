@@ -61,6 +61,17 @@ def test_floats_of_any_range_are_scaled_by_their_own():
     assert full_range(np.full((2, 2, 1), np.nan, np.float32)) == (0, 1)
 
 
+def test_twelve_bits_in_sixteen_are_changed_by_shares_of_twelve():
+    image = np.random.default_rng(0).integers(0, 4000, (32, 32, 1)).astype(np.uint16)
+    assert full_range(image) == (0, 4095)
+    assert full_range(np.full((2, 2, 1), 9, np.uint16)) == (0, 255)
+    for seed in range(20):
+        out = change_tones(
+            image, Augment(brightness=0.1, colour_p=1.0), Draws(np.random.default_rng(seed))
+        )
+        assert abs(out.astype(float) - image).max() <= 0.1 * 4095 + 1
+
+
 def test_grey_gives_the_luma():
     image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]], np.uint8)
     out = change_colours(image, Augment(grey=1.0), Draws(np.random.default_rng(0)))

@@ -24,13 +24,16 @@ def full_range(image: Pixels) -> tuple[float, float]:
     """The darkest and brightest value that the changes are shares of.
 
     Args:
-        image: (H, W, C); for integers it is the type's range, for float32 the picture's own.
+        image: (H, W, C); for uint8 it is the type's range, for wider integers the bits in use
+            (many cameras put 12 of them into 16), for float32 the picture's own.
 
     Returns:
         (low, high); both 0 and 1 if a float picture has no finite value or only one.
     """
+    if image.dtype == np.uint8:
+        return 0.0, 255.0
     if image.dtype.kind in "ui":
-        return 0.0, float(np.iinfo(image.dtype).max)
+        return 0.0, float(2 ** max(8, int(image.max(initial=0)).bit_length()) - 1)
     finite = image[np.isfinite(image)]
     if finite.size == 0 or finite.max() <= finite.min():
         return 0.0, 1.0

@@ -11,6 +11,7 @@ import numpy as np
 from transect.count.pictures import CountPictures
 from transect.count.reclassify import maps_only
 from transect.count.training import Task, pace_of
+from transect.data.inputs import suited_normalisation
 from transect.recipe import (
     Augment,
     CountDecide,
@@ -65,7 +66,13 @@ def plan(
     why.append(reason)
     side = int(np.clip(facts.least_side * scale // 32 * 32, 64, 256 if device != "cpu" else 192))
     batch = 8 if device == "cpu" else 32
-    geometry = Geometry(fit="tile", size_hw=(side, side), scale=scale, overlap=0.25)
+    geometry = Geometry(
+        fit="tile",
+        size_hw=(side, side),
+        scale=scale,
+        overlap=0.25,
+        normalise=suited_normalisation(pictures.photos),
+    )
     augment = _augment(pictures, facts)
     network = Network(
         encoder="efficientnet_lite0",

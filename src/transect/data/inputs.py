@@ -14,7 +14,7 @@ from transect.data.geometry import count_channels, depth_range, input_channels, 
 from transect.recipe import Geometry
 from transect.types import Image
 
-__all__ = ["Inputs", "mask_names", "picture_channels"]
+__all__ = ["Inputs", "mask_names", "picture_channels", "suited_normalisation"]
 
 
 @dataclass(frozen=True)
@@ -132,3 +132,19 @@ def picture_channels(images: Sequence[Image]) -> int:
     if set(found) <= {1, 3}:
         return max(found)
     return found.most_common(1)[0][0]
+
+
+def suited_normalisation(images: Sequence[Image]) -> str:
+    """How to normalise pictures for a pretrained network: as it was trained, if they are like that.
+
+    Values of 16-bit and float pictures rarely fill their type, and further channels are no
+    colours, so the survey's own mean and deviation are taken for these.
+
+    Example:
+        >>> from pathlib import Path
+        >>> photo, scan = (Image("a", Path("a"), (1, 1), 1, kind) for kind in ("uint8", "uint16"))
+        >>> suited_normalisation([photo]), suited_normalisation([photo, scan])
+        ('imagenet', 'survey')
+    """
+    usual = all(image.dtype == "uint8" and image.channels <= 4 for image in images)
+    return "imagenet" if usual else "survey"

@@ -43,6 +43,10 @@ class Cost:
     window: float
     decision: float
 
+    def times(self, *, step: float, window: float) -> Cost:
+        """The same with cheaper or dearer steps and windows."""
+        return dataclasses.replace(self, step=self.step * step, window=self.window * window)
+
     def steps_within(self, seconds: float, recipe: Recipe, pictures: Pictures) -> int:
         """Training steps that fit beside all else; negative if the rest alone is too long."""
         aside = self.predicting(recipe, pictures) + self.deciding(recipe, pictures) + _PAGE_SECONDS
