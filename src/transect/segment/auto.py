@@ -305,7 +305,8 @@ def _smaller_steps(
 ) -> tuple[Member, float, float] | None:
     """Trade pictures per step and resolution for steps, where whole pictures get too few.
 
-    Measured on two simulated salt surveys of 198 patches, the same seconds: SALT_FIGURES.
+    Measured on two simulated salt surveys of 198 patches of 101 px, 35 s of training each: 40 steps
+    of 16 at 128 px .546 and .523, 80 of 8 .559 and .504, 300 of 8 at 64 px .623 and .624.
 
     Returns:
         The member, and the factors by which a step and a window become cheaper; None if there
