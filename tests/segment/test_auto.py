@@ -1,6 +1,5 @@
 """What `auto` decides for surveys of masks."""
 
-import dataclasses
 
 import cv2
 import numpy as np
@@ -49,19 +48,31 @@ def test_one_fold_alone_holds_out_no_more_than_its_decisions_need(tmp_path, monk
 def test_few_steps_on_whole_pictures_become_more_on_smaller_ones():
     geometry = Geometry(fit="whole", size_hw=(128, 128))
     member = Member(name="main", geometry=geometry, stages=(Stage(batch=16),))
-    assert auto._smaller_steps(member, (101, 101), 300) is None
-    found = auto._smaller_steps(member, (101, 101), 160)
-    assert found is not None
-    changed, step, window = found
+    assert auto._cheaper(member, (101, 101), 9, 400) is None
+    changed, step, window = auto._cheaper(member, (101, 101), 90, 200)
     assert (changed.stages[0].batch, changed.geometry, step, window) == (8, geometry, 0.5, 1.0)
-    found = auto._smaller_steps(member, (101, 101), 40)
-    assert found is not None
-    changed, step, window = found
+    changed, step, window = auto._cheaper(member, (101, 101), 90, 40)
     assert changed.geometry.size_hw == (64, 64)
     assert changed.geometry.resize_hw == (50, 50)
     assert (step, window) == (0.125, 0.25)
-    tiles = dataclasses.replace(member, geometry=Geometry(fit="tile"))
-    assert auto._smaller_steps(tiles, (500, 500), 40) is None
+
+
+def test_few_steps_on_tiles_become_more_on_tiles_that_still_hold_an_object():
+    member = Member(
+        name="main", geometry=Geometry(fit="tile", size_hw=(256, 256)), stages=(Stage(batch=8),)
+    )
+    changed, step, window = auto._cheaper(member, (500, 500), 25, 120)
+    assert changed.geometry == Geometry(fit="tile", size_hw=(128, 128))
+    assert (changed.stages[0].batch, step, window) == (8, 0.25, 0.25)
+    changed, step, _ = auto._cheaper(member, (500, 500), 40, 120)
+    assert (changed.geometry.size_hw, step) == ((192, 192), 0.5625)
+    assert auto._cheaper(member, (500, 500), 100, 120) is None
+
+
+def test_the_usual_object_is_measured(tmp_path):
+    root = write_disc_survey(tmp_path / "survey", kind="instances")
+    found = auto._object_px(Pictures(open_survey(root, question="segment")))
+    assert 9 < found < 18  # discs of 5 to 9 px radius
 
 
 def test_short_trainings_get_milder_changes():

@@ -140,6 +140,12 @@ def suited_normalisation(images: Sequence[Image]) -> str:
     Values of 16-bit and float pictures rarely fill their type, and further channels are no
     colours, so the survey's own mean and deviation are taken for these.
 
+    Args:
+        images: The pictures that will be trained on.
+
+    Returns:
+        A value of ``Geometry.normalise``: imagenet or survey.
+
     Example:
         >>> from pathlib import Path
         >>> photo, scan = (Image("a", Path("a"), (1, 1), 1, kind) for kind in ("uint8", "uint16"))

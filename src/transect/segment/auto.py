@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from transect.data.inputs import suited_normalisation
@@ -30,7 +31,8 @@ __all__ = ["plan", "within_budget"]
 
 _EPOCH_STEPS = 50  # our choice: a kill loses about this many steps
 _LONG_STEPS = 600  # from here on the usual rate and strong augmentation will do; our guess
-_FEW_STEPS = 300  # fewer on small whole pictures are worth less than the same at half the size
+_FEW_STEPS = 400  # fewer are worth less than more at a smaller input; see `_cheaper`
+_AROUND = 4  # sides of a usual object that a tile must hold, our guess
 _LEAST_STEPS = 20  # fewer teach nothing: a budget that is too short for them is overrun
 _HELD_OUT = 40  # pictures that one fold must keep for its decisions and its score; our choice
 _DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
@@ -112,9 +114,10 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
     seconds = budget_seconds - (time.monotonic() - began)
     recipe = made_affordable(recipe, cost, pictures, seconds=seconds)
     total = cost.steps_within(seconds, recipe, pictures)
-    smaller = _smaller_steps(member, images[0].size_hw, total)
-    if smaller:
-        member, cost = smaller[0], cost.times(step=smaller[1], window=smaller[2])
+    (member,) = recipe.members
+    cheaper = _cheaper(member, images[0].size_hw, facts.object_px, total)
+    if cheaper:
+        member, cost = cheaper[0], cost.times(step=cheaper[1], window=cheaper[2])
         recipe = dataclasses.replace(recipe, members=(member,))
         total = cost.steps_within(seconds, recipe, pictures)
         height, width = member.geometry.size_hw
@@ -212,6 +215,7 @@ class _Facts:
     rgb: bool
     empty_share: float
     flat_are_empty: bool
+    object_px: float
 
 
 def _facts(pictures: Pictures) -> _Facts:
@@ -223,7 +227,24 @@ def _facts(pictures: Pictures) -> _Facts:
         rgb=any(image.channels >= 3 for image in images),
         empty_share=float(np.mean(coverage == 0)),
         flat_are_empty=bool(flat.any() and (coverage[flat] == 0).all()),
+        object_px=_object_px(pictures),
     )
+
+
+def _object_px(pictures: Pictures, looked_at: int = 32) -> float:
+    """Side of the object that the usual foreground pixel belongs to; 0 without any."""
+    found = []
+    for i in range(0, len(pictures.images), max(1, len(pictures.images) // looked_at)):
+        labels = np.maximum(pictures.labels(i), 0)
+        if pictures.kind != "instances":
+            labels = cv2.connectedComponents((labels > 0).astype(np.uint8))[1]
+        areas = np.bincount(labels.ravel())[1:]
+        found.append(areas[areas > 0])
+    areas = np.sort(np.concatenate(found))
+    if not len(areas):
+        return 0.0
+    middle = np.searchsorted(areas.cumsum(), areas.sum() / 2)
+    return float(np.sqrt(areas[middle]))
 
 
 def _geometry(images: Sequence[Image], facts: _Facts) -> tuple[Geometry, str]:
@@ -300,35 +321,45 @@ def _milder(augment: Augment, share: float) -> Augment:
     )
 
 
-def _smaller_steps(
-    member: Member, picture_hw: tuple[int, int], steps: int
+def _cheaper(
+    member: Member, picture_hw: tuple[int, int], object_px: float, steps: int
 ) -> tuple[Member, float, float] | None:
-    """Trade pictures per step and resolution for steps, where whole pictures get too few.
+    """Trade pixels per step for steps, where a budget allows too few of them.
 
-    Measured on two simulated salt surveys of 198 patches of 101 px, 35 s of training each: 40 steps
-    of 16 at 128 px .546 and .523, 80 of 8 .559 and .504, 300 of 8 at 64 px .623 and .624.
+    Small whole pictures get smaller, tiles get smaller unless they would no longer hold an object
+    and its surroundings. Measured with the same seconds of training. Simulated salt, two surveys of
+    198 patches of 101 px: 40 steps of 16 at 128 px .546 and .523, 80 of 8 .559 and .504, 300 of 8
+    at 64 px .623 and .624 (salt metric). Nuclei: 120 steps of 8 tiles of 256 px Dice .865, instance
+    AP at .5 .71; 212 of 192 px .880, .73; 480 of 128 px .889, .74.
 
     Returns:
         The member, and the factors by which a step and a window become cheaper; None if there
-        are steps enough or pictures are tiled.
+        are steps enough.
     """
-    if member.geometry.fit != "whole" or steps >= _FEW_STEPS:
+    if steps >= _FEW_STEPS:
         return None
     (stage,), full = member.stages, member.geometry.size_hw
-    batch = max(8, stage.batch // 2)
-    size, window = full, 1.0
+    whole = member.geometry.fit == "whole"
+    batch = max(8, stage.batch // 2) if whole else stage.batch
+    least = 1.0 if whole else _AROUND * object_px
+    size, cheaper = full, 1.0
     for part in (1.0, 0.75, 0.5):
-        size = (_of_32(full[0] * part), _of_32(full[1] * part))
-        window = size[0] * size[1] / (full[0] * full[1])
-        if steps * stage.batch / batch / window >= _FEW_STEPS:
+        smaller = (_of_32(full[0] * part), _of_32(full[1] * part))
+        if part < 1 and min(smaller) < least:
             break
-    content = (picture_hw[0] * size[0] // full[0], picture_hw[1] * size[1] // full[1])
-    geometry = dataclasses.replace(
-        member.geometry, size_hw=size, resize_hw=None if size == full else content
+        size, cheaper = smaller, smaller[0] * smaller[1] / (full[0] * full[1])
+        if steps * stage.batch / batch / cheaper >= _FEW_STEPS:
+            break
+    if size == full and batch == stage.batch:
+        return None
+    geometry = dataclasses.replace(member.geometry, size_hw=size)
+    if whole and size != full:
+        content = (picture_hw[0] * size[0] // full[0], picture_hw[1] * size[1] // full[1])
+        geometry = dataclasses.replace(geometry, resize_hw=content)
+    changed = dataclasses.replace(
+        member, geometry=geometry, stages=(dataclasses.replace(stage, batch=batch),)
     )
-    stage = dataclasses.replace(stage, batch=batch)
-    changed = dataclasses.replace(member, geometry=geometry, stages=(stage,))
-    return changed, window * batch / member.stages[0].batch, window
+    return changed, cheaper * batch / stage.batch, cheaper
 
 
 def _of_32(side: float) -> int:
