@@ -1,3 +1,6 @@
+import dataclasses
+import shutil
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -6,7 +9,13 @@ import pytest
 import transect
 from tests.count.conftest import Said
 from transect import count
+from transect.count.predicting import predictor_of
+from transect.count.totals import TotalPictures
+from transect.data.survey import open_survey
 from transect.errors import TransectError
+from transect.models.encoders import build_encoder
+from transect.run import RunFolder
+from transect.types import Quiet
 
 pytestmark = pytest.mark.slow  # a few seconds: a pretrained network looks at sixty small pictures
 
@@ -72,3 +81,29 @@ def test_what_needs_dots_says_so(run, totals, tmp_path):
         count.next_to_annotate(run.path, totals / "images", 2, progress=Said())
     with pytest.raises(TransectError, match="learns from dots"):
         transect.train(totals, recipe="sealion-2nd", quick=True, out=tmp_path / "b")
+
+
+def test_totals_need_four_photos(totals, tmp_path):
+    (tmp_path / "images").mkdir()
+    for k in range(3):
+        shutil.copyfile(totals / "images" / f"{k:02d}.png", tmp_path / "images" / f"{k:02d}.png")
+    rows = "\n".join(f"{k:02d}.png,{k}" for k in range(3))
+    (tmp_path / "counts.csv").write_text(f"image,gull\n{rows}\n")
+    with pytest.raises(TransectError, match="3 readable photos with a total"):
+        TotalPictures(open_survey(tmp_path, question="count"), Quiet())
+
+
+def test_totals_need_pretrained_weights(totals, monkeypatch):
+    def fresh(network, **options):
+        return build_encoder(dataclasses.replace(network, weights=None), **options)
+
+    monkeypatch.setattr("transect.count.totals.build_encoder", fresh)
+    with pytest.raises(TransectError, match="needs pretrained weights"):
+        TotalPictures(open_survey(totals, question="count"), Quiet())
+
+
+def test_photos_of_totals_are_not_resampled(run, totals):
+    predictor = predictor_of(RunFolder.open(run.path), device="cpu")
+    image = open_survey(totals, question="count").images[0]
+    with pytest.raises(TransectError, match="cannot resample"):
+        predictor.map(image, scale=0.5)

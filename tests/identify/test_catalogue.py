@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transect.errors import TransectError
+from transect.identify.bookkeeping import propose_groups
 from transect.identify.catalogue import Catalogue, Photo
 
 
@@ -149,6 +150,14 @@ def test_mistakes_are_explained(tmp_path):
     Catalogue.create(tmp_path / "c")
     with pytest.raises(TransectError, match="nothing is left"):
         Catalogue.open(tmp_path / "c").undo()
+
+
+def test_grouping_needs_two_names_and_vectors(tmp_path):
+    book = filled(tmp_path / "nameless", count=2)
+    with pytest.raises(TransectError, match="fewer than two named"):
+        propose_groups(book, None)
+    with pytest.raises(TransectError, match="holds no vectors of an embedding"):
+        propose_groups(filled(tmp_path / "named"), None)
 
 
 def test_a_kill_while_a_catalogue_is_begun_leaves_none(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """What `auto` decides for surveys of masks."""
 
-
 import cv2
 import numpy as np
 import pytest
