@@ -1,15 +1,17 @@
 """What a run takes beside training: the plan for a budget counts it."""
 
+import copy
 import dataclasses
 
 import pytest
 
 from tests.small import tiny_recipe, write_disc_survey
 from transect.data.survey import open_survey
-from transect.recipe import Schedule, SegmentDecide, Stage
-from transect.segment.auto import _shortened
-from transect.segment.cost import Cost, cost_of, made_affordable
+from transect.recipe import Member, PseudoRound, Recipe, Schedule, SegmentDecide, Stage
+from transect.segment.cost import Cost, cost_of, made_affordable, snapshots_of, windows_of
 from transect.segment.pictures import Pictures
+from transect.segment.shortening import _shortened
+from transect.segment.shortening import _shortened, labelling_seconds, training_seconds
 from transect.train.keeping import check_keep
 
 
@@ -65,3 +67,30 @@ def test_a_shortened_stage_keeps_the_cycle_whose_snapshot_is_used():
     short = _shortened(stage, 50, 0.02)
     assert (short.epochs, short.steps) == (2, 6)
     check_keep(short)
+
+
+def test_rounds_of_pseudo_labels_cost_training_and_labelling(pictures):
+    both = (Stage(epochs=2, steps=10), Stage(epochs=1, steps=10, data="mixed"))
+    teacher = dataclasses.replace(tiny_recipe().members[0], name="teacher", stages=both)
+    recipe = tiny_recipe(members=(teacher,), pseudo=(PseudoRound(), PseudoRound()))
+    costs = [Cost(step=1.0, window=0.5, decision=0.01)]
+    # Two folds; the mixed stage is trained in both rounds.
+    assert training_seconds(recipe, pictures, costs) == 2 * (20 + 10 + 10)
+    assert labelling_seconds(recipe, pictures, costs) == 0  # nothing is unlabelled
+    images = tuple(dataclasses.replace(i, split="test") for i in pictures.survey.images[:3])
+    survey = dataclasses.replace(pictures.survey, images=(*pictures.survey.images, *images))
+    more = copy.copy(pictures)
+    more.survey = survey
+    windows = sum(windows_of([image], teacher.geometry) for image in images)
+    assert labelling_seconds(recipe, more, costs) == windows * 0.5 * 2 * 2 * 2
+
+
+def test_every_snapshot_that_answers_is_counted():
+    cycles = Stage(epochs=6, keep="cycle_end", drop_first=1, schedule=Schedule(cycles=3))
+    best = Stage(keep="best_k", keep_k=4)
+    assert snapshots_of(Recipe(), Member(stages=(best, cycles))) == 2
+    weighted = dataclasses.replace(best, weight=1.0)
+    assert snapshots_of(Recipe(), Member(stages=(weighted, cycles))) == 6
+    later = dataclasses.replace(best, data="pseudo")
+    rounds = Recipe(pseudo=(PseudoRound(),))
+    assert snapshots_of(rounds, Member(stages=(cycles, later))) == 4

@@ -16,7 +16,7 @@ from transect.errors import TransectError
 from transect.folds import folds_once
 from transect.recipe import Recipe
 from transect.run import RunFolder
-from transect.segment import auto
+from transect.segment import auto, shortening
 from transect.segment.blending import answering, gates_of
 from transect.segment.deciding import Decisions, decide_out_of_fold
 from transect.segment.demonstration import demonstrate
@@ -72,7 +72,7 @@ def prepare(survey: Survey, scratch: Path, progress: Progress) -> Pictures:
 
 settle = settle_rates
 plan = auto.plan
-within_budget = auto.within_budget
+within_budget = shortening.within_budget
 
 
 def train(

@@ -27,7 +27,7 @@ from transect.segment.cost import cost_of, made_affordable
 from transect.segment.pictures import Pictures
 from transect.types import Image, Survey
 
-__all__ = ["plan", "within_budget"]
+__all__ = ["plan"]
 
 _EPOCH_STEPS = 50  # our choice: a kill loses about this many steps
 _LONG_STEPS = 600  # from here on the usual rate and strong augmentation will do; our guess
@@ -150,61 +150,6 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
     main = dataclasses.replace(member.stages[0], epochs=epochs, steps=steps, optimizer=optimizer)
     member = dataclasses.replace(member, stages=(main,), augment=_milder(member.augment, share))
     return dataclasses.replace(recipe, members=(member,), why=tuple(why))
-
-
-def within_budget(
-    recipe: Recipe, pictures: Pictures, *, budget_seconds: float, device: str
-) -> Recipe:
-    """Shorten every stage of a given recipe by one factor, so that it fits a time.
-
-    Args:
-        recipe: Any recipe for masks.
-        pictures: What it will train on.
-        budget_seconds: For everything.
-        device: Where; steps are timed there.
-
-    Returns:
-        The recipe with fewer epochs; never with more, and at least one per stage. Where even
-        prediction and decisions would eat up the time, with fewer views and tuned pictures.
-    """
-    assert isinstance(recipe.decide, SegmentDecide)
-    folds = recipe.folds.use or recipe.folds.count
-    began = time.monotonic()
-    costs = [
-        cost_of(pictures, member, recipe.decide.metric, device=device) for member in recipe.members
-    ]
-    needed = sum(
-        folds * cost.step * stage.epochs * pictures.steps_of(member, stage)
-        for member, cost in zip(recipe.members, costs, strict=True)
-        for stage in member.stages
-    )
-    slowest = max(costs, key=lambda cost: cost.window)
-    seconds = budget_seconds - (time.monotonic() - began)
-    recipe = made_affordable(recipe, slowest, pictures, seconds=seconds)
-    factor = max(0.0, slowest.steps_within(seconds, recipe, pictures) * slowest.step / needed)
-    if factor >= 1:
-        return recipe
-    members = tuple(
-        dataclasses.replace(
-            member,
-            stages=tuple(
-                _shortened(stage, pictures.steps_of(member, stage), factor)
-                for stage in member.stages
-            ),
-        )
-        for member in recipe.members
-    )
-    line = f"budget: {factor:.0%} of the recipe's epochs fit {budget_seconds / 60:.1f} minutes"
-    return dataclasses.replace(recipe, members=members, why=(*recipe.why, line))
-
-
-def _shortened(stage: Stage, steps: int, factor: float) -> Stage:
-    """Fewer epochs; where too few are left for the cycles it needs, epochs of fewer steps."""
-    least = min(stage.drop_first + 1, stage.epochs)
-    epochs = stage.epochs * factor
-    if epochs >= least:
-        return dataclasses.replace(stage, epochs=round(epochs))
-    return dataclasses.replace(stage, epochs=least, steps=max(1, round(steps * epochs / least)))
 
 
 @dataclass(frozen=True)

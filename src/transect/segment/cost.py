@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from transect.predict.tiling import tile_starts
 from transect.recipe import Geometry, Member, Recipe, SegmentDecide
 from transect.segment.deciding import Values, grids_of, labels_of, middle
 from transect.segment.pictures import Pictures
+from transect.segment.pseudo import stages_of_round
 from transect.segment.scoring import tuned_metric
 from transect.segment.targets import planes_of
 from transect.segment.training import pace_of
 from transect.segment.views import LOOKED_AT
+from transect.types import Image
 
-__all__ = ["Cost", "cost_of", "made_affordable"]
+__all__ = ["Cost", "cost_of", "made_affordable", "snapshots_of", "windows_of"]
 
 _PREDICTING, _DECIDING = 0.15, 0.1  # most of a budget that each may take, if there is a choice
 _LEAST_PICTURES = 12  # our choice: fewer cannot tell one threshold from another
@@ -56,7 +59,11 @@ class Cost:
         """Comparing views on a few pictures, then all held-out ones by every member."""
         share, views = _held_out(recipe), len(recipe.views)
         compared = min(LOOKED_AT / len(pictures.images), share) if views > 1 else 0.0
-        each = sum(_windows(pictures, member.geometry) for member in recipe.members)
+        each = sum(
+            windows_of(pictures.images, member.geometry) * snapshots_of(recipe, member)
+            for member in recipe.members
+            if member.weight
+        )
         return each * self.window * views * (share + compared)
 
     def deciding(self, recipe: Recipe, pictures: Pictures) -> float:
@@ -112,21 +119,46 @@ def _held_out(recipe: Recipe) -> float:
     return (recipe.folds.use or recipe.folds.count) / recipe.folds.count
 
 
-def _windows(pictures: Pictures, geometry: Geometry) -> int:
-    """Windows of all pictures together."""
+def windows_of(images: Sequence[Image], geometry: Geometry) -> int:
+    """How many windows a network looks at to see all pictures once.
+
+    Args:
+        images: The pictures.
+        geometry: Whole pictures, or tiles with their overlap.
+
+    Returns:
+        Their number.
+    """
     if geometry.fit == "whole":
-        return len(pictures.images)
+        return len(images)
     return sum(
-        int(
-            np.prod(
-                [
-                    len(tile_starts(round(size * geometry.scale), tile, geometry.overlap))
-                    for size, tile in zip(image.size_hw, geometry.size_hw, strict=True)
-                ]
-            )
+        math.prod(
+            len(tile_starts(round(size * geometry.scale), tile, geometry.overlap))
+            for size, tile in zip(image.size_hw, geometry.size_hw, strict=True)
         )
-        for image in pictures.images
+        for image in images
     )
+
+
+def snapshots_of(recipe: Recipe, member: Member) -> int:
+    """How many weights a member predicts with on one fold.
+
+    Args:
+        recipe: Its rounds; the last one that trains the member counts.
+        member: One of its members.
+
+    Returns:
+        As many as the stages with a weight keep; ``best_each`` counts as one.
+    """
+    rounds = [stages_of_round(member, number) for number in range(len(recipe.pseudo) + 1)]
+    stages = [own for own in rounds if own][-1:]
+    kept = 0
+    for stage in stages[0] if stages else ():
+        weight = stage.weight if stage.weight is not None else float(stage is stages[0][-1])
+        cycles = max(1, stage.schedule.cycles - stage.drop_first)
+        many = {"best_k": stage.keep_k, "cycle_end": cycles, "cycle_best": cycles}
+        kept += many.get(stage.keep, 1) if weight else 0
+    return max(1, kept)
 
 
 def _decision_seconds(pictures: Pictures, metric: str, shown: int = 4) -> float:

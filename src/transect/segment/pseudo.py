@@ -36,6 +36,7 @@ __all__ = [
     "label_round",
     "labelled_pictures",
     "stages_of_round",
+    "teachers_of",
     "unlabelled_images",
 ]
 
@@ -101,7 +102,7 @@ def check_rounds(recipe: Recipe) -> None:
                 )
     known = {member.name: member for member in recipe.members}
     for number, spec in enumerate(recipe.pseudo, start=1):
-        for name in _teachers(recipe, spec, number):
+        for name in teachers_of(recipe, spec, number):
             if name not in known:
                 raise TransectError(
                     f"round {number} of pseudo-labels names the teacher '{name}', and the members "
@@ -114,8 +115,17 @@ def check_rounds(recipe: Recipe) -> None:
                 )
 
 
-def _teachers(recipe: Recipe, spec: PseudoRound, number: int) -> tuple[str, ...]:
-    """Names of the members that label in a round."""
+def teachers_of(recipe: Recipe, spec: PseudoRound, number: int) -> tuple[str, ...]:
+    """Names of the members that label in a round.
+
+    Args:
+        recipe: Its members.
+        spec: The round.
+        number: Of the round, from 1.
+
+    Returns:
+        Those that it names, else all that have a stage before it.
+    """
     if spec.teachers:
         return spec.teachers
     return tuple(
@@ -230,7 +240,7 @@ def label_round(
     if (folder / "chosen.json").is_file():
         return folder
     folds = [fold] if spec.fold_wise else range(recipe.folds.use or recipe.folds.count)
-    names = _teachers(recipe, spec, number)
+    names = teachers_of(recipe, spec, number)
     pixels_of = cache.cache
     models = [
         loaded_member(

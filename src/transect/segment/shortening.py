@@ -1,0 +1,110 @@
+"""A given recipe within a given time: all stages shortened by one factor."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+from transect.recipe import Recipe, SegmentDecide, Stage
+from transect.segment.cost import Cost, cost_of, made_affordable, windows_of
+from transect.segment.pictures import Pictures
+from transect.segment.pseudo import stages_of_round, teachers_of, unlabelled_images
+
+__all__ = ["labelling_seconds", "training_seconds", "within_budget"]
+
+
+def within_budget(
+    recipe: Recipe, pictures: Pictures, *, budget_seconds: float, device: str
+) -> Recipe:
+    """Shorten every stage of a given recipe by one factor, so that it fits a time.
+
+    Args:
+        recipe: Any recipe for masks.
+        pictures: What it will train on.
+        budget_seconds: For everything.
+        device: Where; steps are timed there.
+
+    Returns:
+        The recipe with fewer epochs; never with more, and at least one per stage. Where even
+        prediction and decisions would eat up the time, with fewer views and tuned pictures.
+    """
+    assert isinstance(recipe.decide, SegmentDecide)
+    began = time.monotonic()
+    costs = [
+        cost_of(pictures, member, recipe.decide.metric, device=device) for member in recipe.members
+    ]
+    seconds = budget_seconds - (time.monotonic() - began)
+    slowest = max(costs, key=lambda cost: cost.window)
+    recipe = made_affordable(recipe, slowest, pictures, seconds=seconds)
+    seconds -= labelling_seconds(recipe, pictures, costs)
+    needed = training_seconds(recipe, pictures, costs)
+    factor = max(0.0, slowest.steps_within(seconds, recipe, pictures) * slowest.step / needed)
+    if factor >= 1:
+        return recipe
+    members = tuple(
+        dataclasses.replace(
+            member,
+            stages=tuple(
+                _shortened(stage, pictures.steps_of(member, stage), factor)
+                for stage in member.stages
+            ),
+        )
+        for member in recipe.members
+    )
+    line = f"budget: {factor:.0%} of the recipe's epochs fit {budget_seconds / 60:.1f} minutes"
+    return dataclasses.replace(recipe, members=members, why=(*recipe.why, line))
+
+
+def training_seconds(recipe: Recipe, pictures: Pictures, costs: Sequence[Cost]) -> float:
+    """All stages of all members on all folds, in all rounds that they belong to.
+
+    Args:
+        recipe: With its rounds of pseudo-labels.
+        pictures: What it trains on.
+        costs: Of its members, in their order.
+
+    Returns:
+        Seconds.
+    """
+    folds = recipe.folds.use or recipe.folds.count
+    rounds = range(len(recipe.pseudo) + 1)
+    return sum(
+        folds * cost.step * stage.epochs * pictures.steps_of(member, stage)
+        for member, cost in zip(recipe.members, costs, strict=True)
+        for number in rounds
+        for stage in stages_of_round(member, number)
+    )
+
+
+def labelling_seconds(recipe: Recipe, pictures: Pictures, costs: Sequence[Cost]) -> float:
+    """Predicting the unlabelled pictures by the teachers of every round of pseudo-labels.
+
+    Args:
+        recipe: With its rounds of pseudo-labels.
+        pictures: Of a survey whose test pictures are unlabelled.
+        costs: Of its members, in their order.
+
+    Returns:
+        Seconds; 0 without rounds or unlabelled pictures.
+    """
+    folds, views = recipe.folds.use or recipe.folds.count, len(recipe.views)
+    images = unlabelled_images(pictures.survey)
+    seconds = {
+        member.name: cost.window * windows_of(images, member.geometry) * views * folds
+        for member, cost in zip(recipe.members, costs, strict=True)
+    }
+    return sum(
+        seconds[name]
+        for number, spec in enumerate(recipe.pseudo, start=1)
+        for name in teachers_of(recipe, spec, number)
+    )
+
+
+def _shortened(stage: Stage, steps: int, factor: float) -> Stage:
+    """Fewer epochs; where too few are left for the cycles it needs, epochs of fewer steps."""
+    least = min(stage.drop_first + 1, stage.epochs)
+    epochs = stage.epochs * factor
+    if epochs >= least:
+        return dataclasses.replace(stage, epochs=round(epochs))
+    return dataclasses.replace(stage, epochs=least, steps=max(1, round(steps * epochs / least)))
