@@ -10,7 +10,6 @@ from transect.data.survey import open_survey
 from transect.recipe import Member, PseudoRound, Recipe, Schedule, SegmentDecide, Stage
 from transect.segment.cost import Cost, cost_of, made_affordable, snapshots_of, windows_of
 from transect.segment.pictures import Pictures
-from transect.segment.shortening import _shortened
 from transect.segment.shortening import _shortened, labelling_seconds, training_seconds
 from transect.train.keeping import check_keep
 
