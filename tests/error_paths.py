@@ -1,5 +1,7 @@
 """Which error messages a test run reaches: ``python -m tests.error_paths`` lists the others.
 
+Some need a trained run, so the slow tests that make one for the sake of messages run as well.
+
 A site is a place in the source that makes a ``TransectError``, by itself or by ``unknown_name``.
 While the tests run, every error that is made notes the line it was made on, at no cost.
 """
@@ -20,6 +22,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "transect"
 MAKERS = {"TransectError", "unknown_name"}
+SLOW = ("tests/count/test_messages.py", "tests/count/test_totals.py")
 _FOLDER = "TRANSECT_ERROR_PATHS"
 
 
@@ -76,6 +79,9 @@ def reached(words: Sequence[str]) -> tuple[set[tuple[str, int]], int]:
 def main() -> int:
     """Run the tests, list the messages that none reaches; exit code 1 if there are any."""
     found, code = reached(sys.argv[1:])
+    if not sys.argv[1:]:
+        more, code_of_slow = reached(["-m", "slow", *SLOW])
+        found, code = found | more, code or code_of_slow
     known = sites()
     missing = sorted(known.keys() - found)
     for place in missing:
