@@ -39,7 +39,7 @@ def test_one_fold_alone_holds_out_no_more_than_its_decisions_need(tmp_path, monk
     monkeypatch.setattr(auto, "_HELD_OUT", 10)
     folds = planned(root).folds
     assert (folds.count, folds.use) == (10, 1)
-    many = planned(root, seconds=3600.0).folds
+    many = planned(root, seconds=7200.0).folds
     assert many.count == 5
     assert many.use > 1
 
@@ -47,8 +47,8 @@ def test_one_fold_alone_holds_out_no_more_than_its_decisions_need(tmp_path, monk
 def test_few_steps_on_whole_pictures_become_more_on_smaller_ones():
     geometry = Geometry(fit="whole", size_hw=(128, 128))
     member = Member(name="main", geometry=geometry, stages=(Stage(batch=16),))
-    assert auto._cheaper(member, (101, 101), 9, 400) is None
-    changed, step, window = auto._cheaper(member, (101, 101), 90, 200)
+    assert auto._cheaper(member, (101, 101), 9, 1000) is None
+    changed, step, window = auto._cheaper(member, (101, 101), 90, 500)
     assert (changed.stages[0].batch, changed.geometry, step, window) == (8, geometry, 0.5, 1.0)
     changed, step, window = auto._cheaper(member, (101, 101), 90, 40)
     assert changed.geometry.size_hw == (64, 64)
