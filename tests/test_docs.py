@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from transect import recipes
-from transect.cli import _parser
+from transect.cli.words import parser_of_words
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -36,7 +36,7 @@ def test_every_technique_names_tests_that_exist():
 
 
 def test_commands_of_the_pages_are_understood():
-    parser = _parser()
+    parser = parser_of_words()
     for page in PAGES:
         for block in re.findall(r"```(?:sh|console)\n(.*?)```", page.read_text(), re.S):
             for line in block.replace("\\\n", " ").splitlines():

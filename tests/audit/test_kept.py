@@ -13,7 +13,7 @@ from transect import count, identify, segment
 from transect.audit import audit, audit_once, keep_audit, keep_doubts, leaks_of, run_groups
 from transect.audit.findings import Finding
 from transect.audit.kept import fill_report, kept_audit
-from transect.cli import leak_lines
+from transect.cli.lines import leak_lines
 from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.folds import write_folds

@@ -1,0 +1,66 @@
+"""The command line: five words, a few helpers, and nothing that the functions do not do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+
+from transect.cli.words import parser_of_words
+from transect.errors import TransectError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Words after ``transect``; None takes the process's.
+
+    Returns:
+        0 if all went well, 1 for findings or files that were left out, 2 for an error that the
+        user can mend, 130 if interrupted.
+    """
+    parser = parser_of_words()
+    options = parser.parse_args(argv)
+    if not hasattr(options, "call"):
+        parser.print_help()
+        return 0
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        with _terminable():
+            return int(options.call(options) or 0)
+    except TransectError as error:
+        print(f"transect: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "transect: stopped; nothing finished is lost. Add --resume to go on.", file=sys.stderr
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let a scheduler's SIGTERM end a run as Ctrl-C does: the state of the last epoch stays."""
+    try:
+        before = signal.signal(signal.SIGTERM, _interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    """Turn a polite kill into the interrupt that Python knows."""
+    raise KeyboardInterrupt

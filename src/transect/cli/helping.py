@@ -1,0 +1,93 @@
+"""What stands beside the five words: recipes, convert, demo, bench, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from transect.cli.bars import Bars
+
+__all__ = ["bench_command", "convert_command", "demo_command", "doctor_command", "recipes_command"]
+
+
+def recipes_command(options: argparse.Namespace) -> int:
+    """List the bundled recipes, or explain one."""
+    from transect import recipes
+
+    if options.name:
+        import json
+
+        from transect.recipe import to_json
+
+        recipe = recipes.load(options.name)
+        print(recipe.notes or recipe.name)
+        print(json.dumps(to_json(recipe), indent=2))
+        return 0
+    width = max(len(name) for name in (*recipes.names(), "auto"))
+    print(f"{'auto':<{width}}  reads the data, the device and the budget, decides, and says why")
+    for name in recipes.names():
+        recipe = recipes.load(name)
+        first = recipe.notes.split(". ")[0].rstrip(".")
+        print(f"{name:<{width}}  {recipe.question}: {first}")
+    print("\nnext:    transect recipes NAME, or transect train DATA --recipe NAME")
+    return 0
+
+
+def convert_command(options: argparse.Namespace) -> int:
+    """Turn one annotation format into another."""
+    from transect.data.convert import convert
+
+    result = convert(
+        Path(options.source),
+        Path(options.target),
+        source_format=options.source_format,
+        target_format=options.target_format,
+        images=Path(options.images) if options.images else None,
+    )
+    for problem in result.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    print(f"wrote {result.written}")
+    return 1 if result.problems else 0
+
+
+def demo_command(options: argparse.Namespace) -> int:
+    """Do the whole job on a built-in survey."""
+    from transect.demo import demo
+
+    with Bars() as bars:
+        lines = demo(
+            options.question,
+            Path(options.out),
+            seed=options.seed,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
+    print("\n".join(lines))
+    return 0
+
+
+def bench_command(options: argparse.Namespace) -> int:
+    """Time the hot paths."""
+    from transect import bench
+
+    for line in bench.run_all(options.names, quick=not options.full):
+        print(line)
+    return 0
+
+
+def doctor_command(options: argparse.Namespace) -> int:
+    """Look at the installation."""
+    import dataclasses
+    import json
+
+    from transect.doctor import examine
+
+    found = examine()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(item) for item in found], indent=2))
+    else:
+        for item in found:
+            print(f"{item.state:<6}{item.what:<10}{item.text}")
+    return 1 if any(item.state == "fault" for item in found) else 0

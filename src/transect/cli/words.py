@@ -1,0 +1,222 @@
+"""All commands of the command line with their options."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from transect import __version__
+from transect.cli.answering import (
+    calibrate_command,
+    catalogue_command,
+    predict_command,
+    report_command,
+    score_command,
+    submit_command,
+)
+from transect.cli.auditing import audit_command
+from transect.cli.helping import (
+    bench_command,
+    convert_command,
+    demo_command,
+    doctor_command,
+    recipes_command,
+)
+from transect.cli.training import train_command
+
+__all__ = ["parser_of_words"]
+
+
+_ABOUT = """\
+Where is it, how many, which one: segment, count and identify in survey pictures.
+
+  transect audit DATA            what is in the folder, what is broken, what leaks
+  transect train DATA            train on it and write a run folder with a report
+  transect score RUN             every metric with its spread
+  transect predict RUN IMAGES    masks, counts or identities for new pictures
+  transect report RUN            one page that explains the run
+"""
+
+
+def parser_of_words() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    parser = argparse.ArgumentParser(
+        prog="transect", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"transect {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    audit = _command(commands, "audit", audit_command, "what is broken in a survey, what leaks")
+    audit.add_argument("data", metavar="DATA", help="the survey, or with --next a run that counts")
+    audit.add_argument("new", metavar="NEW", nargs="?", help="new pictures: how do they differ?")
+    audit.add_argument("--question", choices=("segment", "count", "identify"))
+    audit.add_argument("--folds", metavar="FOLDS.csv", help="of a run: leaks across its folds")
+    audit.add_argument("--run", metavar="RUN", help="keep the audit in a run that has none")
+    audit.add_argument("--json", action="store_true", help="print JSON")
+    audit.add_argument("--html", metavar="PAGE.html", help="write a page with pictures")
+    audit.add_argument(
+        "--write-groups", action="store_true", help="write the groups that close leaks"
+    )
+    audit.add_argument(
+        "--next", type=int, default=0, metavar="N", help="name N images to annotate next"
+    )
+    audit.add_argument(
+        "--write", metavar="FOLDER", help="with --next and a run: the crops, with proposed dots"
+    )
+    audit.add_argument(
+        "--take-back", action="store_true", help="add NEW, corrected dots, to the survey DATA"
+    )
+    audit.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+    train = _command(commands, "train", train_command, "train on a survey and write a run folder")
+    train.add_argument("data", metavar="DATA", help="the survey: a folder with images/")
+    train.add_argument(
+        "--recipe",
+        nargs="+",
+        default=["auto"],
+        metavar="R",
+        help="names, files, or a list of runs.toml",
+    )
+    train.add_argument("--out", metavar="RUN", help="run folder (default runs/<name of DATA>)")
+    train.add_argument("--budget", metavar="TIME", help="time for all of it: 90s, 15m, 2h")
+    train.add_argument("--question", choices=("segment", "count", "identify"))
+    train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="settings")
+    train.add_argument(
+        "--missing",
+        choices=("empty", "unlabelled"),
+        help="an image without a mask: it has no objects, or it is kept from training",
+    )
+    train.add_argument("--quick", action="store_true", help="the recipe's short twin")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    train.add_argument("--seed", type=int, help="of everything random")
+    train.add_argument(
+        "--ablate", metavar="A,B,...", help="which trick paid: train again without each of these"
+    )
+    train.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="train with N seeds (also of --ablate)"
+    )
+    train.add_argument("--no-audit", action="store_true", help="do not look for faults and leaks")
+    train.add_argument(
+        "--tune", action="append", default=[], metavar="PATH=LOW..HIGH", help="search a field"
+    )
+    train.add_argument("--trials", type=int, default=20, metavar="N", help="of --tune (default 20)")
+    _machine(train)
+
+    score = _command(commands, "score", score_command, "every metric of a run with its spread")
+    score.add_argument(
+        "paths",
+        metavar="RUN [TRUTH]",
+        nargs="+",
+        help="a run and, if you like, a survey with known answers; or runs of several seeds",
+    )
+    score.add_argument(
+        "--leak-free",
+        action="store_true",
+        help="also without pictures that have a copy or a neighbour in another fold",
+    )
+    score.add_argument("--json", action="store_true", help="print JSON")
+
+    predict = _command(commands, "predict", predict_command, "answer the question for new pictures")
+    predict.add_argument("run", metavar="RUN")
+    predict.add_argument("images", metavar="IMAGES", help="a folder of pictures, or one")
+    predict.add_argument("--out", required=True, metavar="OUT", help="folder to write")
+    predict.add_argument(
+        "--format",
+        action="append",
+        default=[],
+        dest="formats",
+        metavar="F",
+        help="also write: coco, rle, probability (masks); density, geojson, gpkg (counts)",
+    )
+    predict.add_argument(
+        "--scale",
+        type=_scale,
+        metavar="S",
+        help="counts: resample new photos by a factor; check, auto (repair) or none",
+    )
+    predict.add_argument(
+        "--encounters", action="store_true", help="individuals: one answer per encounter"
+    )
+    predict.add_argument(
+        "--catalogue", metavar="FOLDER", help="individuals: those known here, not the run's own"
+    )
+    _machine(predict)
+
+    calibrate = _command(
+        commands, "calibrate", calibrate_command, "correct counts on a dotted pilot"
+    )
+    calibrate.add_argument("run", metavar="RUN")
+    calibrate.add_argument("pilot", metavar="PILOT", help="a small survey with dots")
+    calibrate.add_argument("--scale", type=float, default=1.0, metavar="S")
+
+    submit = _command(commands, "submit", submit_command, "write the competition's file")
+    submit.add_argument("run", metavar="RUN")
+    submit.add_argument("images", metavar="IMAGES")
+    submit.add_argument("--out", required=True, metavar="FILE.csv")
+    _machine(submit)
+
+    report = _command(commands, "report", report_command, "write report.html of a run anew")
+    report.add_argument("run", metavar="RUN")
+
+    book = _command(commands, "catalogue", catalogue_command, "a run's individuals: change, undo")
+    book.add_argument("folder", metavar="FOLDER", help="a run, or its catalogue folder")
+    book.add_argument(
+        "action", metavar="DO", help="list log add rename merge split assign group undo"
+    )
+    book.add_argument("words", nargs="*", metavar="WORD", help="names, photos, or a folder to add")
+    book.add_argument("--who", default="", metavar="NAME", help="for the log: who says so")
+    book.add_argument("--write", action="store_true", help="group: name the proposed individuals")
+    _machine(book)
+
+    recipes = _command(
+        commands, "recipes", recipes_command, "list the bundled recipes, or explain one"
+    )
+    recipes.add_argument("name", metavar="NAME", nargs="?")
+
+    convert = _command(
+        commands, "convert", convert_command, "from one annotation format to another"
+    )
+    convert.add_argument("source", metavar="FROM")
+    convert.add_argument("target", metavar="TO")
+    convert.add_argument("--from", dest="source_format", metavar="FORMAT", help="if not detected")
+    convert.add_argument("--to", dest="target_format", metavar="FORMAT", help="if not clear")
+    convert.add_argument("--images", metavar="FOLDER", help="where the pictures are")
+
+    demo = _command(commands, "demo", demo_command, "the whole job on a built-in survey")
+    demo.add_argument(
+        "question", nargs="?", default="segment", choices=("segment", "count", "identify")
+    )
+    demo.add_argument("--out", default="transect-demo", metavar="FOLDER")
+    demo.add_argument("--seed", type=int, default=0)
+    _machine(demo)
+
+    bench = _command(commands, "bench", bench_command, "time the hot paths: peer, ours, limit")
+    bench.add_argument("names", nargs="*", metavar="NAME")
+    bench.add_argument(
+        "--full", action="store_true", help="sizes of the design, not the quick ones"
+    )
+
+    doctor = _command(commands, "doctor", doctor_command, "look at the installation")
+    doctor.add_argument("--json", action="store_true")
+    return parser
+
+
+def _command(commands: Any, name: str, call: Any, about: str) -> argparse.ArgumentParser:
+    """Add one command."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
+    parser.set_defaults(call=call)
+    return parser
+
+
+def _machine(parser: argparse.ArgumentParser) -> None:
+    """The options that say where work is done."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def _scale(text: str) -> float | str:
+    """A factor, or a word that the counting room knows."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
