@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.identify.worlds import world
 from transect.identify.binary import MODELS, platt
-from transect.identify.evidence import UNKNOWN
+from transect.identify.evidence import NOBODY, UNKNOWN
 from transect.identify.newness import fit_newness, newness, newness_features
 
 
@@ -41,6 +42,19 @@ def test_the_plain_numbers_are_the_models_of_scikit_learn():
     slope, offset = fitted["svm"]["platt"]
     expected = 1 / (1 + np.exp(-(slope * height + offset)))
     assert np.allclose(newness(fitted, features), expected, atol=1e-4)
+
+
+def test_how_many_pictures_the_gallery_holds_of_the_leader_tells_nothing():
+    """Folds take pictures of those they ask for out of the gallery; new photos do not."""
+    evidence, _ = world(0, queries=40)
+    owners = np.repeat(evidence.identities[:, :1], 10, axis=1)
+    few = owners.copy()
+    few[:, 8:] = NOBODY
+    values = [
+        newness_features(replace(evidence, image_identities=rows, image_scores=np.ones((40, 10))))
+        for rows in (owners, few)
+    ]
+    np.testing.assert_array_equal(*values)
 
 
 def test_few_queries_leave_the_simple_model_alone():

@@ -24,9 +24,11 @@ def newness_features(evidence: Evidence) -> NDArray[np.float64]:
         evidence: Q queries.
 
     Returns:
-        (Q, 9 + 2 + E): the four leading scores, their gaps to the first, the first above the mean
-        of the rest, the spread of the rest; the proof and how many of the nearest ten pictures
-        belong to the leader, where there are any; and the extra columns.
+        (Q, 9 + 1 + E): the four leading scores, their gaps to the first, the first above the mean
+        of the rest, the spread of the rest; the proof, where there is any; and the extra columns.
+        Nothing here counts pictures of the leader: an individual that a fold asks for has fewer
+        left in the gallery than one that it does not, which gives the answer away out of fold, and
+        only there.
     """
     scores = evidence.scores
     real = scores > -FAR
@@ -40,9 +42,6 @@ def newness_features(evidence: Evidence) -> NDArray[np.float64]:
     columns += [padded[:, :1] - rest.mean(axis=1, keepdims=True), rest.std(axis=1, keepdims=True)]
     if evidence.proof is not None:
         columns.append(np.maximum(evidence.proof, -1)[:, None])
-    if evidence.image_identities is not None:
-        near = evidence.image_identities[:, :10] == evidence.identities[:, :1]
-        columns.append(near.mean(axis=1, keepdims=True))
     if evidence.extra is not None:
         columns.append(evidence.extra)
     return np.nan_to_num(np.concatenate(columns, axis=1), posinf=FAR, neginf=-FAR)
