@@ -9,6 +9,8 @@ from transect.errors import TransectError
 from transect.recipe import Member, PseudoRound, Recipe, Stage
 from transect.segment.pseudo import (
     Labelled,
+    _note,
+    as_filled_as,
     check_rounds,
     choose,
     confident_share,
@@ -52,6 +54,27 @@ def test_empties_are_thinned():
     assert len(chosen) == 6
     assert chosen[-1] == "salt"
     assert chosen == choose(found, PseudoRound(empty_share=0.5), np.random.default_rng(1))
+
+
+def test_a_round_of_nearly_empty_labels_teaches_nothing():
+    found = [labelled(f"e{i}", foreground=0) for i in range(96)] + [labelled(n) for n in "abc"]
+    sure = [one.name for one in found]
+    assert as_filled_as(found, sure, 0.39, RNG) == ()
+    note = _note(found, sure, (), 0.39)
+    assert "3 of them with an object" in note
+    assert "61% hold one" in note
+    assert as_filled_as(found, sure, 1.0, RNG) == tuple(sure)  # masks hold nothing either
+
+
+def test_empty_labels_become_as_rare_as_empty_masks():
+    found = [labelled(f"e{i}", foreground=0) for i in range(60)]
+    found += [labelled(f"s{i}") for i in range(20)]
+    sure = [one.name for one in found]
+    chosen = as_filled_as(found, sure, 0.4, RNG)
+    assert sum(name.startswith("e") for name in chosen) == 20  # half, a tenth above the masks'
+    assert sum(name.startswith("s") for name in chosen) == 20
+    assert as_filled_as(found, sure, 0.75, RNG) == tuple(sure)
+    assert "40 empty ones are left out" in _note(found, sure, chosen, 0.4)
 
 
 def test_stages_fall_into_their_rounds():

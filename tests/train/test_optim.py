@@ -62,3 +62,13 @@ def test_models_without_parts_are_refused_with_a_sentence():
         build_optimizer(nn.Linear(1, 1).requires_grad_(False), Optimizer())
     with pytest.raises(TransectError, match="Did you mean 'encoder'"):
         freeze(nn.Linear(1, 1), "encode")
+
+
+def test_the_first_step_of_rmsprop_is_as_long_as_in_keras():
+    weight = nn.Parameter(torch.zeros(1))
+    model = nn.Module()
+    model.weight = weight
+    optimizer = build_optimizer(model, Optimizer("rmsprop", lr=0.1, weight_decay=0.0, momentum=0.0))
+    weight.grad = torch.ones(1)
+    optimizer.step()
+    assert float(weight.detach()) == pytest.approx(-0.1 / 0.1**0.5, rel=1e-3)

@@ -9,7 +9,7 @@ from transect.recipe import Geometry, Member, Network, Recipe, Stage
 __all__ = ["quick_twin"]
 
 _BATCH = 16
-_CONFIDENCE = 0.3  # share of sure pixels after so few steps
+_CONFIDENCE, _LOW, _HIGH = 0.3, 0.4, 0.6  # share of sure pixels, and what is sure, so early
 _LR = {"sgd": 5e-2, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3}
 """Rates that learn something in twenty steps; our measurement on the simulated salt survey."""
 
@@ -27,8 +27,9 @@ def quick_twin(
 
     All members, stages, rounds, heads, losses and rules stay. What changes: encoders from a hub
     become one whose weights need no network, inputs and decoders shrink, each cycle of a stage
-    lasts a few epochs of a few steps, rates rise so that so few steps learn something, and
-    pseudo-labels pass a gate that so young a teacher can pass.
+    lasts a few epochs of a few steps, rates rise so that so few steps learn something,
+    pseudo-labels pass a gate that so young a teacher can pass, and a member that the full recipe
+    trains anew on them goes on with the weights it has: from scratch takes thousands of steps.
 
     Args:
         recipe: The full recipe.
@@ -36,8 +37,8 @@ def quick_twin(
         encoder: Takes the place of encoders of timm.
         epochs: Of each cycle.
         steps: Of each epoch, with 16 pictures each: 10 are one pass over 160.
-        first: Times as many epochs for stages whose decoder knows nothing yet: a member's first
-            one, and those that start from scratch.
+        first: Times as many epochs for a member's first stage that sees masks. One before it, on
+            pseudo-labels alone, gets twice as many epochs as others.
 
     Returns:
         The twin; it trains one of two folds.
@@ -46,7 +47,8 @@ def quick_twin(
         _short_member(member, side, encoder, epochs, steps, first) for member in recipe.members
     )
     pseudo = tuple(
-        replace(spec, confidence=min(spec.confidence, _CONFIDENCE)) for spec in recipe.pseudo
+        replace(spec, confidence=min(spec.confidence, _CONFIDENCE), low=_LOW, high=_HIGH)
+        for spec in recipe.pseudo
     )
     folds = replace(recipe.folds, count=2, use=1)
     return replace(recipe, members=members, pseudo=pseudo, folds=folds)
@@ -57,6 +59,7 @@ def _short_member(
 ) -> Member:
     """A member at a smaller size."""
     assert isinstance(member.network, Network)
+    masks = next(i for i, stage in enumerate(member.stages) if stage.data != "pseudo")
     return replace(
         member,
         network=_short_network(member.network, encoder),
@@ -64,7 +67,7 @@ def _short_member(
         stages=tuple(
             _short_stage(
                 stage,
-                epochs * (first if number == 0 or stage.start == "scratch" else 1),
+                epochs * (first if number == masks else 2 if number < masks else 1),
                 steps,
                 stage.optimizer.lr / member.stages[0].optimizer.lr,
             )
@@ -116,6 +119,7 @@ def _short_stage(stage: Stage, epochs: int, steps: int, relative_lr: float) -> S
         batch=_BATCH,
         keep_k=min(stage.keep_k, 2),
         patience=0,
+        start="best" if stage.start == "scratch" else stage.start,
         schedule=replace(
             stage.schedule,
             cycles=cycles,

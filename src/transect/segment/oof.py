@@ -54,12 +54,14 @@ def latest_fit(folder: Path, *, before_round: int | None = None) -> Path:
         before_round: Only rounds before this one; None takes all.
 
     Returns:
-        ``folder`` itself for what was trained before any round, else ``folder/roundN``.
+        ``folder`` itself for what was trained before any round, else ``folder/roundN``. Rounds
+        that made the member worse, which ``worse.json`` says, do not count.
     """
     rounds = sorted(
         int(path.parent.name.removeprefix("round"))
         for path in folder.glob("round*/done.json")
         if path.parent.name.removeprefix("round").isdigit()
+        and not path.with_name("worse.json").is_file()
     )
     rounds = [number for number in rounds if before_round is None or number < before_round]
     return folder / f"round{rounds[-1]}" if rounds else folder

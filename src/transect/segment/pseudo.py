@@ -30,6 +30,7 @@ from transect.types import Image, Progress, Survey
 __all__ = [
     "Decoded",
     "Labelled",
+    "as_filled_as",
     "check_rounds",
     "choose",
     "confident_share",
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 _TOGETHER = 64  # pictures predicted at once, our choice
+_MORE_EMPTY = 0.1  # how far the share of empty labels may exceed that of the masks, our guess
+_LEAST_FILLED = 8  # labels with an object that a round must have, if there are 80; our guess
 
 
 class Decoded(Protocol):
@@ -209,6 +212,43 @@ def choose(
     return tuple(one.name for one in kept if one.foreground > 0 or one.name in stay)
 
 
+def as_filled_as(
+    found: Sequence[Labelled], chosen: Sequence[str], empty: float, rng: np.random.Generator
+) -> tuple[str, ...]:
+    """Chosen labels without more empty ones than the masks let expect.
+
+    Weak teachers are surest of nothing: what passes their gate is nearly all empty, and whoever
+    learns from it answers nothing. So empty labels are thinned until their share is at most a
+    tenth above that of the masks. Where too few labels with an object are left, there are none.
+
+    Args:
+        found: What the teacher says of each unlabelled picture.
+        chosen: Names of those that passed the gate.
+        empty: Share of the masks that are empty, in [0, 1].
+        rng: Of the thinning.
+
+    Returns:
+        Names in the order given; none if fewer than 8 of them (with fewer than 80 unlabelled
+        pictures: a tenth) hold an object although masks do.
+
+    Example:
+        >>> found = [Labelled(n, 1.0, n == "a", 9, False) for n in "abcdef"]
+        >>> as_filled_as(found, "abcdef", 0.4, np.random.default_rng(0))
+        ('a', 'd')
+    """
+    if empty >= 1:
+        return tuple(chosen)
+    holds = {one.name: one.foreground > 0 for one in found}
+    filled = [name for name in chosen if holds[name]]
+    if len(filled) < max(1, min(_LEAST_FILLED, len(found) // 10)):
+        return ()
+    share = min(empty + _MORE_EMPTY, 1.0)
+    most = int(len(filled) * share / (1 - share)) if share < 1 else len(chosen)
+    others = [name for name in chosen if not holds[name]]
+    stay = {*filled, *rng.permutation(others)[:most].tolist()}
+    return tuple(name for name in chosen if name in stay)
+
+
 def label_round(
     run: RunFolder,
     recipe: Recipe,
@@ -273,17 +313,39 @@ def label_round(
                 _write_mask(_mask_path(folder, image), labels, pictures)
         progress.step(f"labelling, round {number}, fold {fold}", start + len(some), total)
     rng = np.random.default_rng([recipe.seed, number, fold])
-    chosen = choose(found, spec, rng)
+    sure = choose(found, spec, rng)
+    empty = float(np.mean(pictures.coverage == 0))
+    chosen = as_filled_as(found, sure, empty, rng)
+    note = _note(found, sure, chosen, empty)
     confidences = {one.name: round(one.confidence, 4) for one in found}
     write_json(
         folder / "chosen.json",
-        {"chosen": list(chosen), "confidence": confidences, "teachers": list(names)},
+        {
+            "chosen": list(chosen),
+            "confidence": confidences,
+            "teachers": list(names),
+            "note": note,
+        },
     )
-    progress.say(
-        f"pseudo-labels, round {number}, fold {fold}: {len(chosen)} of {len(found)} pictures are "
-        f"sure enough (by {', '.join(names)})"
-    )
+    progress.say(f"pseudo-labels, round {number}, fold {fold} (by {', '.join(names)}): {note}")
     return folder
+
+
+def _note(
+    found: Sequence[Labelled], sure: Sequence[str], chosen: Sequence[str], empty: float
+) -> str:
+    """What became of the labels of a round, in one sentence."""
+    holds = {one.name for one in found if one.foreground > 0}
+    note = f"{len(sure)} of {len(found)} pictures are sure enough, {len(holds & set(sure))} of them"
+    note += " with an object"
+    if sure and not chosen:
+        return (
+            f"{note}, too few beside masks of which {1 - empty:.0%} hold one, so this round learns "
+            "from masks alone. Train longer before the round, or lower its confidence."
+        )
+    if len(chosen) < len(sure):
+        note += f"; {len(sure) - len(chosen)} empty ones are left out, to be as rare as in masks"
+    return note
 
 
 def labelled_pictures(folder: Path, survey: Survey, *, scratch: Path | None) -> Pictures | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from transect.data.cache import PixelCache
 from transect.errors import TransectError
-from transect.files import read_json, safe_join
+from transect.files import read_json, safe_join, write_json
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 from transect.segment.blending import check_blend, check_gate
@@ -37,10 +37,12 @@ from transect.segment.pseudo import (
     unlabelled_images,
 )
 from transect.segment.training import fit_fold
-from transect.train.plan import ProgressEvent
+from transect.train.plan import told
 from transect.types import Image, Progress, Survey
 
 __all__ = ["train_members", "watched_metric"]
+
+_WORSE = 0.05  # loss on validation that discards a round, our guess: below it lies the noise
 
 
 def watched_metric(recipe: Recipe) -> str:
@@ -134,12 +136,16 @@ def _fit(
     stages = stages_of_round(member, number)
     base = run.fold(member.name, fold)
     folder = base / f"round{number}" if number else base
-    if not stages or (number and (folder / "done.json").is_file()):
+    if not stages:
+        return
+    before = latest_fit(base, before_round=number) / "done.json"
+    which = f"{member.name}, fold {fold}, round {number}"
+    if number and (folder / "done.json").is_file():
+        _keep_better(before, folder, which, progress)
         return
     pseudo = None
     if labels is not None and any(stage.data in {"pseudo", "mixed"} for stage in stages):
         pseudo = labelled_pictures(labels, pictures.survey, scratch=run.path / "cache" / "pseudo")
-    before = latest_fit(base, before_round=number) / "done.json"
     begin = _last_weights(before, stages[0].start) if number and before.is_file() else None
     fit_fold(
         pictures,
@@ -149,7 +155,7 @@ def _fit(
         folder=folder,
         seed=recipe.seed,
         device=device,
-        progress=_told(progress, member.name, fold),
+        progress=told(progress, member.name, fold),
         metric=watched_metric(recipe),
         stages=stages,
         begin=begin,
@@ -159,6 +165,32 @@ def _fit(
         weights=weights,
         fed=fed_to(run, member, fold),
     )
+    if number:
+        _keep_better(before, folder, which, progress)
+
+
+def _keep_better(before: Path, folder: Path, which: str, progress: Progress) -> None:
+    """Leave out a round that made a member clearly worse on validation; its files stay.
+
+    Self-training can make students worse than their teachers. The measure is the one that best
+    epochs are chosen by; where either training was not watched, the later one counts.
+    """
+    old, new = _best(before), _best(folder / "done.json")
+    noted = (folder / "worse.json").is_file()
+    if old is None or new is None or new >= old - _WORSE or noted:
+        return
+    write_json(folder / "worse.json", {"before": old, "after": new})
+    progress.say(
+        f"{which}: {new:.3f} on validation after it, {old:.3f} before it, so the models from "
+        "before it stay. Its teachers may be too weak to learn from; train longer before it."
+    )
+
+
+def _best(done: Path) -> float | None:
+    """The best measure of the snapshots that answer, if their training was watched."""
+    snapshots: list[Mapping[str, Any]] = read_json(done)["snapshots"] if done.is_file() else []
+    known = [float(s["metric"]) for s in snapshots if s["metric"] is not None]
+    return max(known) if known and min(known) >= 0 else None
 
 
 def _feed(
@@ -242,14 +274,3 @@ class _Unlabelled:
         """As training pictures whose masks nobody looks at."""
         images = tuple(dataclasses.replace(image, split="train") for image in self._images)
         return Pictures(dataclasses.replace(self._survey, images=images, masks={}, problems=()))
-
-
-def _told(progress: Progress, member: str, fold: int) -> Callable[[ProgressEvent], None]:
-    """Pass the engine's events on."""
-
-    def tell(event: ProgressEvent) -> None:
-        done = (event.epoch - 1) * event.steps + event.step
-        phase = f"training {member}, fold {fold}, {event.stage}"
-        progress.step(phase, done, event.epochs * event.steps, f"loss {event.loss:.3f}")
-
-    return tell

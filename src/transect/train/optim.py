@@ -33,8 +33,9 @@ def _sgd(groups: list[dict[str, Any]], spec: Optimizer) -> torch.optim.Optimizer
 
 
 def _rmsprop(groups: list[dict[str, Any]], spec: Optimizer) -> torch.optim.Optimizer:
+    # Keras's memory of .9: torch's .99 makes the first steps of every restart ten times too long.
     return torch.optim.RMSprop(
-        groups, spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay
+        groups, spec.lr, alpha=0.9, momentum=spec.momentum, weight_decay=spec.weight_decay
     )
 
 
