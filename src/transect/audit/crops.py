@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.audit.chance import above_chance
 from transect.audit.prints import KEYPOINTS, THUMB, Prints, grey_of, picture_uint8
 from transect.data.images import read_image
 from transect.errors import TransectError
@@ -22,6 +22,9 @@ _VOTES = 6
 _NEAR_BITS = 56
 _WORK_PX = 256
 _MOST_BACKGROUND = 60_000
+_LEAST_BACKGROUND = 0.75
+_MIDDLES_ALIKE = 0.7
+_CHANCE_SPREAD = 0.1  # without decoys the limit is a correlation of 0.81
 
 
 def find_crops(
@@ -147,6 +150,9 @@ def find_backgrounds(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Find pictures with one background: alike all around, unlike in the middle.
 
+    Open water looks alike everywhere. So the same pictures are compared with one another mirrored
+    as well: no two of these have one background, and what they reach is chance.
+
     Args:
         prints: Of all pictures.
         known: Pairs of rows that are copies anyway.
@@ -163,7 +169,7 @@ def find_backgrounds(
     edge = THUMB // 4
     ring = np.ones((THUMB, THUMB), np.bool_)
     ring[edge:-edge, edge:-edge] = False
-    outer, inner = fine[:, ring], fine[:, ~ring]
+    outer = fine[:, ring]
     # Drawings on plain paper share the paper; a background that can be known has texture.
     rim = values[:, ring]
     busy = (np.abs(rim - np.median(rim, axis=1, keepdims=True)) > 4.0).mean(axis=1)
@@ -171,23 +177,47 @@ def find_backgrounds(
     good = np.flatnonzero((outer.std(axis=1) > 4.0) & textured & ~prints.flat)
     if len(good) < 2:
         return none
-    outer, inner = _unit(outer[good]), _unit(inner[good])
-    pairs, agree = [], []
-    for start in range(0, len(good), 1024):
-        near = outer[start : start + 1024] @ outer.T
-        for i, j in np.argwhere(near >= 0.8).tolist():
-            a = start + i
-            if a >= j or float(inner[a] @ inner[j]) > 0.7:
-                continue
-            pair = (int(good[a]), int(good[j]))
-            if not known or pair not in known:
-                pairs.append(pair)
-                agree.append(float(near[i, j]))
+    chosen = fine[good]
+    around, middle = _unit(chosen[:, ring]), _unit(chosen[:, ~ring])
+    mirrored = chosen[:, :, ::-1]
+    _, decoys = _alike(around, middle, _unit(mirrored[:, ring]), _unit(mirrored[:, ~ring]))
+    rows, agree = _alike(around, middle, around, middle)
+    floor = float(_open_ended(np.array(_LEAST_BACKGROUND)))
+    limit = above_chance(_open_ended(decoys), floor=floor, spread=_CHANCE_SPREAD)
+    pairs = good[rows]
+    fresh = np.array([(a, b) not in (known or ()) for a, b in pairs.tolist()], np.bool_)
+    keep = (_open_ended(agree) >= limit) & fresh
+    pairs, agree = pairs[keep], agree[keep]
     # A logo, a scale bar or a vignette is on every picture: that is no background of two.
-    times = Counter(i for pair in pairs for i in pair)
-    if times and float(np.mean([times[i] for i in times])) > 0.2 * len(good) and len(good) > 20:
+    times = np.unique(pairs, return_counts=True)[1]
+    if len(times) and float(times.mean()) > 0.2 * len(good) and len(good) > 20:
         return none
-    return np.array(pairs, np.int64).reshape(-1, 2), np.array(agree)
+    return pairs, agree
+
+
+def _alike(
+    around: NDArray[np.float32],
+    middle: NDArray[np.float32],
+    other_around: NDArray[np.float32],
+    other_middle: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(P, 2) rows i < j that are alike around and not in the middle, and (P,) how alike."""
+    pairs, agree = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
+    for start in range(0, len(around), 1024):
+        near = around[start : start + 1024] @ other_around.T
+        rows = np.argwhere(np.triu(near >= _LEAST_BACKGROUND, k=start + 1))
+        score = near[rows[:, 0], rows[:, 1]].astype(np.float64)
+        rows[:, 0] += start
+        inner = np.einsum("pd,pd->p", middle[rows[:, 0]], other_middle[rows[:, 1]])
+        keep = inner <= _MIDDLES_ALIKE
+        pairs.append(rows[keep])
+        agree.append(score[keep])
+    return np.concatenate(pairs), np.concatenate(agree)
+
+
+def _open_ended(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fisher's transform squared: normal by chance, so that its square has an exponential tail."""
+    return np.asarray(np.arctanh(np.minimum(correlation, 1 - 1e-6)) ** 2, np.float64)
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

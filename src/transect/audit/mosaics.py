@@ -3,7 +3,8 @@
 A tile's border row and the one before it foretell the row that would follow (2 e0 - e1). Where two
 tiles adjoin, each border is what the other foretells. Candidates are mutual nearest neighbours;
 how good a match must be is not guessed but read from decoys: the same edges laid backwards, which
-have the same statistics and cannot adjoin. The limit lets at most one decoy in a hundred through.
+have the same statistics and cannot adjoin. A match beyond what decoys reach is a seam; a weaker
+one counts where its mosaic holds, and says the same, without it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.audit.chance import above_chance
 from transect.audit.prints import Prints
 
 __all__ = ["Seam", "find_seams", "reassemble"]
@@ -24,7 +26,7 @@ _SHORTEST = 16
 _DIMS = 48  # of the search; the full rows decide
 _NEAR = 4
 _DECOYS = 10_000
-FALSE_SHARE = 0.01
+_CHANCE_SPREAD = 0.3  # of the logarithm of the lead; decoys of salt and nuclei have 0.15 to 0.4
 LEAST_AGREEMENT = 0.6
 LEAST_LEAD = 0.1
 BUSY = 0.25
@@ -65,7 +67,7 @@ def find_seams(
     References:
         V. Gaitan's mosaics of the salt competition: 2 e0 - e1, z-scored, two nearest neighbours in
         both directions, ratio test. The decoys that set the limit are ours, after the target-decoy
-        search of proteomics (Elias and Gygi 2007).
+        search of proteomics (Elias and Gygi 2007), as is the test of weak seams.
     """
     seams: list[Seam] = []
     jobs = []
@@ -76,11 +78,17 @@ def find_seams(
             rows = np.flatnonzero((full == side) & ~prints.flat)
             if len(rows) >= 2 and sizes[rows[0]] >= _SHORTEST:
                 jobs.append((down, ahead, behind, rows, int(sizes[rows[0]])))
+    weak: list[Seam] = []
     for done, (down, ahead, behind, rows, samples) in enumerate(jobs):
-        seams += _matched(prints, rows, samples, ahead, behind, down=down)
+        found, lead, limit = _matched(
+            prints, rows, samples, ahead, behind, down=down, looks=len(jobs)
+        )
+        seams += [seam for seam, x in zip(found, lead, strict=True) if x >= limit]
+        weak += [seam for seam, x in zip(found, lead, strict=True) if x < limit]
         if progress:
             progress(done + 1, len(jobs))
-    return tuple(sorted(seams, key=lambda s: -s.agreement))
+    seams += _confirmed(seams, weak)
+    return tuple(sorted(seams, key=_surest))
 
 
 def reassemble(seams: Sequence[Seam]) -> list[dict[int, tuple[int, int]]]:
@@ -140,9 +148,16 @@ def mosaic_picture(
 
 
 def _matched(
-    prints: Prints, rows: NDArray[np.int64], samples: int, ahead: int, behind: int, *, down: bool
-) -> list[Seam]:
-    """The seams in one direction among tiles of one side length."""
+    prints: Prints,
+    rows: NDArray[np.int64],
+    samples: int,
+    ahead: int,
+    behind: int,
+    *,
+    down: bool,
+    looks: int,
+) -> tuple[list[Seam], NDArray[np.float64], float]:
+    """What matches in one direction among tiles of one side, by how much, and what chance does."""
     out, out_good = _vectors(prints.edges[rows, ahead], samples, foretold_first=True)
     into, into_good = _vectors(prints.edges[rows, behind], samples, foretold_first=False)
     decoy = into.reshape(len(rows), 2, samples)[:, :, ::-1].reshape(len(rows), -1)
@@ -161,12 +176,72 @@ def _matched(
         into_good,
         _smooth(first, backwards, samples),
     )
-    limit = _limit(real[2], false[2], step)
-    seams = []
-    for k in np.flatnonzero(real[2] >= limit):
-        a, b = int(rows[real[0][k]]), int(rows[real[1][k]])
-        seams.append(Seam(a, b, down, float(min(real[3][k], 1.0))))
-    return seams
+    # The lead is one minus a ratio of distances, whose logarithm has an even tail.
+    lead, chance = (-np.log(np.maximum(1 - x, 1e-6)) for x in (real[2], false[2]))
+    floor = float(-np.log(1 - LEAST_LEAD))
+    limit = above_chance(chance, floor=floor, spread=_CHANCE_SPREAD, times=step, looks=looks)
+    kept = np.flatnonzero(lead >= floor)
+    seams = [
+        Seam(int(rows[real[0][k]]), int(rows[real[1][k]]), down, float(min(real[3][k], 1.0)))
+        for k in kept
+    ]
+    return seams, lead[kept], limit
+
+
+def _confirmed(seams: Sequence[Seam], weak: Sequence[Seam]) -> list[Seam]:
+    """Weak seams that the others confirm: without one of them, its mosaic is still the same."""
+    ordered = [*sorted(seams, key=_surest), *sorted(weak, key=_surest)]
+    layouts = reassemble(ordered)
+    place = {t: (n, *cell) for n, layout in enumerate(layouts) for t, cell in layout.items()}
+
+    def fits(seam: Seam) -> bool:
+        if seam.first not in place or seam.second not in place:
+            return False
+        number, row, column = place[seam.first]
+        return place[seam.second] == (number, row + seam.down, column + (not seam.down))
+
+    alone = _bridges([(seam.first, seam.second) for seam in ordered if fits(seam)])
+    return [seam for seam in weak if fits(seam) and (seam.first, seam.second) not in alone]
+
+
+def _surest(seam: Seam) -> float:
+    """Key that sorts the surest seam first."""
+    return -seam.agreement
+
+
+def _bridges(edges: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The edges of a graph on which no circle lies (Tarjan 1974)."""
+    beside: dict[int, list[tuple[int, int]]] = {}
+    for number, (a, b) in enumerate(edges):
+        beside.setdefault(a, []).append((b, number))
+        beside.setdefault(b, []).append((a, number))
+    seen: dict[int, int] = {}
+    low: dict[int, int] = {}
+    found = set()
+    for start in beside:
+        if start in seen:
+            continue
+        seen[start] = low[start] = len(seen)
+        path = [(start, -1, iter(beside[start]))]
+        while path:
+            node, by, ways = path[-1]
+            for other, number in ways:
+                if number == by:
+                    continue
+                if other in seen:
+                    low[node] = min(low[node], seen[other])
+                    continue
+                seen[other] = low[other] = len(seen)
+                path.append((other, number, iter(beside[other])))
+                break
+            else:
+                path.pop()
+                if path:
+                    before = path[-1][0]
+                    low[before] = min(low[before], low[node])
+                    if low[node] > seen[before]:
+                        found.add(edges[by])
+    return found
 
 
 def _smooth(
@@ -283,17 +358,3 @@ def _basis(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     sample = vectors[:: max(1, len(vectors) // 4000)]
     _, directions = np.linalg.eigh(sample.T @ sample)
     return np.ascontiguousarray(directions[:, -_DIMS:], np.float32)
-
-
-def _limit(real: NDArray[np.float64], false: NDArray[np.float64], times: int) -> float:
-    """Least score at which decoys are at most ``FALSE_SHARE`` of the real matches."""
-    candidates = np.sort(np.unique(np.concatenate([real, [1.0]])))
-    falses = np.sort(false)
-    for score in candidates:
-        passing = int((real >= score).sum())
-        wrong = times * (len(falses) - int(np.searchsorted(falses, score)))
-        if passing == 0:
-            break
-        if wrong + 1 <= max(FALSE_SHARE * passing, 1.0) and score >= LEAST_LEAD:
-            return float(score)
-    return 2.0
