@@ -7,10 +7,14 @@ import shutil
 import time
 from pathlib import Path
 
+from transect import api
 from transect.errors import TransectError
 from transect.types import Progress
 
 __all__ = ["demo"]
+
+_SECONDS = {"segment": 130.0, "count": 100.0, "identify": 100.0}  # then tests are answered
+_SETTINGS = {"identify": {"decide.share_new": "0.3"}}  # a field worker would guess it, too
 
 
 def demo(
@@ -45,9 +49,19 @@ def demo(
             raise TransectError(f"{folder} exists and is no demo. Choose another --out.")
         shutil.rmtree(folder)
     task = importlib.import_module(f"transect.{question}")
-    lines: list[str] = task.demonstrate(
-        folder, seed=seed, device=device, threads=threads, progress=progress
+    root = task.simulate(folder / "survey", seed=seed, progress=progress)
+    run = api.train(
+        root,
+        out=folder / "run",
+        budget=_SECONDS[question],
+        settings=_SETTINGS.get(question),
+        seed=seed,
+        device=device,
+        threads=threads,
+        progress=progress,
     )
+    device = "cpu" if device == "auto" else device
+    lines: list[str] = task.judge(run.path, root, device=device, progress=progress)
     seconds = time.monotonic() - started
     return [
         *lines,

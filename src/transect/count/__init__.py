@@ -17,7 +17,7 @@ from transect.count import auto
 from transect.count.annotate import next_to_annotate
 from transect.count.calibrate import calibrate
 from transect.count.deciding import decide_out_of_fold
-from transect.count.demonstration import demonstrate
+from transect.count.demonstration import judge, simulate
 from transect.count.leakfree import keep_doubtful_counts, score_without
 from transect.count.maps import predict_held_out
 from transect.count.page import write_report
@@ -43,13 +43,13 @@ from transect.errors import TransectError
 from transect.folds import folds_once
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
-from transect.train.plan import ProgressEvent
+from transect.train.plan import told
 from transect.train.team import follows
 from transect.types import Progress, Survey
 
 __all__ = [
     "calibrate",
-    "demonstrate",
+    "judge",
     "next_to_annotate",
     "plan",
     "predict",
@@ -57,6 +57,7 @@ __all__ = [
     "report",
     "score",
     "score_without",
+    "simulate",
     "submit",
     "take_back",
     "train",
@@ -154,7 +155,7 @@ def train(
         assert second is not None
         fit_classifier(
             run, pictures, second, folds, fold, seed=recipe.seed, device=device,
-            progress=_told(progress, second.name, fold),
+            progress=told(progress, second.name, fold),
         )  # fmt: skip
     for member in maps_only(recipe).members:
         for fold in used:
@@ -167,7 +168,7 @@ def train(
                 folder=run.fold(member.name, fold),
                 seed=recipe.seed,
                 device=device,
-                progress=_told(progress, member.name, fold),
+                progress=told(progress, member.name, fold),
             )
     if follows():
         return
@@ -309,14 +310,3 @@ def _say_result(metrics: dict[str, Any], progress: Progress) -> None:
         line += f"; points: precision {metrics['precision']['value']:.2f}, "
         line += f"recall {metrics['recall']['value']:.2f}"
     progress.say(line)
-
-
-def _told(progress: Progress, member: str, fold: int) -> Any:
-    """Pass the engine's events on."""
-
-    def tell(event: ProgressEvent) -> None:
-        done = (event.epoch - 1) * event.steps + event.step
-        phase = f"training {member}, fold {fold}, {event.stage}"
-        progress.step(phase, done, event.epochs * event.steps, f"loss {event.loss:.3f}")
-
-    return tell

@@ -24,13 +24,13 @@ from transect.recipe import (
     Schedule,
     Stage,
 )
+from transect.train.budget import time_for
 
 __all__ = ["plan", "within_budget"]
 
 _OVERHEAD = 0.3  # share for reading, out-of-fold maps, regressors and the report; our measurement
 _EPOCH_STEPS = 25  # a kill loses about so many steps; our choice
 _LEAST_STEPS = 20  # of a fold, however short the budget; our guess
-_DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
 _FEW_PHOTOS = 16  # fewer are cut into blocks for residuals; our choice
 _FEW_STEPS, _SMALL_TILE = 200, 128  # our guess
 _HELD_OUT = 24  # photos that intervals rest on: with 12 of 3 sites they held 62 % instead of 90 %
@@ -51,10 +51,7 @@ def plan(
     Returns:
         A recipe whose every number is settled; ``why`` holds one line per decision.
     """
-    why: list[str] = []
-    if budget_seconds is None:
-        budget_seconds = _DEFAULT_SECONDS["cpu" if device == "cpu" else "cuda"]
-        why.append(f"time: none given, so {budget_seconds / 60:.0f} minutes on {device}")
+    budget_seconds, why = time_for(budget_seconds, device)
     facts = _facts(pictures)
     scale = _scale(facts.spacing)
     spacing = facts.spacing * scale

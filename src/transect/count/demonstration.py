@@ -10,57 +10,50 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from transect.count import auto
 from transect.count.pictures import CountPictures
 from transect.count.predicting import answer_folder
 from transect.data.images import read_image
-from transect.data.survey import fingerprint, open_survey, survey_summary
+from transect.data.survey import open_survey
 from transect.data.synthetic_colony import CLASSES, write_colony_survey
 from transect.metrics.count import rmse
-from transect.recipe import Recipe
-from transect.run import RunFolder, data_record
+from transect.run import RunFolder
 from transect.types import Progress
 
-__all__ = ["demonstrate", "result_lines", "true_counts"]
+__all__ = ["judge", "result_lines", "simulate", "true_counts"]
 
 _TRAIN, _TEST = 48, 16
-_SECONDS = 100.0  # of training and what follows; the whole demo takes about three minutes
 
 
-def demonstrate(
-    folder: Path, *, seed: int, device: str, threads: int | None, progress: Progress
-) -> list[str]:
-    """Simulate a colony, train on its dots, and compare with answers that need no training.
+def simulate(folder: Path, *, seed: int, progress: Progress) -> Path:
+    """Write the demo's survey.
 
     Args:
-        folder: Gets ``survey/``, ``run/``, and the test photos with their counts: as they are, and
-            resampled, with and without the scale check.
-        seed: Of both.
-        device: auto or as torch names it.
-        threads: CPU threads.
+        folder: Where.
+        seed: Of the simulator.
+        progress: Told what happens.
+
+    Returns:
+        The survey, with the truth of its test photos beside it.
+    """
+    root = write_colony_survey(folder, n_train=_TRAIN, n_test=_TEST, seed=seed)
+    progress.say(f"wrote {_TRAIN} training and {_TEST} test photos to {root}")
+    return root
+
+
+def judge(path: Path, root: Path, *, device: str, progress: Progress) -> list[str]:
+    """Compare a run on the demo's survey with always answering the mean.
+
+    Args:
+        path: The run folder; the counts of the test photos are written beside it: as they are,
+            and resampled, with and without the scale check.
+        root: From ``simulate``.
+        device: Where the networks answer.
         progress: Told what happens.
 
     Returns:
         Lines with the score on the test photos and the trivial answer's beside it.
     """
-    from transect import count
-    from transect.train.process import prepare_process
-
-    prepare_process(threads)
-    device = "cpu" if device == "auto" else device
-    root = write_colony_survey(folder / "survey", n_train=_TRAIN, n_test=_TEST, seed=seed)
-    progress.say(f"wrote {_TRAIN} training and {_TEST} test photos to {root}")
-    survey = open_survey(root)
-    for line in survey_summary(survey):
-        progress.say(line)
-    run = RunFolder(folder / "run")
-    pictures = count.prepare(survey, run.path / "cache", progress)
-    assert isinstance(pictures, CountPictures)
-    recipe: Recipe = auto.plan(pictures, budget_seconds=_SECONDS, device=device, seed=seed)
-    for line in recipe.why:
-        progress.say(line)
-    run.begin(recipe, data_record(survey, fingerprint(survey)))
-    count.train(pictures, recipe, run.path, progress=progress, device=device)
+    survey, folder, run = open_survey(root), path.parent, RunFolder.open(path)
     names = [image.name for image in survey.images if image.split == "test"]
     lines = [f"score on {_TEST} test photos (RMSE per class, averaged: the competition's):"]
     for factor, words in ((1.0, "as they are"), (2.0, "at twice the size"), (0.5, "at half")):
@@ -71,7 +64,7 @@ def demonstrate(
             checked = ", scale checked" if scale == "auto" else ""
             lines += result_lines(out, root, names, f"photos {words}{checked}")
         if factor == 1:
-            lines.append(_trivial_line(root, names, pictures))
+            lines.append(_trivial_line(root, names, CountPictures(survey)))
     return lines
 
 

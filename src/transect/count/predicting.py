@@ -27,7 +27,7 @@ from transect.count.writing import (
     write_places,
     write_tables,
 )
-from transect.data.folder import list_new
+from transect.data.folder import list_complete, list_new
 from transect.data.images import open_reader
 from transect.data.survey import open_survey
 from transect.errors import TransectError, unknown_name
@@ -262,11 +262,7 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
     Raises:
         TransectError: If a photo cannot be read: a submission with holes would be refused.
     """
-    listed, problems = list_new(images)
-    if problems:
-        raise TransectError(
-            f"{problems[0].name}: {problems[0].what} A submission needs every picture."
-        )
+    listed = list_complete(images)
     predictor = predictor_of(run, device=device)
     _, factor = _scale_for(run, predictor, listed, None, progress)
     rows = []

@@ -20,6 +20,7 @@ from transect.types import Image, Problem
 __all__ = [
     "Progress",
     "in_threads",
+    "list_complete",
     "list_images",
     "list_new",
     "list_pictures",
@@ -168,6 +169,26 @@ def list_new(folder: Path) -> tuple[tuple[Image, ...], tuple[Problem, ...]]:
         return images, problems
     images, more = with_table(images, folder / "images.csv")
     return images, (*problems, *more)
+
+
+def list_complete(folder: Path) -> tuple[Image, ...]:
+    """List pictures for a competition's file, which needs an answer for each.
+
+    Args:
+        folder: As for ``list_new``.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        TransectError: If one cannot be read: a submission with holes would be refused.
+    """
+    listed, problems = list_new(folder)
+    if problems:
+        raise TransectError(
+            f"{problems[0].name}: {problems[0].what} A submission needs every picture."
+        )
+    return listed
 
 
 def with_table(images: Iterable[Image], path: Path) -> tuple[tuple[Image, ...], list[Problem]]:

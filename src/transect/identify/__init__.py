@@ -20,7 +20,7 @@ from transect.identify.album import Album
 from transect.identify.catalogue import Catalogue, Photo
 from transect.identify.choose import share_weights
 from transect.identify.deciding import decide_out_of_fold, expected_share
-from transect.identify.demonstration import demonstrate
+from transect.identify.demonstration import judge, simulate
 from transect.identify.duplicates import duplicate_photos, resolve_duplicates
 from transect.identify.evidence import UNKNOWN
 from transect.identify.folds import identity_folds
@@ -35,18 +35,19 @@ from transect.identify.sources import source_names
 from transect.identify.training import fit_fold
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
-from transect.train.plan import ProgressEvent
+from transect.train.plan import told
 from transect.train.team import follows
 from transect.types import Progress, Survey
 
 __all__ = [
-    "demonstrate",
+    "judge",
     "plan",
     "predict",
     "prepare",
     "report",
     "score",
     "score_without",
+    "simulate",
     "submit",
     "train",
     "within_budget",
@@ -112,7 +113,7 @@ def train(photos: Photos, recipe: Recipe, path: Path, *, progress: Progress, dev
                     folder=run.fold(member.name, fold),
                     seed=recipe.seed * 1000 + fold,
                     device=device,
-                    progress=_told(progress, member.name, fold),
+                    progress=told(progress, member.name, fold),
                 )
         if not follows():
             look_at_photos(run, recipe, member, photos, folds, device=device, progress=progress)
@@ -286,14 +287,3 @@ def _write_catalogue(run: RunFolder, recipe: Recipe, photos: Photos) -> None:
         together,
         who="transect train",
     )
-
-
-def _told(progress: Progress, member: str, fold: int) -> Any:
-    """Pass the engine's events on."""
-
-    def tell(event: ProgressEvent) -> None:
-        done = (event.epoch - 1) * event.steps + event.step
-        phase = f"training {member}, fold {fold}, {event.stage}"
-        progress.step(phase, done, event.epochs * event.steps, f"loss {event.loss:.3f}")
-
-    return tell

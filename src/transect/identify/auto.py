@@ -21,10 +21,10 @@ from transect.recipe import (
     Schedule,
     Stage,
 )
+from transect.train.budget import time_for
 
 __all__ = ["plan", "within_budget"]
 
-_DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
 _TRAINING = 0.6  # share of the budget that training may take; the rest looks, matches, decides
 _MATCHING = 0.2  # share that matching may take
 _PAIR_SECONDS = 0.0008  # measured: 0.55 ms a pair of 250 keypoints on one core, and some slack
@@ -44,10 +44,7 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
     Returns:
         A recipe whose every number is settled; ``why`` holds one line per decision.
     """
-    why: list[str] = []
-    if budget_seconds is None:
-        budget_seconds = _DEFAULT_SECONDS["cpu" if device == "cpu" else "cuda"]
-        why.append(f"time: none given, so {budget_seconds / 60:.0f} minutes on {device}")
+    budget_seconds, why = time_for(budget_seconds, device)
     names = photos.named()
     known = names[names != photos.unknown]
     people, counts = np.unique(known, return_counts=True)

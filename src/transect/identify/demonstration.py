@@ -3,66 +3,59 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.describe import fingerprint, survey_summary
 from transect.data.survey import open_survey
 from transect.data.synthetic_flukes import write_fluke_survey
-from transect.identify import auto
 from transect.identify.alone import decided_by, kinds_of_sources
 from transect.identify.boxes import boxes_beside
 from transect.identify.evidence import UNKNOWN, rewards
 from transect.identify.oof import assemble
 from transect.identify.predicting import Identifier
-from transect.recipe import IdentifyDecide, Recipe
-from transect.run import RunFolder, data_record
+from transect.run import RunFolder
 from transect.types import Progress
 
-__all__ = ["demonstrate"]
+__all__ = ["judge", "simulate"]
 
 _IDENTITIES, _IMAGES = 40, 330
-_SECONDS = 100.0  # of training and what follows; the whole demo takes about three minutes
-_SHARE_NEW = 0.3  # of the simulated test photos; a field worker would guess it, too
 
 
-def demonstrate(
-    folder: Path, *, seed: int, device: str, threads: int | None, progress: Progress
-) -> list[str]:
-    """Simulate a survey, train on it, and compare with each of its own sources alone.
+def simulate(folder: Path, *, seed: int, progress: Progress) -> Path:
+    """Write the demo's survey.
 
     Args:
-        folder: Gets ``survey/`` and ``run/``.
-        seed: Of both.
-        device: auto or as torch names it.
-        threads: CPU threads.
+        folder: Where.
+        seed: Of the simulator.
+        progress: Told what happens.
+
+    Returns:
+        The survey, with the truth of its test photos beside it.
+    """
+    root = write_fluke_survey(folder, identities=_IDENTITIES, images=_IMAGES, seed=seed)
+    progress.say(f"wrote {_IMAGES} photos of {_IDENTITIES} simulated whales to {root}")
+    return root
+
+
+def judge(path: Path, root: Path, *, device: str, progress: Progress) -> list[str]:
+    """Compare a run on the demo's survey with each of its own sources alone.
+
+    Args:
+        path: The run folder.
+        root: From ``simulate``.
+        device: Where the networks answer.
         progress: Told what happens.
 
     Returns:
         Lines with the score on the test photos, each source's alone, and the leak.
     """
     from transect import identify
-    from transect.train.process import prepare_process
 
-    prepare_process(threads)
-    device = "cpu" if device == "auto" else device
-    root = write_fluke_survey(folder / "survey", identities=_IDENTITIES, images=_IMAGES, seed=seed)
-    survey = open_survey(root)
-    for line in survey_summary(survey):
-        progress.say(line)
-    run = RunFolder(folder / "run")
+    survey, run = open_survey(root), RunFolder.open(path)
+    recipe = run.recipe()
     photos = identify.prepare(survey, run.path / "cache", progress)
-    recipe: Recipe = auto.plan(photos, budget_seconds=_SECONDS, device=device, seed=seed)
-    assert isinstance(recipe.decide, IdentifyDecide)
-    recipe = replace(recipe, decide=replace(recipe.decide, share_new=_SHARE_NEW))
-    for line in recipe.why:
-        progress.say(line)
-    run.begin(recipe, data_record(survey, fingerprint(survey)))
-    identify.train(photos, recipe, run.path, progress=progress, device=device)
-
     identifier = Identifier(run, device=device)
     tests = [image for image in survey.images if image.split == "test"]
     asked = identifier.open_photos(tests, None, progress, boxes_beside(root, tests)[0])

@@ -19,7 +19,7 @@ from transect.run import RunFolder
 from transect.segment import auto, shortening
 from transect.segment.blending import answering, gates_of
 from transect.segment.deciding import Decisions, decide_out_of_fold
-from transect.segment.demonstration import demonstrate
+from transect.segment.demonstration import judge, simulate
 from transect.segment.evidence import keep_evidence
 from transect.segment.leakfree import keep_doubtful_masks, score_without
 from transect.segment.neighbours import write_neighbours
@@ -35,7 +35,7 @@ from transect.train.team import follows
 from transect.types import Progress, Survey
 
 __all__ = [
-    "demonstrate",
+    "judge",
     "plan",
     "predict",
     "prepare",
@@ -43,6 +43,7 @@ __all__ = [
     "score",
     "score_without",
     "settle",
+    "simulate",
     "submit",
     "train",
     "within_budget",

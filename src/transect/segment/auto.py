@@ -25,6 +25,7 @@ from transect.recipe import (
 )
 from transect.segment.cost import cost_of, made_affordable
 from transect.segment.pictures import Pictures
+from transect.train.budget import time_for
 from transect.types import Image, Survey
 
 __all__ = ["plan"]
@@ -35,7 +36,6 @@ _FEW_STEPS = 1000  # fewer are worth less than more at a smaller input, see `_ch
 _AROUND = 4  # sides of a usual object that a tile must hold, our guess
 _LEAST_STEPS = 20  # fewer teach nothing: a budget that is too short for them is overrun
 _HELD_OUT = 40  # pictures that one fold must keep for its decisions and its score; our choice
-_DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
 
 
 def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed: int) -> Recipe:
@@ -51,10 +51,7 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
         A recipe whose every number is settled; ``why`` holds one line per decision.
     """
     images, kind = pictures.images, pictures.kind
-    why: list[str] = []
-    if budget_seconds is None:
-        budget_seconds = _DEFAULT_SECONDS["cpu" if device == "cpu" else "cuda"]
-        why.append(f"time: none given, so {budget_seconds / 60:.0f} minutes on {device}")
+    budget_seconds, why = time_for(budget_seconds, device)
     facts = _facts(pictures)
     geometry, reason = _geometry(images, facts)
     why.append(reason)

@@ -8,57 +8,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.images import read_image, read_labels
-from transect.data.survey import fingerprint, open_survey, survey_summary
+from transect.data.survey import open_survey
 from transect.data.synthetic_salt import write_salt_survey
 from transect.metrics.segment import salt_map
-from transect.recipe import Recipe
-from transect.run import RunFolder, data_record
-from transect.segment import auto
+from transect.run import RunFolder
 from transect.segment.pictures import Pictures
 from transect.segment.predicting import Predictor
 from transect.types import Image, Progress
 
-__all__ = ["demonstrate", "trivial_scores"]
+__all__ = ["judge", "simulate", "trivial_scores"]
 
 _TRAIN, _TEST = 400, 100
-_SECONDS = 130.0  # of training and what follows; the whole demo takes about three minutes
 
 
-def demonstrate(
-    folder: Path, *, seed: int, device: str, threads: int | None, progress: Progress
-) -> list[str]:
-    """Simulate a survey, train on it, and compare with answers that need no training.
+def simulate(folder: Path, *, seed: int, progress: Progress) -> Path:
+    """Write the demo's survey.
 
     Args:
-        folder: Gets ``survey/`` and ``run/``.
-        seed: Of both.
-        device: auto or as torch names it.
-        threads: CPU threads.
+        folder: Where.
+        seed: Of the simulator.
         progress: Told what happens.
 
     Returns:
-        Lines with the score on the test pictures and the trivial answers' beside it.
+        The survey, with the truth of its test patches beside it.
     """
-    from transect import segment
-    from transect.train.process import prepare_process
-
-    prepare_process(threads)
-    device = "cpu" if device == "auto" else device
-    root = write_salt_survey(folder / "survey", n_train=_TRAIN, n_test=_TEST, seed=seed)
+    root = write_salt_survey(folder, n_train=_TRAIN, n_test=_TEST, seed=seed)
     progress.say(f"wrote {_TRAIN} training and {_TEST} test patches to {root}")
+    return root
+
+
+def judge(path: Path, root: Path, *, device: str, progress: Progress) -> list[str]:
+    """Compare a run on the demo's survey with answers that need no training.
+
+    Args:
+        path: The run folder.
+        root: From ``simulate``.
+        device: Where the networks answer.
+        progress: Told what happens.
+
+    Returns:
+        Lines with the score on the test patches and the trivial answers' beside it.
+    """
     survey = open_survey(root)
-    for line in survey_summary(survey):
-        progress.say(line)
-    run = RunFolder(folder / "run")
-    pictures = segment.prepare(survey, run.path / "cache", progress)
-    recipe: Recipe = auto.plan(pictures, budget_seconds=_SECONDS, device=device, seed=seed)
-    for line in recipe.why:
-        progress.say(line)
-    run.begin(recipe, data_record(survey, fingerprint(survey)))
-    segment.train(pictures, recipe, run.path, progress=progress, device=device)
     tests = [image for image in survey.images if image.split == "test"]
-    score = _test_score(run, root, tests, device, progress)
-    trivial = trivial_scores(pictures, root, tests)
+    score = _test_score(RunFolder.open(path), root, tests, device, progress)
+    trivial = trivial_scores(Pictures(survey), root, tests)
     lines = [f"score on {len(tests)} test patches (mean precision over IoU .50-.95):"]
     lines.append(f"  transect               {score:.3f}")
     lines += [f"  {name:<22} {value:.3f}" for name, value in trivial.items()]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.exchange import Annotations, Picture
-from transect.data.folder import list_new
+from transect.data.folder import list_complete, list_new
 from transect.data.formats import coco
 from transect.data.images import open_reader, read_image
 from transect.data.predictions import from_labels
@@ -263,11 +263,7 @@ def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress
     Raises:
         TransectError: If a picture cannot be read: a submission with holes would be refused.
     """
-    listed, problems = list_new(images)
-    if problems:
-        raise TransectError(
-            f"{problems[0].name}: {problems[0].what} A submission needs every picture."
-        )
+    listed = list_complete(images)
     predictor = Predictor(run, device=device)
     predictor.meet(listed, progress)
 

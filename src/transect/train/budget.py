@@ -14,7 +14,9 @@ from transect.train.loop import autocast, move, place_model
 from transect.train.optim import build_optimizer, freeze, hold_frozen_norms
 from transect.train.plan import StagePlan
 
-__all__ = ["Pace", "measure"]
+__all__ = ["Pace", "measure", "time_for"]
+
+_DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
 
 
 @dataclass(frozen=True)
@@ -103,3 +105,19 @@ def measure(
         seconds = time.perf_counter() - start
     # The fastest: what else the machine does in these few seconds says nothing of the next hour.
     return Pace(min(training), min(making), seconds, startup)
+
+
+def time_for(budget_seconds: float | None, device: str) -> tuple[float, list[str]]:
+    """How long everything may take, and what is said of it.
+
+    Args:
+        budget_seconds: As the user gave it; None takes half an hour on a CPU, an hour on a GPU.
+        device: Where training will run.
+
+    Returns:
+        Seconds, and the first lines of a recipe's ``why``: none if a time was given.
+    """
+    if budget_seconds is not None:
+        return budget_seconds, []
+    seconds = _DEFAULT_SECONDS["cpu" if device == "cpu" else "cuda"]
+    return seconds, [f"time: none given, so {seconds / 60:.0f} minutes on {device}"]

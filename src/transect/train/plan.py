@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from transect.recipe import Stage
+from transect.types import Progress
 
 __all__ = [
     "Batch",
@@ -23,6 +24,7 @@ __all__ = [
     "Stateful",
     "Step",
     "no_better_than",
+    "told",
 ]
 
 Batch = dict[str, Tensor]
@@ -166,6 +168,26 @@ class ProgressEvent:
     loss: float
     seconds: float
     eta_seconds: float
+
+
+def told(progress: Progress, member: str, fold: int) -> Callable[[ProgressEvent], None]:
+    """Pass the engine's events on to whoever is told what happens.
+
+    Args:
+        progress: A bar, a log, or nobody.
+        member: Name of the member that trains.
+        fold: The fold that it does not see.
+
+    Returns:
+        What ``fit`` calls after every update.
+    """
+
+    def tell(event: ProgressEvent) -> None:
+        done = (event.epoch - 1) * event.steps + event.step
+        phase = f"training {member}, fold {fold}, {event.stage}"
+        progress.step(phase, done, event.epochs * event.steps, f"loss {event.loss:.3f}")
+
+    return tell
 
 
 @dataclass(frozen=True)
