@@ -11,14 +11,7 @@ FALSE_PAIRS = 0.05
 """Pairs expected to be taken for alike in a clean survey; 0.1 where 30 decoys set the limit."""
 
 
-def above_chance(
-    decoys: NDArray[np.floating],
-    *,
-    floor: float,
-    spread: float,
-    times: int = 1,
-    looks: int = 1,
-) -> float:
+def above_chance(decoys: NDArray[np.floating], *, floor: float, spread: float) -> float:
     """The least score that chance reaches ``FALSE_PAIRS`` times in a survey.
 
     Decoys are pairs that look like those that are compared and cannot be alike, such as a picture
@@ -26,12 +19,10 @@ def above_chance(
     give an exponential tail, which is followed to where less than ``FALSE_PAIRS`` are left.
 
     Args:
-        decoys: (D,) scores, larger is more alike, on a scale without an upper end (such as the
-            inverse hyperbolic tangent of a correlation).
+        decoys: (D,) scores of as many comparisons as are judged, larger is more alike, on a scale
+            on which chance has an exponential tail.
         floor: Nothing below this is ever a finding.
         spread: The excess that counts as one decoy more, so that few decoys give a limit too.
-        times: How many comparisons each decoy stands for.
-        looks: In how many parts the survey is compared; each gets its share of ``FALSE_PAIRS``.
 
     Returns:
         The limit, above ``floor``.
@@ -44,4 +35,4 @@ def above_chance(
     excess = excess[excess > floor] - floor
     count = len(excess) + 1
     mean = (float(excess.sum()) + spread) / count
-    return floor + mean * float(np.log(count * times * looks / FALSE_PAIRS))
+    return floor + mean * float(np.log(count / FALSE_PAIRS))

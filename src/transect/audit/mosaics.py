@@ -29,6 +29,7 @@ _DECOYS = 10_000
 _CHANCE_SPREAD = 0.3  # of the logarithm of the lead; decoys of salt and nuclei have 0.15 to 0.4
 LEAST_AGREEMENT = 0.6
 LEAST_LEAD = 0.1
+_FLOOR = float(-np.log(1 - LEAST_LEAD))
 BUSY = 0.25
 """Least share of a border that differs from its median; a lower bar finds more in dark pictures."""
 LARGEST_JUMP = 1.5
@@ -69,7 +70,6 @@ def find_seams(
         both directions, ratio test. The decoys that set the limit are ours, after the target-decoy
         search of proteomics (Elias and Gygi 2007), as is the test of weak seams.
     """
-    seams: list[Seam] = []
     jobs = []
     for down, (ahead, behind) in ((False, (_RIGHT, _LEFT)), (True, (_BOTTOM, _TOP))):
         sizes = prints.edge_length[:, 0 if down else 1]
@@ -78,16 +78,17 @@ def find_seams(
             rows = np.flatnonzero((full == side) & ~prints.flat)
             if len(rows) >= 2 and sizes[rows[0]] >= _SHORTEST:
                 jobs.append((down, ahead, behind, rows, int(sizes[rows[0]])))
-    weak: list[Seam] = []
+    found: list[tuple[Seam, float]] = []
+    decoys = [np.zeros(0)]
     for done, (down, ahead, behind, rows, samples) in enumerate(jobs):
-        found, lead, limit = _matched(
-            prints, rows, samples, ahead, behind, down=down, looks=len(jobs)
-        )
-        seams += [seam for seam, x in zip(found, lead, strict=True) if x >= limit]
-        weak += [seam for seam, x in zip(found, lead, strict=True) if x < limit]
+        some, chance = _matched(prints, rows, samples, ahead, behind, down=down)
+        found += some
+        decoys.append(chance)
         if progress:
             progress(done + 1, len(jobs))
-    seams += _confirmed(seams, weak)
+    limit = above_chance(np.concatenate(decoys), floor=_FLOOR, spread=_CHANCE_SPREAD)
+    seams = [seam for seam, lead in found if lead >= limit]
+    seams += _confirmed(seams, [seam for seam, lead in found if lead < limit])
     return tuple(sorted(seams, key=_surest))
 
 
@@ -155,9 +156,8 @@ def _matched(
     behind: int,
     *,
     down: bool,
-    looks: int,
-) -> tuple[list[Seam], NDArray[np.float64], float]:
-    """What matches in one direction among tiles of one side, by how much, and what chance does."""
+) -> tuple[list[tuple[Seam, float]], NDArray[np.float64]]:
+    """What matches in one direction among tiles of one side, with its lead; the decoys' leads."""
     out, out_good = _vectors(prints.edges[rows, ahead], samples, foretold_first=True)
     into, into_good = _vectors(prints.edges[rows, behind], samples, foretold_first=False)
     decoy = into.reshape(len(rows), 2, samples)[:, :, ::-1].reshape(len(rows), -1)
@@ -178,14 +178,12 @@ def _matched(
     )
     # The lead is one minus a ratio of distances, whose logarithm has an even tail.
     lead, chance = (-np.log(np.maximum(1 - x, 1e-6)) for x in (real[2], false[2]))
-    floor = float(-np.log(1 - LEAST_LEAD))
-    limit = above_chance(chance, floor=floor, spread=_CHANCE_SPREAD, times=step, looks=looks)
-    kept = np.flatnonzero(lead >= floor)
     seams = [
-        Seam(int(rows[real[0][k]]), int(rows[real[1][k]]), down, float(min(real[3][k], 1.0)))
-        for k in kept
+        (Seam(int(rows[a]), int(rows[b]), down, float(min(agreement, 1.0))), float(x))
+        for a, b, agreement, x in zip(real[0], real[1], real[3], lead, strict=True)
+        if x >= _FLOOR
     ]
-    return seams, lead[kept], limit
+    return seams, np.repeat(chance, step)
 
 
 def _confirmed(seams: Sequence[Seam], weak: Sequence[Seam]) -> list[Seam]:
