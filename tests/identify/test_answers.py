@@ -11,12 +11,12 @@ from tests.identify.conftest import TINY, with_decide
 from transect import identify, recipes
 from transect.errors import TransectError
 from transect.identify.alone import decided_by, kinds_of_sources
+from transect.identify.answers import write_answers
 from transect.identify.boxes import boxes_beside
 from transect.identify.deciding import Decisions, answers_table, expected_share
 from transect.identify.evidence import NOBODY, UNKNOWN, rewards
 from transect.identify.leak import same_encounter_leak
 from transect.identify.oof import assemble, fold_model, fold_vectors, used_folds
-from transect.identify.pages import write_answers
 from transect.identify.predicting import Identifier, layout_of
 from transect.identify.sources import identity_scores, image_scores, source_names
 from transect.types import Image, Quiet
@@ -147,6 +147,9 @@ def test_the_page_shows_candidates_and_the_places_that_agree(identifier, looked,
     page = write_answers(tmp_path / "a.html", identifier, answered).read_text()
     assert page.count("<img") > len(new)
     assert "places agree with" in page
+    assert 'href="queries/001.html"' in page
+    every = (tmp_path / "queries" / "001.html").read_text()
+    assert all(f"{s.key}: " in every for s in new.subjects)
 
 
 def test_the_expected_share_is_the_recipes_else_the_tables():

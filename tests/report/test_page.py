@@ -115,6 +115,18 @@ def test_contents_lead_to_the_sections():
     assert {"s1", "s2"} <= ids
 
 
+def test_links_lead_to_pages_beside_this_one_and_nowhere_else():
+    found = checked(Page("t").links([("queries/001.html", "<1>"), ("../a b.html", "up")]).html())
+    assert [v for tag, _, v in found.attributes if tag == "a"] == [
+        "queries/001.html",
+        "../a b.html",
+    ]
+    assert "<1>" in found.words
+    for elsewhere in ("http://x.html", "//x/y.html", "/etc/x.html", "../../x.html", "javascript:1"):
+        with pytest.raises(TransectError, match="beside it"):
+            Page("t").links([(elsewhere, "x")])
+
+
 def test_numbers_stand_at_the_right():
     rows = [["a", 1234567, "0.91 ± 0.02", "12 %", None], ["b", 3.14159, "1", "3 %", float("nan")]]
     text = Page("t").section("s").table(["name", "x", "y", "z", "w"], rows).html()

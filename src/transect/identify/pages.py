@@ -1,10 +1,9 @@
-"""The pages that people look at: the report of a run, and the answers to new photos."""
+"""The report of a run: its survey, its scores, what was compared, and every held-out photo."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +11,20 @@ from numpy.typing import NDArray
 from transect import __version__
 from transect.audit import fill_report
 from transect.files import write_text
-from transect.identify.album import Album, boxed
+from transect.identify.album import Album
 from transect.identify.evidence import NOBODY, UNKNOWN
-from transect.identify.geometry import KeypointFiles, cut_at_full_size
+from transect.identify.geometry import KeypointFiles
 from transect.identify.leakfree import score_without
-from transect.identify.scoring import labels_of
-from transect.matching import Keypoints, extract, match_one, verify
+from transect.identify.queries import HEIGHT_PX, MOST, Query, agreement, write_queries
 from transect.metrics.calibration import reliability
+from transect.recipe import IdentifyDecide
 from transect.report import charts
 from transect.report.card import model_card
 from transect.report.page import Page
-from transect.report.pictures import INVENTED, RIGHT, matches, side_by_side
+from transect.report.pictures import INVENTED, RIGHT, side_by_side
 from transect.run import RunFolder, recipe_digest
 
-if TYPE_CHECKING:
-    from transect.identify.predicting import Answered, Identifier
-
-__all__ = ["write_answers", "write_report"]
+__all__ = ["write_report"]
 
 _WORDS = {
     "map5": "mean of 1 / place of the truth among five answers, 'new' being one of them, weighed "
@@ -49,7 +45,7 @@ _WORDS = {
     "calibration_error": "mean gap between said probability and what came true",
     "cannot_tell": "photos too poor for an answer",
 }
-_SHOWN = 24  # pictures of confusions and answers on one page
+_SHOWN = 24  # mistakes in the report itself
 _RELATED = 5  # candidates shown beside a query
 
 
@@ -85,7 +81,7 @@ def write_report(run: RunFolder) -> Path:
     _survey(page, facts, data, compared)
     _scores(page, metrics, answers)
     _sources(page, compared, facts)
-    _confusions(page, answers, facts, Album(run.path / "album"))
+    _queries(page, run, answers, facts)
     fill_report(page, run.path, metrics, score_without)
     for line in recipe.why:
         page.text(line)
@@ -206,54 +202,95 @@ def _sources(page: Page, compared: dict[str, Any], facts: dict[str, Any]) -> Non
         )
 
 
-def _confusions(
-    page: Page, answers: dict[str, NDArray[Any]], facts: dict[str, Any], album: Album
+def _queries(
+    page: Page, run: RunFolder, answers: dict[str, NDArray[Any]], facts: dict[str, Any]
 ) -> None:
-    """The wrong answers that were given most surely."""
+    """The wrong answers that were given most surely; and pages of all held-out photos."""
+    album = Album(run.path / "album")
+    chance = answers["probability"][:, 0]
     right = answers["ranked"][:, 0] == answers["truth"]
-    wrong = np.flatnonzero(~right)
-    wrong = wrong[np.argsort(-answers["probability"][wrong, 0], kind="stable")][:_SHOWN]
+    draw = _drawer(run, answers, facts, album)
+    legend = [(RIGHT, "the true individual"), (INVENTED, "the answer that was given")]
+    # Mistakes first, the surest of them in front; then right answers, the least sure in front.
+    order = np.lexsort((np.where(right, chance, -chance), right)).tolist()
+    listed = write_queries(
+        run.path / "queries",
+        len(order),
+        lambda at: draw(order[at]),
+        title="Held-out photos, mistakes first",
+        back=("../report.html", "the report"),
+        legend=legend,
+    )
     page.section(
         "Surest mistakes",
-        lead="The query, then its candidates' nearest photos; a green frame marks the true "
-        "individual. Mistakes in the table of identities show up here first.",
+        lead="The query, then its candidates' nearest photos; frames mark the true individual and "
+        "the answer that was given. Mistakes in the table of identities show up here first.",
     )
-    if not len(wrong):
-        page.text("There is no mistake among the out-of-fold answers.")
-        return
-    page.key([(RIGHT, "the true individual"), (INVENTED, "the answer that was given")])
-    people, keys, owner = facts["people"], facts["keys"], facts["identities"]
-    pictures = []
-    for query in wrong.tolist():
-        row = int(answers["rows"][query])
-        shown = album(keys[row])
-        if shown is None:
-            continue
-        truth, first = int(answers["truth"][query]), int(answers["ranked"][query, 0])
-        parts: list[NDArray[Any]] = [shown]
-        frames: list[tuple[int, int, int] | None] = [None]
-        near = [int(r) for r in answers["image_rows"][query] if r >= 0]
-        for name in answers["identities"][query][:_RELATED].tolist():
-            if name == NOBODY:
-                continue
-            best = next((r for r in near if owner[r] == people[name]), None)
-            if best is None:
-                best = next((i for i, o in enumerate(owner) if o == people[name]), None)
-            picture = None if best is None else album(keys[best])
-            if picture is None:
-                continue
-            parts.append(picture)
-            frames.append(RIGHT if name == truth else INVENTED if name == first else None)
-        real = "unknown" if truth == UNKNOWN else people[truth]
-        said = "new" if first == UNKNOWN else people[first]
-        chance = float(answers["probability"][query, 0])
-        pictures.append(
-            (
-                side_by_side(parts, frames=frames, height_px=120),
-                f"{keys[row]}: is {real}, was called {said} ({chance:.2f})",
-            )
+    wrong = order[: int((~right).sum())]
+    if wrong:
+        page.key(legend)
+        page.pictures(
+            [draw(query, places=False).pictures[0] for query in wrong[:_SHOWN]], large=True
         )
-    page.pictures(pictures, large=True)
+    else:
+        page.text("There is no mistake among the out-of-fold answers.")
+    page.text("Every held-out photo beside its candidates, mistakes first:")
+    page.links([(f"queries/{name}", words) for name, words in listed])
+    if len(order) > MOST:
+        page.text(
+            f"{len(order) - MOST} more, answered rightly or unsurely, are in oof/answers.csv."
+        )
+
+
+def _drawer(
+    run: RunFolder, answers: dict[str, NDArray[Any]], facts: dict[str, Any], album: Album
+) -> Any:
+    """What draws a held-out query."""
+    recipe = run.recipe()
+    assert isinstance(recipe.decide, IdentifyDecide)
+    files = KeypointFiles.of(run.path / "keypoints", recipe.decide)
+    least = recipe.decide.min_matches
+    people, keys, owner = facts["people"], facts["keys"], facts["identities"]
+    photos_of: dict[str, int] = {}
+    for number, name in enumerate(owner):
+        photos_of.setdefault(name, number)
+
+    def named(answer: int) -> str:
+        return "new" if answer == UNKNOWN else str(people[answer])
+
+    def draw(query: int, places: bool = True) -> Query:
+        row = int(answers["rows"][query])
+        own = album(keys[row])
+        truth = int(answers["truth"][query])
+        ranked = answers["ranked"][query].tolist()
+        chance = answers["probability"][query]
+        pictures: list[tuple[NDArray[np.uint8], str]] = []
+        title = f"{keys[row]}: is {named(truth)}, was called {named(ranked[0])} ({chance[0]:.2f})"
+        if own is not None:
+            parts: list[NDArray[Any]] = [own]
+            frames: list[tuple[int, int, int] | None] = [None]
+            near = [int(r) for r in answers["image_rows"][query] if r >= 0]
+            for name in answers["identities"][query][:_RELATED].tolist():
+                if name == NOBODY:
+                    continue
+                best = next((r for r in near if owner[r] == people[name]), photos_of[people[name]])
+                picture = album(keys[best])
+                if picture is None:
+                    continue
+                parts.append(picture)
+                frames.append(RIGHT if name == truth else INVENTED if name == ranked[0] else None)
+            pictures.append((side_by_side(parts, frames=frames, height_px=HEIGHT_PX), title))
+            proof = int(answers["proof_rows"][query]) if "proof_rows" in answers else -1
+            if places and proof >= 0 and files.path(keys[row]).is_file():
+                mine = files.read(keys[row])
+                drawn = agreement(files, mine, own, keys[proof], album, least=least)
+                pictures += [drawn] if drawn is not None else []
+        text = f"New: {answers['new'][query]:.2f}; margin {answers['margin'][query]:.2f}."
+        if len(ranked) > 1 and ranked[1] != NOBODY:
+            text += f" Runner-up: {named(ranked[1])} ({chance[1]:.2f})."
+        return Query(title, text, pictures)
+
+    return draw
 
 
 def _card(
@@ -278,116 +315,3 @@ def _card(
         summary="Answers are for photos of the same kind of animal, view and camera as the "
         "survey's; new encounters of known individuals are what the scores stand for.",
     )
-
-
-def write_answers(path: Path, identifier: Identifier, found: Answered) -> Path:
-    """Write the answers side by side, the least sure ones first, matched keypoints drawn in.
-
-    Args:
-        path: The ``.html`` file.
-        identifier: The run and its catalogue.
-        found: The answers.
-
-    Returns:
-        The path.
-    """
-    decision, photos = found.decision, found.photos
-    album = Album(identifier.run.path / "album")
-    names = [p.image for p in identifier.book.photos]
-    owner = [p.identity for p in identifier.book.photos]
-    labels = labels_of(decision.ranked, identifier.people, identifier.unknown)
-    page = Page(
-        f"{len(photos)} photos asked: which one is it?",
-        subtitle=f"{len(identifier.people)} known individuals, run {identifier.run.path.name}",
-        footer=f"transect {__version__}. This page needs no network and runs no script.",
-    )
-    new = (decision.ranked[:, 0] == UNKNOWN) & ~decision.cannot_tell
-    page.facts(
-        [
-            ("known", int((~new & ~decision.cannot_tell).sum())),
-            ("new", int(new.sum())),
-            ("cannot tell", int(decision.cannot_tell.sum())),
-        ]
-    )
-    page.table(
-        ["photo", "answer", "probability", "runner-up", "probability of new", "why"],
-        [
-            [
-                s.key,
-                labels[i][0] if labels[i] else identifier.unknown,
-                f"{decision.probability[i, 0]:.2f}",
-                labels[i][1] if len(labels[i]) > 1 else "",
-                f"{decision.new[i]:.2f}",
-                found.why[i],
-            ]
-            for i, s in enumerate(photos.subjects)
-        ],
-        folded="All answers",
-    )
-    page.section(
-        "A second look",
-        lead="The least sure answers first: the photo, then its five candidates by their nearest "
-        "photos. Below, keypoints that one view of the same animal explains.",
-    )
-    files = KeypointFiles.of(identifier.run.path / "keypoints", identifier.decide)
-    for i in np.argsort(decision.probability[:, 0], kind="stable")[:_SHOWN].tolist():
-        parts: list[NDArray[Any]] = [boxed(photos, i)]
-        words = []
-        near = [int(r) for r in found.near_rows[i] if r >= 0]
-        for place, name in enumerate(found.evidence.identities[i][:_RELATED].tolist()):
-            if name == NOBODY:
-                continue
-            who = str(identifier.people[name])
-            best = next((r for r in near if owner[r] == who), None)
-            picture = None if best is None else album(names[best])
-            if picture is not None:
-                parts.append(picture)
-                words.append(f"{place + 1}: {who}")
-        answer = labels[i][0] if labels[i] else identifier.unknown
-        caption = f"{photos.subjects[i].key}: {answer} ({decision.probability[i, 0]:.2f})"
-        page.heading(caption)
-        page.text(f"{found.why[i]}. Candidates {'; '.join(words)}.")
-        pictures = [(side_by_side(parts, height_px=140), caption)]
-        drawn = _explained(identifier, files, found, i, names, album)
-        page.pictures(pictures + ([drawn] if drawn is not None else []), large=True)
-    return page.write(path)
-
-
-def _explained(
-    identifier: Identifier,
-    files: KeypointFiles,
-    found: Answered,
-    i: int,
-    names: Sequence[str],
-    album: Album,
-) -> tuple[NDArray[np.uint8], str] | None:
-    """The matched keypoints of the best verified pair, drawn; None if there is none."""
-    if found.proof_rows is None or found.proof_rows[i] < 0:
-        return None
-    key = names[int(found.proof_rows[i])]
-    right = album(key)
-    if right is None or not files.path(key).is_file():
-        return None
-    left, other = boxed(found.photos, i), files.read(key)
-    mine = extract(cut_at_full_size(found.photos.subjects[i]), files.spec)
-    pairs = match_one(mine, other)
-    checked = verify(mine, other, pairs, min_matches=identifier.decide.min_matches)
-    if checked.homography is None:
-        return None
-    inside = np.zeros(len(pairs), bool)
-    inside[checked.kept] = True
-    drawn = matches(
-        left,
-        right,
-        _placed(mine, left)[pairs[:, 0]],
-        _placed(other, right)[pairs[:, 1]],
-        inliers=inside,
-    )
-    return drawn, f"{checked.unique} places agree with {key}"
-
-
-def _placed(found: Keypoints, picture: NDArray[np.generic]) -> NDArray[np.floating]:
-    """Keypoints where they lie on a smaller picture of the same."""
-    height, width = found.size_hw
-    factor = np.array([picture.shape[1] / width, picture.shape[0] / height])
-    return (found.points + 0.5) * factor - 0.5

@@ -412,7 +412,7 @@ def answer_folder(
         progress: Told what happens.
         catalogue: Known individuals, if not the run's own.
         encounters: Photos of one encounter get one answer.
-        pages: Write ``answers.html`` with the candidates side by side.
+        pages: Write ``answers.html`` with the candidates side by side, and ``queries/``.
 
     Returns:
         Photos answered, photos that could not be read, files written, answers of each kind.
@@ -432,7 +432,7 @@ def answer_folder(
     )
     files = [out / "identities.csv"]
     if pages:
-        from transect.identify.pages import write_answers
+        from transect.identify.answers import write_answers
 
         files.append(write_answers(out / "answers.html", identifier, found))
     broken = (*problems, *photos.problems)
