@@ -308,7 +308,8 @@ recipe = Recipe(
     pseudo=(
         PseudoRound(  # for phalanx-2
             confidence=0.97,
-            balance=True,  # theirs: fixed numbers from six bins of size
+            # Theirs: a fifth of each of six bins of size for every fold, so as many of each size as
+            # passed; ours are all of them, drawn alike. Even draws over sizes are ``balance``.
             empty_share=0.5,
             least_px=20,
             most_coverage=0.9,
