@@ -13,12 +13,6 @@ from transect.segment.rounds import watched_metric
 SALT = [name for name in recipes.names() if name.startswith("salt")]
 
 
-def _known(name):
-    """The short twins of the 1st place teach themselves to answer empty."""
-    reason = "young teachers label everything empty; see docs/experiments_salt.md"
-    return pytest.mark.xfail(reason=reason, strict=False) if name.startswith("salt-1st") else ()
-
-
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory):
     root = tmp_path_factory.mktemp("salt") / "survey"
@@ -26,7 +20,7 @@ def survey(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(n, marks=_known(n)) for n in SALT])
+@pytest.mark.parametrize("name", SALT)
 def test_a_quick_twin_trains_through_all_stages_and_beats_empty_masks(name, survey, tmp_path):
     run = api.train(survey, recipe=name, quick=True, out=tmp_path / "run", device="cpu", threads=2)
     assert watched_metric(run.recipe) == "salt_map"
