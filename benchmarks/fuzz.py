@@ -35,6 +35,14 @@ MEMORY_MB = 2048
 SECONDS = 20
 """Most time for one file, on a busy machine."""
 
+_TABLES = {
+    "images.csv": b"image,group\na.png,g\n",
+    "points.csv": b"image,x,y,class\na.png,1,2,seal\n",
+    "counts.csv": b"image,seal\na.png,3\n",
+    "identities.csv": b"image,identity,x0,y0,x1,y1\na.png,x,0,0,5,5\n",
+}
+"""Of a survey: each is spoiled beside good pictures."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -124,7 +132,8 @@ def targets() -> dict[str, Target]:
         "audit.json", (_audit(),), lambda path: kept_audit(path.parent)
     )
     found["catalogue"] = Target("identities.csv", _catalogue(), catalogue)
-    found["survey table"] = Target("images.csv", (b"image,group\na.png,g\n",), survey)
+    for name, text in _TABLES.items():
+        found[f"survey {name}"] = Target(name, (text,), survey)
     return found
 
 
@@ -213,8 +222,8 @@ def _prepared(name: str, folder: Path) -> None:
         Catalogue.create(folder, about={}).add(
             [Photo("a.png", "x", "", "", "")], np.ones((1, 2), np.float32), who="fuzz"
         )
-    if name == "survey table":
-        for part in ("images", "masks"):
+    if name.startswith("survey "):
+        for part in ("images", "masks") if name == "survey images.csv" else ("images",):
             (folder / part).mkdir()
             Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(folder / part / "a.png")
 
