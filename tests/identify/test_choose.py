@@ -47,7 +47,7 @@ def test_json_round_trip():
     back = Decider.from_json(json.loads(json.dumps(decider.to_json(), allow_nan=False)))
     assert back == decider
     assert decider.chosen.startswith("constant+override")
-    for broken in (None, {}, {"version": 1}, {**decider.to_json(), "slope": "x"}):
+    for broken in (None, {}, {"version": 2}, {**decider.to_json(), "slope": "x"}):
         with pytest.raises(TransectError):
             Decider.from_json(broken)
 

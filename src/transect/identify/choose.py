@@ -32,7 +32,7 @@ from transect.identify.policies import (
 
 __all__ = ["Decider", "Decision", "choose_decider", "share_weights"]
 
-VERSION = 1  # of the JSON form
+VERSION = 2  # of the JSON form; 2: the stack no longer counts pictures
 
 
 @dataclass(frozen=True)
