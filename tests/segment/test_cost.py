@@ -11,6 +11,7 @@ from transect.recipe import Member, PseudoRound, Recipe, Schedule, SegmentDecide
 from transect.segment.cost import Cost, cost_of, made_affordable, snapshots_of, windows_of
 from transect.segment.pictures import Pictures
 from transect.segment.shortening import _shortened, labelling_seconds, training_seconds
+from transect.segment.training import VALIDATION_WINDOWS
 from transect.train.keeping import check_keep
 
 
@@ -82,6 +83,16 @@ def test_rounds_of_pseudo_labels_cost_training_and_labelling(pictures):
     more.survey = survey
     windows = sum(windows_of([image], teacher.geometry) for image in images)
     assert labelling_seconds(recipe, more, costs) == windows * 0.5 * 2 * 2 * 2
+
+
+def test_looks_at_validation_cost_too(pictures):
+    stages = (Stage(epochs=2, steps=10), Stage(epochs=1, steps=10, keep="best"))
+    recipe = tiny_recipe(
+        members=(dataclasses.replace(tiny_recipe().members[0], stages=stages),),
+    )
+    costs = [Cost(step=1.0, window=0.5, decision=0.01)]
+    looks = 3 * VALIDATION_WINDOWS * 0.5  # one stage asks, all epochs are measured
+    assert training_seconds(recipe, pictures, costs) == 2 * (30 + looks)
 
 
 def test_every_snapshot_that_answers_is_counted():

@@ -10,6 +10,7 @@ from transect.recipe import Recipe, SegmentDecide, Stage
 from transect.segment.cost import Cost, cost_of, made_affordable, windows_of
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import stages_of_round, teachers_of, unlabelled_images
+from transect.segment.training import VALIDATION_WINDOWS, watches
 
 __all__ = ["labelling_seconds", "training_seconds", "within_budget"]
 
@@ -57,7 +58,7 @@ def within_budget(
 
 
 def training_seconds(recipe: Recipe, pictures: Pictures, costs: Sequence[Cost]) -> float:
-    """All stages of all members on all folds, in all rounds that they belong to.
+    """All stages of all members on all folds, in all rounds, with the looks at validation.
 
     Args:
         recipe: With its rounds of pseudo-labels.
@@ -68,13 +69,16 @@ def training_seconds(recipe: Recipe, pictures: Pictures, costs: Sequence[Cost]) 
         Seconds.
     """
     folds = recipe.folds.use or recipe.folds.count
-    rounds = range(len(recipe.pseudo) + 1)
-    return sum(
-        folds * cost.step * stage.epochs * pictures.steps_of(member, stage)
-        for member, cost in zip(recipe.members, costs, strict=True)
-        for number in rounds
-        for stage in stages_of_round(member, number)
-    )
+    total = 0.0
+    for member, cost in zip(recipe.members, costs, strict=True):
+        for number in range(len(recipe.pseudo) + 1):
+            stages = stages_of_round(member, number)
+            look = VALIDATION_WINDOWS * cost.window if watches(stages) else 0.0
+            total += sum(
+                stage.epochs * (pictures.steps_of(member, stage) * cost.step + look)
+                for stage in stages
+            )
+    return folds * total
 
 
 def labelling_seconds(recipe: Recipe, pictures: Pictures, costs: Sequence[Cost]) -> float:

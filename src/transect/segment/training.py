@@ -34,9 +34,20 @@ from transect.train.plan import (
 from transect.train.state import load_weights
 from transect.types import Image
 
-__all__ = ["build_member", "dense_step", "fit_fold", "pace_of", "sweep_of", "validation"]
+__all__ = [
+    "VALIDATION_WINDOWS",
+    "build_member",
+    "dense_step",
+    "fit_fold",
+    "pace_of",
+    "sweep_of",
+    "validation",
+    "watches",
+]
 
-_VALIDATION_BATCHES = 8  # our choice: enough to rank epochs, cheap beside one of them
+_VALIDATION_BATCH, _VALIDATION_BATCHES = 16, 8  # our choice: enough to rank epochs
+VALIDATION_WINDOWS = _VALIDATION_BATCH * _VALIDATION_BATCHES
+"""Windows that a look at validation takes."""
 _HOPELESS_STEPS = 1000
 """Updates after which a stage no better than all-empty masks is given up; our guess."""
 
@@ -168,10 +179,10 @@ def fit_fold(
         )
 
     plans = []
-    watches = _watches(chosen)
+    watched = watches(chosen)
     # All-empty masks score the share of empty pictures in the competition's metric, 0 in Dice.
     trivial = float(np.mean(pictures.coverage[held_out] == 0)) if metric == "salt_map" else 0.0
-    hopeless = no_better_than(trivial, after_steps=_HOPELESS_STEPS) if watches else None
+    hopeless = no_better_than(trivial, after_steps=_HOPELESS_STEPS) if watched else None
     for stage in chosen:
         number = member.stages.index(stage)
         step: Step = dense_step(stage)
@@ -211,15 +222,22 @@ def fit_fold(
         seed=seed * 1000 + fold,
         device=device,
         evaluate=validation(pictures, member, held_out, device=device, fed=fed)
-        if watches
+        if watched
         else None,
         metric=metric,
         progress=progress,
     )
 
 
-def _watches(stages: Sequence[Stage]) -> bool:
-    """Whether any stage asks how good an epoch is."""
+def watches(stages: Sequence[Stage]) -> bool:
+    """Whether any stage asks how good an epoch is, so that all epochs of a training are measured.
+
+    Args:
+        stages: Of one training.
+
+    Returns:
+        True if a stage keeps its best epochs, waits for progress or begins with the best.
+    """
     return any(
         stage.keep not in {"last", "cycle_end"}
         or stage.patience
@@ -273,7 +291,7 @@ def validation(
         From a model to ``dice`` (pooled over pixels, planes averaged), ``salt_map`` of the
         first foreground plane at one half, and ``accuracy``.
     """
-    stage = Stage(batch=16, steps=_VALIDATION_BATCHES, epochs=1, sampler="uniform")
+    stage = Stage(batch=_VALIDATION_BATCH, steps=_VALIDATION_BATCHES, epochs=1, sampler="uniform")
     batches = list(
         DenseBatches(
             pictures.source(member.geometry, fed),
