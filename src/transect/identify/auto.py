@@ -143,7 +143,7 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
             sources=("embedding", "geometry", "lnbnn"),
             fuse="best",
             to_identity="max",
-            # Not the stack of classifiers: on two splits of drawings it promised .010 and .018 more
+            # Not the stack of classifiers: on two splits of drawings it promised .004 and .011 more
             # than a constant out of fold, and gave .005 and .007 less on new drawings.
             policies=("constant", "temperature", "override"),
             share_new=share,
