@@ -301,11 +301,11 @@ def test_names_of_sexes_and_ages_are_no_misspellings(tmp_path):
 
 
 def test_a_tile_that_fits_no_mosaic_is_passed_over(tmp_path, monkeypatch):
-    from transect.audit import Seam, story
+    from transect.audit import Seam, pairs
 
     root = planted.segment_survey(tmp_path / "s", 6)
     seams = (Seam(0, 1, False, 0.9), Seam(0, 2, True, 0.8), Seam(1, 3, True, 0.7))
     wrong = Seam(4, 3, False, 0.6)  # 4 would lie where 2 lies
-    monkeypatch.setattr(story, "find_seams", lambda prints: (*seams, wrong))
+    monkeypatch.setattr(pairs, "find_seams", lambda prints: (*seams, wrong))
     links = [k for k in audit(root).links if k.kind == "adjoining"]
     assert len(links) == 3
