@@ -74,8 +74,9 @@ class Network:
 
     Attributes:
         encoder: A timm name, or ``resenc`` / ``plain`` for ours from scratch.
-        weights: ``auto`` takes pretrained weights if they can be had without a network,
-            ``imagenet`` insists on them, None starts from scratch, else a safetensors path.
+        weights: ``auto`` takes pretrained weights if they can be had, from this machine or the
+            hub, and says so if not; ``imagenet`` insists on them, None starts from scratch, else a
+            safetensors path.
         decoder: A name of ``models.DECODERS``.
         decoder_channels: Widths from the deepest level to the finest; () takes the default.
         width: Base width of the encoders from scratch.
@@ -473,6 +474,9 @@ class Folds:
 @dataclass(frozen=True)
 class PseudoRound:
     """One round of pseudo-labels on unlabelled or test pictures.
+
+    Beside the gate, two rules hold in every round: empty labels are thinned until they are about as
+    rare as empty masks, and a round with hardly any label that holds an object is left out.
 
     Attributes:
         confidence: Least share of confident pixels of a picture.
