@@ -138,3 +138,14 @@ def test_wrong_names_and_shapes_are_refused():
         Fusion.from_json(bad)
     with pytest.raises(TransectError, match="stored fusion"):
         Fusion.from_json({**bad, "how": "meen"})
+
+
+def test_candidates_that_trees_score_alike_stand_in_the_order_of_their_sources():
+    sources, truth = two_sources(queries=400)
+    candidates = gather({"cosine": sources["embedding"], "again": sources["embedding"]})
+    scores = fit_fusion(candidates, truth, "lightgbm").score(candidates)
+    cosine = candidates.scores[..., 0]
+    alike = np.abs(scores[:, :, None] - scores[:, None, :]) < 1e-5
+    higher = cosine[:, :, None] > cosine[:, None, :] + 1e-3
+    assert (alike & higher).sum() > 100
+    assert ((scores[:, :, None] > scores[:, None, :]) | ~(alike & higher)).all()

@@ -37,6 +37,7 @@ COMPARED = (
 )  # what ``best`` tries beside single sources
 LEARNED_FROM = 10  # best candidates per source and query that the fits see
 MOST_QUERIES = 4000  # that the fits see
+TIE = 1e-6  # log-odds; far below what tells anything
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ class Fusion:
             flat = np.full(real.shape, 0.5)
             if real.any():
                 flat[real] = predict_binary(self.model, features[real])
-            value = _logit(flat)
+            # Trees give many candidates one score: among those the calibrated mean decides.
+            value = _logit(flat) + TIE * self._calibrated(filled).mean(axis=-1)
         return np.where(real, value, -np.inf)
 
     def _calibrated(self, filled: NDArray[np.float64]) -> NDArray[np.float64]:
