@@ -19,7 +19,7 @@ from tests.security.strangers import annotations, pictures, survey
 from transect.audit import audit
 from transect.data.convert import read_annotations
 from transect.data.folder import list_pictures
-from transect.data.images import image_info, read_image
+from transect.data.images import image_info, read_image, read_labels
 from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.files import safe_join, spreadsheet_safe
@@ -59,6 +59,32 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
         read_image(path)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 100_000  # kB
+
+
+@pytest.mark.parametrize("side", [8_000, 19_000])
+def test_a_few_bytes_that_claim_a_large_picture_are_refused(tmp_path, side):
+    path = tmp_path / "bomb.tif"
+    tags = ((256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8),
+            (277, 3, 1), (278, 4, side), (279, 4, 8))  # fmt: skip
+    body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + body + bytes(4))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for read in (read_image, read_labels):
+        with pytest.raises(TransectError, match=r"in \d+ bytes, which no photo does"):
+            read(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_a_chunk_longer_than_its_file_takes_no_memory(tmp_path):
+    data = bytearray(pictures()["16.png"])
+    at = data.find(b"IDAT")
+    data[at - 4 : at] = struct.pack(">I", 0xFBFF00DA)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TransectError, match="damaged or truncated"):
+        read_image(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
 
 def test_a_bomb_among_pictures_is_a_finding_not_a_crash(tmp_path):

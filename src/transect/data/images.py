@@ -36,6 +36,8 @@ IMAGE_SUFFIXES = frozenset(
 """Names that are taken for pictures when a folder is listed."""
 LIMIT_PX = 400_000_000
 """Most pixels of a picture that must be decoded whole (20,000 x 20,000)."""
+_MOST_PX_OF_FEW_BYTES = 50_000_000
+_PX_PER_BYTE = 20_000  # one colour at one bit a pixel, deflated, has 8,256
 
 _MODES = {"1": 1, "L": 1, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "LA": 2, "RGBA": 4, "PA": 4}
 _PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by the colour type of the header
@@ -279,6 +281,7 @@ def _png16(data: bytes) -> NDArray[Any]:
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     # OpenCV fills what a truncated file lacks with zeros, so let Pillow, which refuses, look first.
     _opened(io.BytesIO(data), "png").load()
+    _check_chunks(data)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if array is None or array.dtype != np.uint16:
         raise ValueError("the 16-bit pixels cannot be decoded")
@@ -291,6 +294,18 @@ def _png16(data: bytes) -> NDArray[Any]:
         return np.ascontiguousarray(array[..., :1])
     order = [2, 1, 0, 3] if colour_type == 6 else [2, 1, 0]
     return np.ascontiguousarray(array[..., order])
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse a PNG with a chunk longer than the file: OpenCV makes room for it first, 4 GB."""
+    at = 8
+    while at < len(data):
+        kind = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if at > len(data):
+            raise ValueError("a chunk reaches beyond the file")
+        if kind == b"IEND":
+            return
 
 
 def _png_bits(data: bytes) -> int:
@@ -371,4 +386,10 @@ def _check_pixels(path: Path, size_hw: tuple[int, int], limit_px: int) -> None:
         raise TransectError(
             f"{path} is {height} x {width} pixels, more than the {limit_px / 1e6:.0f} million "
             "that are decoded at once. Save it as a tiled TIFF, which is read piece by piece."
+        )
+    size = path.stat().st_size
+    if height * width > max(_MOST_PX_OF_FEW_BYTES, _PX_PER_BYTE * size):
+        raise TransectError(
+            f"{path} claims {height} x {width} pixels in {size} bytes, which no photo does. "
+            "Restore it from the original, or remove it."
         )
