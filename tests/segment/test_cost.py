@@ -10,7 +10,12 @@ from transect.data.survey import open_survey
 from transect.recipe import Member, PseudoRound, Recipe, Schedule, SegmentDecide, Stage
 from transect.segment.cost import Cost, cost_of, made_affordable, snapshots_of, windows_of
 from transect.segment.pictures import Pictures
-from transect.segment.shortening import _shortened, labelling_seconds, training_seconds
+from transect.segment.shortening import (
+    _shortened,
+    averaging_seconds,
+    labelling_seconds,
+    training_seconds,
+)
 from transect.segment.training import VALIDATION_WINDOWS
 from transect.train.keeping import check_keep
 
@@ -93,6 +98,16 @@ def test_looks_at_validation_cost_too(pictures):
     costs = [Cost(step=1.0, window=0.5, decision=0.01)]
     looks = 3 * VALIDATION_WINDOWS * 0.5  # one stage asks, all epochs are measured
     assert training_seconds(recipe, pictures, costs) == 2 * (30 + looks)
+
+
+def test_averaged_weights_cost_an_epoch_of_looking(pictures):
+    costs = [Cost(step=1.0, window=0.5, decision=0.01)]
+    stages = (Stage(epochs=2, steps=10, batch=4), Stage(steps=5, batch=4, average="swa"))
+    recipe = tiny_recipe(
+        members=(dataclasses.replace(tiny_recipe().members[0], stages=stages),),
+    )
+    assert averaging_seconds(recipe, pictures, costs) == 2 * (5 * 4 + VALIDATION_WINDOWS) * 0.5
+    assert averaging_seconds(tiny_recipe(), pictures, costs) == 0
 
 
 def test_every_snapshot_that_answers_is_counted():

@@ -12,7 +12,7 @@ from transect.segment.pictures import Pictures
 from transect.segment.pseudo import stages_of_round, teachers_of, unlabelled_images
 from transect.segment.training import VALIDATION_WINDOWS, watches
 
-__all__ = ["labelling_seconds", "training_seconds", "within_budget"]
+__all__ = ["averaging_seconds", "labelling_seconds", "training_seconds", "within_budget"]
 
 
 def within_budget(
@@ -39,6 +39,7 @@ def within_budget(
     slowest = max(costs, key=lambda cost: cost.window)
     recipe = made_affordable(recipe, slowest, pictures, seconds=seconds)
     seconds -= labelling_seconds(recipe, pictures, costs)
+    seconds -= averaging_seconds(recipe, pictures, costs)
     needed = training_seconds(recipe, pictures, costs)
     factor = max(0.0, slowest.steps_within(seconds, recipe, pictures) * slowest.step / needed)
     if factor >= 1:
@@ -79,6 +80,26 @@ def training_seconds(recipe: Recipe, pictures: Pictures, costs: Sequence[Cost]) 
                 for stage in stages
             )
     return folds * total
+
+
+def averaging_seconds(recipe: Recipe, pictures: Pictures, costs: Sequence[Cost]) -> float:
+    """Measuring the batch norms of averaged weights: an epoch without a way back, once a stage.
+
+    Args:
+        recipe: With its stages.
+        pictures: What it trains on.
+        costs: Of its members, in their order.
+
+    Returns:
+        Seconds; 0 where no stage averages weights after training (SWA).
+    """
+    windows = [
+        cost.window * (pictures.steps_of(member, stage) * stage.batch + VALIDATION_WINDOWS)
+        for member, cost in zip(recipe.members, costs, strict=True)
+        for stage in member.stages
+        if stage.average == "swa"
+    ]
+    return (recipe.folds.use or recipe.folds.count) * sum(windows)
 
 
 def labelling_seconds(recipe: Recipe, pictures: Pictures, costs: Sequence[Cost]) -> float:
