@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 import transect
-from tests.small import tiny_recipe, write_disc_survey
+from tests.small import TINY, tiny_recipe, write_disc_survey
+from transect import api
 from transect.cli import main
 from transect.errors import TransectError
 from transect.recipe import set_field
@@ -170,3 +172,13 @@ def test_a_resumed_run_must_have_the_same_data(run, tmp_path, capsys):
     (tmp_path / "survey/masks/p0.png").unlink()
     words = ["train", str(tmp_path / "survey"), "--out", str(tmp_path / "run"), "--resume"]
     assert "not the survey" in wrong(words, capsys)
+
+
+def test_a_network_without_its_weights_is_told(monkeypatch):
+    reasons = {"resnet18": "resnet18 starts from scratch: no hub."}
+    monkeypatch.setattr("transect.models.weights.missing_weights", reasons.get)
+    network = dataclasses.replace(TINY, encoder="resnet18", weights="auto")
+    member = dataclasses.replace(tiny_recipe().members[0], network=network)
+    recipe = tiny_recipe(members=(member, member))
+    assert api._without_weights(recipe) == ["weights: resnet18 starts from scratch: no hub."]
+    assert api._without_weights(tiny_recipe()) == []

@@ -482,7 +482,19 @@ def _resolve(
         seconds = seconds and max(1.0, seconds - (time.monotonic() - began))
     if fixed and seconds is not None:
         chosen = task.within_budget(chosen, prepared, budget_seconds=seconds, device=options.device)
-    return chosen
+    return dataclasses.replace(chosen, why=(*chosen.why, *_without_weights(chosen)))
+
+
+def _without_weights(recipe: Recipe) -> list[str]:
+    """One line for every network that starts from scratch because its weights cannot be had."""
+    from transect.models.weights import missing_weights
+
+    names = dict.fromkeys(
+        getattr(member.network, "encoder", None) or getattr(member.network, "backbone", "")
+        for member in recipe.members
+        if member.network.weights == "auto"
+    )
+    return [f"weights: {reason}" for name in names if (reason := missing_weights(name))]
 
 
 def _task(question: str) -> ModuleType:

