@@ -74,15 +74,7 @@ def test_the_usual_object_is_measured(tmp_path):
     assert 9 < found < 18  # discs of 5 to 9 px radius
 
 
-def test_changes_are_as_strong_as_pictures_are_met_often(tmp_path):
-    few = planned(write_disc_survey(tmp_path / "few", count=8)).members[0]
-    many = planned(write_disc_survey(tmp_path / "many", count=300)).members[0]
-    assert few.augment.scale == (0.7, 1.4)
-    assert many.augment.scale[0] > 0.75
-    assert few.stages[0].optimizer.lr == many.stages[0].optimizer.lr
-
-
-def test_milder_changes_are_smaller_and_rarer():
+def test_short_trainings_get_milder_changes():
     strong = Augment(hflip=0.5, scale=(0.5, 2.0), rotate=45, rotate_p=0.3, contrast=0.3)
     mild = auto._milder(strong, 0.5)
     assert mild.scale == pytest.approx((0.5**0.5, 2.0**0.5))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +31,7 @@ from transect.types import Image, Survey
 __all__ = ["plan"]
 
 _EPOCH_STEPS = 50  # our choice: a kill loses about this many steps
-_LONG_STEPS = 1500  # from here on the usual rate will do; our guess
-_MANY_PASSES = 5  # from here on strong augmentation pays, see `_milder`; our guess
+_LONG_STEPS = 1500  # from here on the usual rate and strong augmentation will do; our guess
 _FEW_STEPS = 1000  # fewer are worth less than more at a smaller input, see `_cheaper`; our guess
 _AROUND = 4  # sides of a usual object that a tile must hold, our guess
 _LEAST_STEPS = 20  # fewer teach nothing: a budget that is too short for them is overrun
@@ -141,16 +139,13 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
         f"loss {loss}"
     )
     # A short training must take longer steps: after 35, loss .90 with 3e-3, 1.17 with 1e-3.
+    # And it meets too few pictures to profit from strong changes. Nuclei, Dice with all of them and
+    # with a third: 120 steps of 256 px .852 and .865, 480 steps of 128 px .880 and .889.
+    share = float(np.clip(epochs * steps / _LONG_STEPS, 1 / 3, 1))
     (member,) = recipe.members
-    main = dataclasses.replace(member.stages[0], epochs=epochs, steps=steps)
-    rate = 1e-3 * float(np.clip(_LONG_STEPS / (epochs * steps), 1, 3))
-    main = dataclasses.replace(main, optimizer=dataclasses.replace(main.optimizer, lr=rate))
-    passes = epochs * steps / _steps_per_pass(pictures, member, recipe.folds)
-    member = dataclasses.replace(
-        member,
-        stages=(main,),
-        augment=_milder(member.augment, float(np.clip(passes / _MANY_PASSES, 1 / 3, 1))),
-    )
+    optimizer = dataclasses.replace(stage.optimizer, lr=1e-3 / share)
+    main = dataclasses.replace(member.stages[0], epochs=epochs, steps=steps, optimizer=optimizer)
+    member = dataclasses.replace(member, stages=(main,), augment=_milder(member.augment, share))
     return dataclasses.replace(recipe, members=(member,), why=tuple(why))
 
 
@@ -254,23 +249,8 @@ def _augment(facts: _Facts) -> tuple[Augment, str]:
     return turned, "augmentation: all flips and quarter turns, zoom 0.7 to 1.4, colour"
 
 
-def _steps_per_pass(pictures: Pictures, member: Member, folds: Folds) -> float:
-    """Steps in which a fold sees as many pixels as it has to train on."""
-    (stage,), geometry = member.stages, member.geometry
-    area = len(pictures.images)
-    if geometry.fit == "tile":
-        window = geometry.size_hw[0] * geometry.size_hw[1]
-        area = sum(max(1.0, math.prod(image.size_hw) / window) for image in pictures.images)
-    return max(1.0, area * (1 - 1 / folds.count) / stage.batch)
-
-
 def _milder(augment: Augment, share: float) -> Augment:
-    """Smaller changes of size and tone, and rarer ones of angle.
-
-    A training that meets each picture once or twice does not profit from strong changes: on nuclei
-    Dice was .852 with all and .865 with a third of them (120 steps of 256 px), .880 and .889 (480 of
-    128 px), and .896 and .897 after three passes (1200). MILD_SALT
-    """
+    """Smaller changes of size and tone, and rarer ones of angle."""
     low, high = augment.scale
     return dataclasses.replace(
         augment,
