@@ -169,3 +169,10 @@ def test_the_page_is_written(tmp_path):
 def test_mistakes_are_explained(call, says):
     with pytest.raises(TransectError, match=says):
         call(Page("t"))
+
+
+def test_a_page_without_sections_has_no_table_of_contents(tmp_path):
+    page = Page("Alone").text("Nothing is divided here.")
+    assert "Contents" not in page.write(tmp_path / "a.html").read_text(encoding="utf-8")
+    page.section("A part")
+    assert "Contents" in page.write(tmp_path / "b.html").read_text(encoding="utf-8")
