@@ -50,69 +50,20 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
     Returns:
         A recipe whose every number is settled; ``why`` holds one line per decision.
     """
-    images, kind = pictures.images, pictures.kind
-    budget_seconds, why = time_for(budget_seconds, device)
+    seconds, why = time_for(budget_seconds, device)
     facts = _facts(pictures)
-    geometry, reason = _geometry(images, facts)
-    why.append(reason)
-    augment, reason = _augment(facts)
-    why.append(reason)
-    batch = _batch(geometry, device)
-    network = Network(
-        encoder="efficientnet_lite0",
-        decoder="unet",
-        decoder_attention="scse" if device != "cpu" else None,
-        image_head=facts.empty_share > 0.2,
-        final_kernel=3,
-    )
-    loss = "ce + dice" if kind == "classes" else "bce + dice"
-    aux = (("empty", "0.05 * bce"),) if network.image_head else ()
-    stage = Stage(
-        name="main",
-        batch=batch,
-        loss=loss,
-        aux=aux,
-        optimizer=Optimizer(name="adamw", lr=1e-3, weight_decay=1e-2, encoder_lr=0.33),
-        schedule=Schedule(name="cosine", warmup=0.05, floor=0.01),
-        sampler="foreground" if geometry.fit == "tile" else "uniform",
-        sampler_share=0.33,  # nnU-Net's share of foreground-centred patches
-        average="ema",
-        ema=0.98,
-    )
-    member = Member(
-        name="main", network=network, geometry=geometry, augment=augment, stages=(stage,)
-    )
-    why.append(
-        f"network: {network.encoder} with ImageNet weights (the ones that need no network) and "
-        f"a U-Net decoder, batch {batch}, "
-        f"{pictures.inputs(geometry).network_channels} input channels, "
-        f"output {', '.join(pictures.planes)}"
-    )
-    views = ("identity", "hflip", "vflip", "hvflip") if augment.vflip else ("identity", "hflip")
-    decide = SegmentDecide(
-        metric="ap50" if kind == "instances" else "salt_map" if facts.empty_share > 0.2 else "dice",
-        flat_rule=facts.flat_are_empty,
-    )
-    count = min(5, max(2, _units(images)))
-    finer = int(np.clip(min(len(images) // _HELD_OUT, _units(images) // 10), count, 10))
-    folds = Folds(count=count, use=1, stratify=_strata(pictures.survey), seed=seed)
-    recipe = Recipe(
-        name="auto",
-        question="segment",
-        members=(member,),
-        folds=folds,
-        views=views,
-        decide=decide,
-        seed=seed,
-        notes="Chosen by auto for this survey, device and budget.",
-    )
+    recipe = _suited(pictures, facts, device, seed)
+    why += recipe.why
+    (member,) = recipe.members
+    assert isinstance(recipe.decide, SegmentDecide)
+    metric = recipe.decide.metric
     began = time.monotonic()
-    cost = cost_of(pictures, member, decide.metric, device=device)
-    seconds = budget_seconds - (time.monotonic() - began)
+    cost = cost_of(pictures, member, metric, device=device)
+    seconds -= time.monotonic() - began
     recipe = made_affordable(recipe, cost, pictures, seconds=seconds)
     total = cost.steps_within(seconds, recipe, pictures)
     (member,) = recipe.members
-    cheaper = _cheaper(member, images[0].size_hw, facts.object_px, total)
+    cheaper = _cheaper(member, pictures.images[0].size_hw, facts.object_px, total)
     if cheaper:
         member, cost = cheaper[0], cost.times(step=cheaper[1], window=cheaper[2])
         recipe = dataclasses.replace(recipe, members=(member,))
@@ -122,31 +73,100 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
             f"input after all: {height} x {width} px and batches of {member.stages[0].batch}, "
             "since the budget allows few steps"
         )
-    # Our guess: a model needs some 700 steps before a second one is worth more than going on.
-    use = 1 if total < 1000 else int(np.clip(total // 700, 2, count))
-    # One fold alone holds out no more pictures than its decisions need.
-    folds = dataclasses.replace(folds, use=use, count=finer if use == 1 else count)
-    recipe = dataclasses.replace(recipe, folds=folds)
+    recipe = dataclasses.replace(recipe, folds=_folds(pictures, recipe.folds, total))
     total = max(_LEAST_STEPS, cost.steps_within(seconds, recipe, pictures))
+    use = recipe.folds.use or recipe.folds.count
     epochs = int(np.clip(round(total / (use * _EPOCH_STEPS)), 1, 400))
     steps = min(total // (use * epochs), 2 * _EPOCH_STEPS)
     why.append(
-        f"folds: {folds.count}, of which {use} trained, {epochs * steps} steps each: a step takes "
-        f"{cost.step:.2f} s here and {seconds / 60:.1f} min are left of the budget"
+        f"folds: {recipe.folds.count}, of which {use} trained, {epochs * steps} steps each: a step "
+        f"takes {cost.step:.2f} s here and {max(seconds, 0) / 60:.1f} min are left of the budget"
     )
     why.append(
-        f"decisions: tuned out of fold for {decide.metric}; views {', '.join(recipe.views)}; "
-        f"loss {loss}"
+        f"decisions: tuned out of fold for {metric}; views {', '.join(recipe.views)}; "
+        f"loss {member.stages[0].loss}"
     )
-    # A short training must take longer steps: after 35, loss .90 with 3e-3, 1.17 with 1e-3.
-    # And it meets too few pictures to profit from strong changes. Nuclei, Dice with all of them and
-    # with a third: 120 steps of 256 px .852 and .865, 480 steps of 128 px .880 and .889.
-    share = float(np.clip(epochs * steps / _LONG_STEPS, 1 / 3, 1))
-    (member,) = recipe.members
-    optimizer = dataclasses.replace(stage.optimizer, lr=1e-3 / share)
-    main = dataclasses.replace(member.stages[0], epochs=epochs, steps=steps, optimizer=optimizer)
-    member = dataclasses.replace(member, stages=(main,), augment=_milder(member.augment, share))
+    member = _trained_for(member, epochs, steps)
     return dataclasses.replace(recipe, members=(member,), why=tuple(why))
+
+
+def _suited(pictures: Pictures, facts: _Facts, device: str, seed: int) -> Recipe:
+    """What suits the survey and the device, whatever the time; epochs are not settled yet."""
+    kind = pictures.kind
+    geometry, of_input = _geometry(pictures.images, facts)
+    augment, of_changes = _augment(facts)
+    network = Network(
+        encoder="efficientnet_lite0",
+        decoder="unet",
+        decoder_attention="scse" if device != "cpu" else None,
+        image_head=facts.empty_share > 0.2,
+        final_kernel=3,
+    )
+    stage = Stage(
+        name="main",
+        batch=_batch(geometry, device),
+        loss="ce + dice" if kind == "classes" else "bce + dice",
+        aux=(("empty", "0.05 * bce"),) if network.image_head else (),
+        optimizer=Optimizer(name="adamw", lr=1e-3, weight_decay=1e-2, encoder_lr=0.33),
+        schedule=Schedule(name="cosine", warmup=0.05, floor=0.01),
+        sampler="foreground" if geometry.fit == "tile" else "uniform",
+        sampler_share=0.33,  # nnU-Net's share of foreground-centred patches
+        average="ema",
+        ema=0.98,
+    )
+    of_network = (
+        f"network: {network.encoder} with ImageNet weights (the ones that need no network) and "
+        f"a U-Net decoder, batch {stage.batch}, "
+        f"{pictures.inputs(geometry).network_channels} input channels, "
+        f"output {', '.join(pictures.planes)}"
+    )
+    decide = SegmentDecide(
+        metric="ap50" if kind == "instances" else "salt_map" if facts.empty_share > 0.2 else "dice",
+        flat_rule=facts.flat_are_empty,
+    )
+    return Recipe(
+        name="auto",
+        question="segment",
+        members=(
+            Member(
+                name="main", network=network, geometry=geometry, augment=augment, stages=(stage,)
+            ),
+        ),
+        folds=Folds(
+            count=min(5, max(2, _units(pictures.images))),
+            use=1,
+            stratify=_strata(pictures.survey),
+            seed=seed,
+        ),
+        views=("identity", "hflip", "vflip", "hvflip") if augment.vflip else ("identity", "hflip"),
+        decide=decide,
+        seed=seed,
+        notes="Chosen by auto for this survey, device and budget.",
+        why=(of_input, of_changes, of_network),
+    )
+
+
+def _folds(pictures: Pictures, folds: Folds, steps: int) -> Folds:
+    """As many folds as the steps are worth; one alone holds out no more than it needs."""
+    # Our guess: a model needs some 700 steps before a second one is worth more than going on.
+    if steps >= 1000:
+        return dataclasses.replace(folds, use=int(np.clip(steps // 700, 2, folds.count)))
+    enough = min(len(pictures.images) // _HELD_OUT, _units(pictures.images) // 10)
+    return dataclasses.replace(folds, use=1, count=int(np.clip(enough, folds.count, 10)))
+
+
+def _trained_for(member: Member, epochs: int, steps: int) -> Member:
+    """The member with its epochs, and with the rate and the augmentation that suit so many steps.
+
+    A short training must take longer steps: after 35, loss .90 with 3e-3, 1.17 with 1e-3. And it
+    meets too few pictures to profit from strong changes. Nuclei, Dice with all of them and with a
+    third: 120 steps of 256 px .852 and .865, 480 steps of 128 px .880 and .889.
+    """
+    share = float(np.clip(epochs * steps / _LONG_STEPS, 1 / 3, 1))
+    (stage,) = member.stages
+    optimizer = dataclasses.replace(stage.optimizer, lr=stage.optimizer.lr / share)
+    stage = dataclasses.replace(stage, epochs=epochs, steps=steps, optimizer=optimizer)
+    return dataclasses.replace(member, stages=(stage,), augment=_milder(member.augment, share))
 
 
 @dataclass(frozen=True)
