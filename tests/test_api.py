@@ -182,3 +182,29 @@ def test_a_network_without_its_weights_is_told(monkeypatch):
     recipe = tiny_recipe(members=(member, member))
     assert api._without_weights(recipe) == ["weights: resnet18 starts from scratch: no hub."]
     assert api._without_weights(tiny_recipe()) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "good", "bad"),
+    [
+        ("segment", "decide.threshold", "decide.treshold"),
+        ("count", "decide.target_px", "decide.threshold"),
+        ("identify", "members.1.network.pooling", "members.0.network.decoder"),
+    ],
+)
+def test_a_field_that_auto_cannot_have_fails_before_long_work(question, good, bad):
+    shape = api._auto_shape(question)
+    assert api.set_field(shape, good, "null" if question != "identify" else '"gem"')
+    with pytest.raises(TransectError, match="must be one of"):
+        api.set_field(shape, bad, "1")
+
+
+def test_a_misspelt_field_is_told_before_pictures_are_decoded(tmp_path, monkeypatch):
+    survey = write_disc_survey(tmp_path / "survey")
+    monkeypatch.setattr("transect.segment.prepare", None)  # nothing is decoded
+    with pytest.raises(TransectError, match="Did you mean 'epochs'"):
+        transect.train(
+            survey,
+            out=tmp_path / "run",
+            settings={"members.0.stages.0.epoch": "3"},
+        )

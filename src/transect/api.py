@@ -14,7 +14,17 @@ from types import ModuleType
 from typing import Any
 
 from transect.errors import TransectError
-from transect.recipe import Recipe, set_field
+from transect.recipe import (
+    CountDecide,
+    Embedding,
+    IdentifyDecide,
+    Member,
+    Network,
+    Recipe,
+    SegmentDecide,
+    Stage,
+    set_field,
+)
 from transect.run import RunFolder, data_record, locked
 from transect.types import Progress, Quiet, Survey
 
@@ -143,6 +153,9 @@ def train(
             missing=missing,
             progress=lambda done, total: progress.step("reading", done, total),
         )
+        if isinstance(recipe, str):
+            for path, value in (settings or {}).items():
+                set_field(_auto_shape(survey.question), path, value)
         for line in survey_summary(survey):
             progress.say(line)
         task = _task(survey.question)
@@ -483,6 +496,14 @@ def _resolve(
     if fixed and seconds is not None:
         chosen = task.within_budget(chosen, prepared, budget_seconds=seconds, device=options.device)
     return dataclasses.replace(chosen, why=(*chosen.why, *_without_weights(chosen)))
+
+
+def _auto_shape(question: str) -> Recipe:
+    """A recipe with the fields of what ``auto`` will choose: a wrong one fails before long work."""
+    network = Embedding() if question == "identify" else Network()
+    decide = {"count": CountDecide, "identify": IdentifyDecide}.get(question, SegmentDecide)()
+    member = Member(network=network, stages=(Stage(),))
+    return Recipe(question=question, members=(member, member), decide=decide)
 
 
 def _without_weights(recipe: Recipe) -> list[str]:
