@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow fix docs names bench torture fuzz error-paths clean setup
+.PHONY: demo test test-slow fix docs bench torture fuzz error-paths clean setup
 
 setup: $(STAMP)
 
@@ -32,9 +32,6 @@ fix: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/build_reference.py
-
-names: $(STAMP)
-	$(BIN)/python docs/build_reference.py --names
 
 bench: $(STAMP)
 	$(BIN)/transect bench

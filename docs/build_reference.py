@@ -3,16 +3,13 @@
 Only the standard library is used and nothing of the package is imported: the files are parsed,
 so this takes about a second and needs neither torch nor an installed package.
 
-    python docs/build_reference.py            write docs/reference/*.md
-    python docs/build_reference.py --names    also write tests/api.json and tests/brief.json
+    python docs/build_reference.py    write docs/reference/*.md, which git does not keep
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import functools
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -22,8 +19,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "transect"
 REFERENCE = ROOT / "docs" / "reference"
-API = ROOT / "tests" / "api.json"
-BRIEF = ROOT / "tests" / "brief.json"
 
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|References|Example|Examples):\s*$")
 _FIELD = re.compile(r"^(\*{0,2}[\w., ]+?)(?: \([^)]*\))?: (.*)$")
@@ -108,11 +103,6 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 96 else text[:93] + "..."
 
 
-def public_names() -> dict[str, list[str]]:
-    """Module name to its sorted public names."""
-    return {module.name: sorted(module.public) for module in modules()}
-
-
 def without_docstring() -> list[str]:
     """Public functions and classes that say nothing of themselves."""
     return [
@@ -121,27 +111,6 @@ def without_docstring() -> list[str]:
         for name, node in module.nodes.items()
         if not ast.get_docstring(node)
     ]
-
-
-def brief() -> list[str]:
-    """Public functions with arguments whose docstring lacks Args, or Returns where they return."""
-    return sorted(
-        f"{module.name}.{name}"
-        for module in modules()
-        for name, node in module.nodes.items()
-        if isinstance(node, ast.FunctionDef) and _is_brief(node)
-    )
-
-
-def _is_brief(node: ast.FunctionDef) -> bool:
-    """Whether a section is missing that the signature asks for."""
-    arguments = node.args
-    if not (arguments.posonlyargs or arguments.args or arguments.kwonlyargs):
-        return False
-    text = ast.get_docstring(node) or ""
-    nothing = isinstance(node.returns, ast.Constant) and node.returns.value is None
-    returns = nothing or "Returns:" in text or "Yields:" in text
-    return "Args:" not in text or not returns
 
 
 def pages() -> dict[str, str]:
@@ -263,11 +232,6 @@ def _plain(text: str) -> str:
 
 def main() -> int:
     """Write the pages; remove those of rooms that are gone."""
-    parser = argparse.ArgumentParser(description="Write docs/reference from docstrings.")
-    parser.add_argument(
-        "--names", action="store_true", help="also write tests/api.json and tests/brief.json"
-    )
-    options = parser.parse_args()
     REFERENCE.mkdir(parents=True, exist_ok=True)
     wanted = pages()
     for name, text in wanted.items():
@@ -275,9 +239,6 @@ def main() -> int:
     for path in REFERENCE.glob("*.md"):
         if path.name not in wanted:
             path.unlink()
-    if options.names:
-        API.write_text(json.dumps(public_names(), indent=1) + "\n", encoding="utf-8")
-        BRIEF.write_text(json.dumps(brief(), indent=1) + "\n", encoding="utf-8")
     return 0
 
 
