@@ -63,7 +63,7 @@ def targets() -> dict[str, Target]:
     """All readers of strangers' files, by name."""
     from tests.security.strangers import annotations, pictures
 
-    from transect.audit.kept import kept_audit
+    from transect.audit.stored import kept_audit
     from transect.data import images, rle, tables
     from transect.data.convert import read_annotations
     from transect.data.formats.geo import ground_of
@@ -101,7 +101,7 @@ def targets() -> dict[str, Target]:
                 call()
 
     def catalogue(path: Path) -> None:
-        from transect.identify.catalogue import Catalogue
+        from transect.catalogue.store import Catalogue
 
         Catalogue.open(path.parent)
 
@@ -217,7 +217,7 @@ def _prepared(name: str, folder: Path) -> None:
     from PIL import Image
 
     if name == "catalogue":
-        from transect.identify.catalogue import Catalogue, Photo
+        from transect.catalogue.store import Catalogue, Photo
 
         Catalogue.create(folder, about={}).add(
             [Photo("a.png", "x", "", "", "")], np.ones((1, 2), np.float32), who="fuzz"

@@ -58,7 +58,7 @@ def main() -> None:
 
 def simulated(root: Path, pictures: list[int], seed: int) -> Path:
     """The survey of a seed; its test masks lie where no reader of surveys looks."""
-    from transect.data.synthetic_salt import write_salt_survey
+    from transect.simulate.salt import write_salt_survey
 
     if not root.exists():
         write_salt_survey(root, n_train=pictures[0], n_test=pictures[1], seed=seed)
@@ -67,7 +67,7 @@ def simulated(root: Path, pictures: list[int], seed: int) -> Path:
 
 def interleaved(root: Path, pictures: int, seed: int) -> Path:
     """A survey whose labelled and unlabelled patches come from the same mosaics."""
-    from transect.data.synthetic_salt import write_salt_survey
+    from transect.simulate.salt import write_salt_survey
 
     if root.exists():
         return root

@@ -12,6 +12,7 @@ FLOORS = {
     0: ("types", "errors", "files", "recipe"),
     1: (
         "data",
+        "simulate",
         "folds",
         "augment",
         "models",
@@ -19,12 +20,23 @@ FLOORS = {
         "postprocess",
         "metrics",
         "matching",
+        "tabular",
         "run",
     ),
-    2: ("train", "predict", "ensemble", "audit", "report", "launch"),
+    2: (
+        "train",
+        "predict",
+        "ensemble",
+        "openset",
+        "catalogue",
+        "audit",
+        "report",
+        "launch",
+        "task",
+    ),
     3: ("segment", "count", "identify"),
-    4: ("recipes",),
-    5: ("api", "cli", "__main__", "bench", "demo", "doctor", "experiments"),
+    4: ("pipeline",),
+    5: ("recipes", "api", "cli", "__main__", "bench", "demo", "doctor", "experiments"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

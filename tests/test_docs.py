@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from transect import recipes
-from transect.cli.words import parser_of_words
+from transect.cli.parser import parser_of_words
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -10,7 +10,7 @@ from transect import losses, recipes
 from transect.augment.validity import check_augment, invalid_kinds
 from transect.recipe import from_json, set_field, to_json
 from transect.train import schedules
-from transect.train.keeping import check_keep
+from transect.train.checkpoint_selection import check_keep
 
 MINE = str(Path(__file__).parents[1] / "examples" / "my_recipe.py")
 

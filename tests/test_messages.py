@@ -12,8 +12,8 @@ from transect.audit import AuditReport, write_groups
 from transect.cli import main
 from transect.data.survey import fingerprint, open_survey
 from transect.errors import TransectError
+from transect.experiments.ingredients import _embedding
 from transect.experiments.seeds import runs_in, score_seeds, train_seeds
-from transect.experiments.without import _embedding
 from transect.files import safe_join, write_json, write_text
 from transect.recipe import Folds, Recipe, from_json, set_field, to_json
 from transect.run import RunFolder

@@ -121,8 +121,8 @@ def figures(
         seconds: Of training and choosing.
         **more: Kept as they are.
     """
-    from transect.identify.evidence import rewards
     from transect.metrics.identify import auroc
+    from transect.openset.evidence import rewards
 
     known = truth >= 0
     closed = [[name for name in row if name >= 0] for row in ranked.tolist()]
@@ -155,9 +155,9 @@ def ours(root: Path, budget: float, seed: int, threads: int, clock: str) -> None
     seconds = now() - started
     from transect.data.survey import open_survey
     from transect.identify import folds_of, prepare
-    from transect.identify.alone import decided_by, kinds_of_sources
     from transect.identify.oof import assemble
     from transect.identify.predicting import Identifier
+    from transect.identify.source_ablation import decided_by, kinds_of_sources
     from transect.run import RunFolder
     from transect.types import Quiet
 
@@ -333,9 +333,9 @@ def answer_by_cosine(
     """Nearest drawing of each character by cosine; the threshold that was best on what is aside."""
     import torch
 
-    from transect.identify.choose import share_weights
-    from transect.identify.evidence import evidence_from_scores
-    from transect.identify.policies import fit_policy
+    from transect.openset.decider import share_weights
+    from transect.openset.evidence import evidence_from_scores
+    from transect.openset.policies import fit_policy
 
     def vectors(x: Any) -> np.ndarray:
         model.eval()

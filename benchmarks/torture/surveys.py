@@ -68,9 +68,12 @@ recipe = Recipe(
 """
 _ALWAYS = (
     ("reading", ("transect.data.survey:open_survey",)),
-    ("auditing", ("transect.audit.kept:audit_once",)),
+    ("auditing", ("transect.audit.stored:audit_once",)),
     ("training", ("transect.train.engine:_Fit._train_epoch",)),
-    ("snapshot", ("transect.train.state:save_tensors", "transect.train.state:write_state")),
+    (
+        "snapshot",
+        ("transect.train.checkpoint:save_tensors", "transect.train.checkpoint:write_state"),
+    ),
     ("averaging", ("transect.train.engine:_Fit._average", "transect.train.engine:_Fit._leave")),
 )
 
@@ -92,17 +95,17 @@ class Question:
     def write_survey(self, root: Path) -> None:
         """Write the survey; the same bytes each time."""
         if self.name == "segment":
-            from transect.data.synthetic_salt import write_salt_survey
+            from transect.simulate.salt import write_salt_survey
 
             write_salt_survey(root, n_train=24, n_test=6, seed=3, size_hw=(32, 32))
         elif self.name == "count":
-            from transect.data.synthetic_colony import write_colony_survey
+            from transect.simulate.colony import write_colony_survey
 
             write_colony_survey(
                 root, n_train=8, n_test=2, seed=2, size_hw=(96, 128), scale=0.25, animals=12
             )
         else:
-            from transect.data.synthetic_flukes import write_fluke_survey
+            from transect.simulate.flukes import write_fluke_survey
 
             write_fluke_survey(root, identities=8, images=48, seed=1, size_hw=(64, 128))
 

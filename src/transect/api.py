@@ -119,8 +119,8 @@ def train(
         TransectError: On bad data, an unknown recipe or field, or a folder in use.
     """
     from transect.data.survey import fingerprint, open_survey, survey_summary
+    from transect.train.distributed import Team, is_main_process
     from transect.train.process import prepare_process
-    from transect.train.team import Team, follows
 
     began = time.monotonic()
     root = Path(data)
@@ -134,7 +134,7 @@ def train(
     if not isinstance(recipe, str):
         for path, value in (settings or {}).items():
             set_field(recipe, path, value)  # and so does a wrong field
-    if follows():
+    if not is_main_process():
         return _train_along(root, folder, _device(device), threads, question, missing)
     if folder.exists() and not resume:
         raise TransectError(
@@ -363,7 +363,7 @@ def catalogue(
     Raises:
         TransectError: On an unknown action, or what the catalogue refuses.
     """
-    from transect.identify.bookkeeping import change
+    from transect.identify.catalogue_commands import change
     from transect.train.process import prepare_process
 
     prepare_process(threads, keep_memory=False)
@@ -440,8 +440,8 @@ def _train_along(
 ) -> Run:
     """What all processes but the first do: read, wait for the recipe, train, write nothing."""
     from transect.data.survey import open_survey
+    from transect.train.distributed import Team
     from transect.train.process import prepare_process
-    from transect.train.team import Team
 
     prepare_process(threads, keep_memory=False)
     with tempfile.TemporaryDirectory(prefix="transect-") as scratch:

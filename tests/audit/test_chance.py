@@ -4,8 +4,8 @@ import pytest
 from tests.audit import planted
 from transect.audit import audit
 from transect.audit.chance import FALSE_PAIRS, above_chance
-from transect.data.synthetic_flukes import write_fluke_survey
-from transect.data.synthetic_salt import write_salt_survey
+from transect.simulate.flukes import write_fluke_survey
+from transect.simulate.salt import write_salt_survey
 
 
 def test_clean_surveys_are_told_wrong_things_rarely():

@@ -5,7 +5,7 @@ import pytest
 
 from transect.audit import Seam, find_seams, reassemble, take_prints
 from transect.data.folder import list_images
-from transect.data.synthetic_salt import write_salt_survey
+from transect.simulate.salt import write_salt_survey
 
 
 def place_of(name: str) -> tuple[str, int, int]:

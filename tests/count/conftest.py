@@ -5,7 +5,6 @@ import pytest
 from transect import count
 from transect.count.pictures import CountPictures
 from transect.data.survey import fingerprint, open_survey
-from transect.data.synthetic_colony import write_colony_survey
 from transect.recipe import (
     Augment,
     CountDecide,
@@ -19,6 +18,7 @@ from transect.recipe import (
     Stage,
 )
 from transect.run import RunFolder
+from transect.simulate.colony import write_colony_survey
 from transect.types import Quiet
 
 TINY = Recipe(

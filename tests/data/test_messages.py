@@ -8,12 +8,13 @@ import pytest
 import tifffile
 
 from tests.small import write_disc_survey
-from transect.data import describe, images, labels, rle, synthetic_colony, tables
+from transect.data import describe, images, labels, rle, tables
 from transect.data.images import read_image
 from transect.data.png import write_png
 from transect.data.survey import open_survey
 from transect.data.tiff import TiffReader, damaged
 from transect.errors import TransectError
+from transect.simulate import colony as synthetic_colony
 
 
 def test_a_picture_without_pixels(tmp_path):

@@ -8,8 +8,6 @@ import pytest
 from tests.count.conftest import TINY as COUNTING
 from tests.identify.conftest import TINY as NAMING
 from tests.identify.conftest import write_animals
-from transect.data.synthetic_colony import write_colony_survey
-from transect.data.synthetic_salt import write_salt_survey
 from transect.experiments import ablate
 from transect.recipe import (
     Augment,
@@ -22,6 +20,8 @@ from transect.recipe import (
     SegmentDecide,
     Stage,
 )
+from transect.simulate.colony import write_colony_survey
+from transect.simulate.salt import write_salt_survey
 
 RECIPE = Recipe(
     name="tiny",

@@ -6,8 +6,8 @@ import pytest
 
 from transect import recipes
 from transect.errors import TransectError
+from transect.experiments.ingredients import without
 from transect.experiments.pictures import metric_of, picture_rows
-from transect.experiments.without import without
 from transect.files import write_json, write_text
 from transect.recipe import Recipe, to_json
 

@@ -10,15 +10,15 @@ import pytest
 from tests.identify.conftest import TINY, with_decide
 from transect import identify, recipes
 from transect.errors import TransectError
-from transect.identify.alone import decided_by, kinds_of_sources
 from transect.identify.answers import write_answers
 from transect.identify.boxes import boxes_beside
 from transect.identify.deciding import Decisions, answers_table, expected_share
-from transect.identify.evidence import NOBODY, UNKNOWN, rewards
 from transect.identify.leak import same_encounter_leak
 from transect.identify.oof import assemble, fold_model, fold_vectors, used_folds
 from transect.identify.predicting import Identifier, layout_of
-from transect.identify.sources import identity_scores, image_scores, source_names
+from transect.identify.scorers import identity_scores, image_scores, source_names
+from transect.identify.source_ablation import decided_by, kinds_of_sources
+from transect.openset.evidence import NOBODY, UNKNOWN, rewards
 from transect.types import Image, Quiet
 
 

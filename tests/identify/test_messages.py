@@ -7,18 +7,19 @@ import pytest
 
 from tests.identify.conftest import TINY, with_decide
 from tests.small import write_disc_survey
+from transect.catalogue.store import Catalogue, Photo, _append, _from_csv, _read
 from transect.data.survey import open_survey
 from transect.errors import TransectError
-from transect.identify import gallery, recogniser, training
-from transect.identify.alone import decided_by
-from transect.identify.catalogue import Catalogue, Photo, _append, _from_csv, _read
+from transect.identify import recogniser, training
 from transect.identify.deciding import Decisions, decide_out_of_fold
-from transect.identify.evidence import UNKNOWN, check_truth, evidence_from_scores
 from transect.identify.oof import OutOfFold, fold_model
 from transect.identify.photos import subjects_of
 from transect.identify.predicting import Identifier
 from transect.identify.projection import load_projection
-from transect.identify.sources import fit_projections, source_names
+from transect.identify.scorers import fit_projections, source_names
+from transect.identify.source_ablation import decided_by
+from transect.openset import search
+from transect.openset.evidence import UNKNOWN, check_truth, evidence_from_scores
 from transect.recipe import Embedding, Member, Network, Recipe, Stage
 from transect.run import RunFolder
 from transect.types import Quiet
@@ -109,9 +110,9 @@ def test_codes_that_do_not_divide_vectors(monkeypatch):
         def IndexFlatIP(dim):
             return None
 
-    monkeypatch.setattr(gallery, "_faiss", lambda: Faiss)
+    monkeypatch.setattr(search, "_faiss", lambda: Faiss)
     with pytest.raises(TransectError, match="do not divide vectors of 6"):
-        gallery.IndexedGallery.build(np.zeros((39 * 256, 6), np.float32), code_bytes=4)
+        search.IndexedGallery.build(np.zeros((39 * 256, 6), np.float32), code_bytes=4)
 
 
 def test_networks_and_losses_that_do_not_fit(photos):

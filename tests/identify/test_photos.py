@@ -5,8 +5,8 @@ import pytest
 from tests.identify.conftest import photo
 from transect.data.survey import open_survey
 from transect.errors import TransectError
-from transect.identify.album import Album, boxed
 from transect.identify.photos import Photos, eight_bits, subjects_of
+from transect.identify.thumbnails import Album, boxed
 
 
 @pytest.fixture

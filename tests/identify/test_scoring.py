@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from transect.identify.choose import Decision
-from transect.identify.evidence import NOBODY, UNKNOWN
 from transect.identify.scoring import labels_of, score_answers
+from transect.openset.decider import Decision
+from transect.openset.evidence import NOBODY, UNKNOWN
 
 PEOPLE = np.array(["Ada", "Bob", "Cem"])
 

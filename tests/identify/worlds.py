@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from transect.identify.evidence import UNKNOWN, evidence_from_scores
+from transect.openset.evidence import UNKNOWN, evidence_from_scores
 
 
 def world(seed=0, queries=300, names=20, share=0.3, lift=2.0, pictures=3):

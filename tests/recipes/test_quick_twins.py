@@ -5,10 +5,10 @@ import pytest
 
 from transect import api, recipes
 from transect.data.images import read_labels
-from transect.data.synthetic_salt import write_salt_survey
 from transect.run import RunFolder
 from transect.segment.pseudo import stages_of_round
 from transect.segment.rounds import watched_metric
+from transect.simulate.salt import write_salt_survey
 
 SALT = [name for name in recipes.names() if name.startswith("salt")]
 

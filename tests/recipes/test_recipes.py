@@ -9,7 +9,7 @@ from transect import losses, recipes
 from transect.augment.validity import check_augment, invalid_kinds
 from transect.recipe import Network, Recipe, from_json, to_json
 from transect.train import schedules
-from transect.train.keeping import check_keep
+from transect.train.checkpoint_selection import check_keep
 
 NAMES = recipes.names()
 BOTH = [(name, quick) for name in NAMES for quick in (False, True)]

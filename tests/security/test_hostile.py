@@ -197,7 +197,7 @@ def test_deep_json_is_refused(tmp_path):
 def test_a_pickle_in_place_of_weights_is_refused_and_not_run(tmp_path):
     from torch import nn
 
-    from transect.train.state import load_weights
+    from transect.train.checkpoint import load_weights
 
     mark = tmp_path / "mark"
     path = tmp_path / "weights.safetensors"

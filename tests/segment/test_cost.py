@@ -17,7 +17,7 @@ from transect.segment.shortening import (
     training_seconds,
 )
 from transect.segment.training import VALIDATION_WINDOWS
-from transect.train.keeping import check_keep
+from transect.train.checkpoint_selection import check_keep
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import pytest
 from tests.small import tiny_recipe
 from transect import api
 from transect.data.survey import open_survey
-from transect.data.synthetic_salt import write_salt_survey
 from transect.errors import TransectError
 from transect.recipe import SegmentDecide
 from transect.run import RunFolder
@@ -20,6 +19,7 @@ from transect.segment.neighbours import (
     check_neighbours,
     pulled,
 )
+from transect.simulate.salt import write_salt_survey
 from transect.types import Quiet
 
 

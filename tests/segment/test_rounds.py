@@ -7,7 +7,6 @@ import pytest
 from safetensors.numpy import load_file
 
 from transect import api
-from transect.data.synthetic_salt import write_salt_survey
 from transect.recipe import (
     Augment,
     Folds,
@@ -20,6 +19,7 @@ from transect.recipe import (
     SegmentDecide,
     Stage,
 )
+from transect.simulate.salt import write_salt_survey
 
 NETWORK = Network(encoder="plain", weights=None, width=4, levels=2, decoder_channels=(4, 4))
 GEOMETRY = Geometry(fit="whole", size_hw=(32, 32), resize_hw=(28, 28), normalise="standardise")

@@ -365,7 +365,7 @@ def test_twice_the_same_stage_name_is_refused(tmp_path):
 def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
-    from transect.train import state
+    from transect.train import checkpoint as state
 
     def full(*arguments):
         raise SafetensorError("Error while serializing: I/O error: Os { code: 28 }")

@@ -3,7 +3,14 @@
 from transect.audit.crops import find_crops
 from transect.audit.duplicates import find_duplicates, hash_pairs
 from transect.audit.findings import AuditReport, Finding, Link
-from transect.audit.kept import (
+from transect.audit.fingerprints import Prints, take_prints
+from transect.audit.leaks import leak_free, propose_groups, write_groups
+from transect.audit.look import cluster, contact_sheet, next_images
+from transect.audit.mosaics import Seam, find_seams, reassemble
+from transect.audit.noise import doubtful_answers, doubtful_labels, doubtful_values
+from transect.audit.run_audit import audit
+from transect.audit.shift import Shift, adversarial_validation
+from transect.audit.stored import (
     audit_once,
     fill_report,
     keep_audit,
@@ -11,13 +18,6 @@ from transect.audit.kept import (
     leaks_of,
     run_groups,
 )
-from transect.audit.leaks import leak_free, propose_groups, write_groups
-from transect.audit.look import cluster, contact_sheet, next_images
-from transect.audit.mosaics import Seam, find_seams, reassemble
-from transect.audit.noise import doubtful_answers, doubtful_labels, doubtful_values
-from transect.audit.prints import Prints, take_prints
-from transect.audit.shift import Shift, adversarial_validation
-from transect.audit.story import audit
 
 __all__ = [
     "AuditReport",

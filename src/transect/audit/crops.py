@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.audit.chance import above_chance
-from transect.audit.prints import KEYPOINTS, THUMB, Prints, grey_of, picture_uint8
+from transect.audit.fingerprints import KEYPOINTS, THUMB, Prints, grey_of, picture_uint8
 from transect.data.images import read_image
 from transect.errors import TransectError
 

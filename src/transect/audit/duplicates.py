@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.audit.prints import Prints, hash64
+from transect.audit.fingerprints import Prints, hash64
 
 __all__ = ["Copies", "find_duplicates", "hash_pairs"]
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.audit.prints import Prints
+from transect.audit.fingerprints import Prints
 
 __all__ = ["cluster", "contact_sheet", "next_images", "png"]
 

@@ -237,6 +237,6 @@ def mask_shift(surfaces: Mapping[str, NDArray[np.float32]]) -> list[Finding]:
 
 def _grey(image: Image) -> NDArray[np.uint8]:
     """The picture in grey."""
-    from transect.audit.prints import grey_of, picture_uint8
+    from transect.audit.fingerprints import grey_of, picture_uint8
 
     return grey_of(picture_uint8(read_image(image.path)))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.audit.chance import above_chance
-from transect.audit.prints import Prints
+from transect.audit.fingerprints import Prints
 
 __all__ = ["Seam", "find_seams", "reassemble"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from transect.audit.crops import find_backgrounds, find_crops
 from transect.audit.duplicates import find_duplicates
 from transect.audit.findings import Finding, Link, links_of
+from transect.audit.fingerprints import Prints
 from transect.audit.look import contact_sheet, png
 from transect.audit.mosaics import find_seams, mosaic_picture, reassemble
-from transect.audit.prints import Prints
 from transect.data.describe import fold_table
 from transect.types import Image, Progress, Survey
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from transect.audit.findings import Finding
-from transect.audit.prints import Prints
+from transect.audit.fingerprints import Prints
 from transect.types import Image, Problem
 
 __all__ = ["picture_findings", "problem_findings"]
@@ -153,7 +153,7 @@ def problem_findings(problems: Sequence[Problem]) -> list[Finding]:
 
 def feature_facts(prints: Prints) -> dict[str, list[float]]:
     """The 5th, 50th and 95th percentile of every cheap feature."""
-    from transect.audit.prints import FEATURES
+    from transect.audit.fingerprints import FEATURES
 
     if not len(prints):
         return {}

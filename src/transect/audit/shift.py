@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.audit.prints import FEATURES, Prints
+from transect.audit.fingerprints import FEATURES, Prints
 
 __all__ = ["Shift", "adversarial_validation"]
 

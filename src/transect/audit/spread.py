@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from transect.audit.findings import Finding
-from transect.audit.prints import FEATURES, Prints
+from transect.audit.fingerprints import FEATURES, Prints
 
 __all__ = ["spread_facts", "spread_findings", "survey_table"]
 

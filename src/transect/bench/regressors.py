@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from transect.bench import Row, interleaved
-from transect.ensemble.forest import forest_of, load_forest, save_forest
+from transect.tabular.forest import forest_of, load_forest, save_forest
 
 __all__ = ["run"]
 

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from transect.cli.words import parser_of_words
+from transect.cli.parser import parser_of_words
 from transect.errors import TransectError
 
 __all__ = ["main"]

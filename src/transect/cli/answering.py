@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transect.cli.bars import Bars
-from transect.cli.lines import leak_lines, score_lines, seed_lines
+from transect.cli.format import leak_lines, score_lines, seed_lines
 from transect.errors import TransectError
 
 __all__ = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transect.cli.bars import Bars
-from transect.cli.lines import seed_lines
+from transect.cli.format import seed_lines
 from transect.errors import TransectError
 
 __all__ = ["train_command"]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from transect.count import auto
 from transect.count.annotate import next_to_annotate
+from transect.count.annotation_queue import take_back, write_todo
 from transect.count.calibrate import calibrate
 from transect.count.deciding import decide_out_of_fold
 from transect.count.demonstration import judge, simulate
@@ -35,7 +36,6 @@ from transect.count.reclassify import (
     maps_only,
 )
 from transect.count.scalecheck import write_training_look
-from transect.count.todo import take_back, write_todo
 from transect.count.totals import TotalPictures, plan_totals, train_totals
 from transect.count.training import Task, fit_fold
 from transect.data.tiff import ArrayReader
@@ -43,8 +43,8 @@ from transect.errors import TransectError
 from transect.folds import folds_once
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
+from transect.train.distributed import is_main_process
 from transect.train.plan import told
-from transect.train.team import follows
 from transect.types import Progress, Survey
 
 __all__ = [
@@ -144,7 +144,7 @@ def train(
     """
     run = RunFolder(path)
     if isinstance(pictures, TotalPictures):
-        if not follows():
+        if is_main_process():
             _finish(run, train_totals(pictures, recipe, run, progress), progress)
         return
     pictures, folds = _divided(run, pictures, recipe, progress)
@@ -170,7 +170,7 @@ def train(
                 device=device,
                 progress=told(progress, member.name, fold),
             )
-    if follows():
+    if not is_main_process():
         return
     for fold in used:
         predict_held_out(

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from transect.count.measures import PEAK_LEVELS, Measured, peak_numbers
 from transect.count.regressors import fit_regressor, load_regressor, predict_mean, save_regressor
-from transect.ensemble.forest import Forest
 from transect.errors import TransectError, unknown_name
 from transect.files import safe_join
 from transect.recipe import CountDecide
+from transect.tabular.forest import Forest
 
 __all__ = ["METHODS", "Counter", "Evidence", "choose_counter", "parts_of"]
 

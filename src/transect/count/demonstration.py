@@ -14,9 +14,9 @@ from transect.count.pictures import CountPictures
 from transect.count.predicting import answer_folder
 from transect.data.images import read_image
 from transect.data.survey import open_survey
-from transect.data.synthetic_colony import CLASSES, write_colony_survey
 from transect.metrics.count import rmse
 from transect.run import RunFolder
+from transect.simulate.colony import CLASSES, write_colony_survey
 from transect.types import Progress
 
 __all__ = ["judge", "result_lines", "simulate", "true_counts"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.ensemble.forest import Forest, forest_of, load_forest, save_forest
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path
+from transect.tabular.forest import Forest, forest_of, load_forest, save_forest
 
 __all__ = ["REGRESSORS", "fit_regressor", "load_regressor", "predict_mean", "save_regressor"]
 

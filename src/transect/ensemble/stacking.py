@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from transect.ensemble.forest import Forest, forest_of, load_forest, save_forest
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path, read_json, write_json
+from transect.tabular.forest import Forest, forest_of, load_forest, save_forest
 
 __all__ = ["LEARNERS", "Stack", "fit_stack", "load_stack", "nested_predictions", "save_stack"]
 

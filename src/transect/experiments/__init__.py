@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from transect.experiments.ablation import ablate
+from transect.experiments.ingredients import needs_training, without
 from transect.experiments.leaderboard import Entry, write_leaderboard
 from transect.experiments.several import Planned, read_runs, train_several
 from transect.experiments.tuning import tune
-from transect.experiments.without import needs_training, without
 
 __all__ = [
     "Entry",

@@ -13,8 +13,8 @@ import numpy as np
 
 from transect import api
 from transect.errors import TransectError
+from transect.experiments.ingredients import folder_name, needs_training, without
 from transect.experiments.pictures import Rows, metric_of, picture_rows
-from transect.experiments.without import folder_name, needs_training, without
 from transect.files import write_json
 from transect.metrics.spread import bootstrap
 from transect.recipe import Recipe

@@ -12,17 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.catalogue.store import Catalogue, Photo
 from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.folds import read_folds, write_folds
 from transect.identify import auto
-from transect.identify.album import Album
-from transect.identify.catalogue import Catalogue, Photo
-from transect.identify.choose import share_weights
 from transect.identify.deciding import decide_out_of_fold, expected_share
 from transect.identify.demonstration import judge, simulate
 from transect.identify.duplicates import duplicate_photos, resolve_duplicates
-from transect.identify.evidence import UNKNOWN
 from transect.identify.folds import identity_folds
 from transect.identify.leak import same_encounter_leak
 from transect.identify.leakfree import keep_doubtful_names, score_without
@@ -30,13 +27,16 @@ from transect.identify.oof import assemble, fold_vectors, look_at_photos, used_f
 from transect.identify.pages import write_report
 from transect.identify.photos import Photos, subjects_of
 from transect.identify.predicting import Identifier, answer_folder, layout_of, submission
+from transect.identify.scorers import source_names
 from transect.identify.scoring import score_answers
-from transect.identify.sources import source_names
+from transect.identify.thumbnails import Album
 from transect.identify.training import fit_fold
+from transect.openset.decider import share_weights
+from transect.openset.evidence import UNKNOWN
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
+from transect.train.distributed import is_main_process
 from transect.train.plan import told
-from transect.train.team import follows
 from transect.types import Progress, Survey
 
 __all__ = [
@@ -115,9 +115,9 @@ def train(photos: Photos, recipe: Recipe, path: Path, *, progress: Progress, dev
                     device=device,
                     progress=told(progress, member.name, fold),
                 )
-        if not follows():
+        if is_main_process():
             look_at_photos(run, recipe, member, photos, folds, device=device, progress=progress)
-    if follows():
+    if not is_main_process():
         return
     asked = assemble(
         run,

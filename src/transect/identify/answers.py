@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect import __version__
-from transect.identify.album import Album, boxed
-from transect.identify.evidence import NOBODY, UNKNOWN
 from transect.identify.geometry import KeypointFiles, cut_at_full_size
 from transect.identify.queries import HEIGHT_PX, MOST, Query, agreement, page_of, write_queries
 from transect.identify.scoring import labels_of
+from transect.identify.thumbnails import Album, boxed
 from transect.matching import extract
+from transect.openset.evidence import NOBODY, UNKNOWN
 from transect.report.page import Page
 from transect.report.pictures import side_by_side
 

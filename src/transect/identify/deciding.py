@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_json, write_text
-from transect.identify.choose import Decider, Decision, choose_decider, share_weights
-from transect.identify.evidence import FAR, NOBODY, UNKNOWN, Evidence
-from transect.identify.fuse import Candidates, Fusion, fuse_out_of_fold, ordered
+from transect.identify.duplicate_identities import likely_twins
 from transect.identify.oof import OutOfFold
 from transect.identify.photos import Photos, Subject
 from transect.identify.scoring import labels_of, score_answers
-from transect.identify.twins import likely_twins
+from transect.openset.decider import Decider, Decision, choose_decider, share_weights
+from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence
+from transect.openset.fusion import Candidates, Fusion, fuse_out_of_fold, ordered
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
 from transect.types import Progress

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.survey import open_survey
-from transect.data.synthetic_flukes import write_fluke_survey
-from transect.identify.alone import decided_by, kinds_of_sources
 from transect.identify.boxes import boxes_beside
-from transect.identify.evidence import UNKNOWN, rewards
 from transect.identify.oof import assemble
 from transect.identify.predicting import Identifier
+from transect.identify.source_ablation import decided_by, kinds_of_sources
+from transect.openset.evidence import UNKNOWN, rewards
 from transect.run import RunFolder
+from transect.simulate.flukes import write_fluke_survey
 from transect.types import Progress
 
 __all__ = ["judge", "simulate"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from transect.identify.oof import fold_model, used_folds
 from transect.identify.photos import Photos
-from transect.identify.sources import image_scores, source_names
+from transect.identify.scorers import image_scores, source_names
 from transect.recipe import Recipe
 from transect.run import RunFolder
 

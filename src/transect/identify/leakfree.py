@@ -11,8 +11,8 @@ import numpy as np
 
 from transect.audit import doubtful_answers, keep_doubts, run_groups
 from transect.errors import TransectError
-from transect.identify.choose import Decision, share_weights
 from transect.identify.scoring import score_answers
+from transect.openset.decider import Decision, share_weights
 from transect.recipe import IdentifyDecide
 from transect.run import RunFolder
 

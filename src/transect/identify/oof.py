@@ -9,14 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.files import read_json, safe_join, write_json
-from transect.identify.aggregate import to_identity
-from transect.identify.evidence import FAR, NOBODY, UNKNOWN
 from transect.identify.folds import fold_truth
-from transect.identify.fuse import Candidates, gather, joined
 from transect.identify.geometry import NOTHING, KeypointFiles, fit_geometry, match_rows
 from transect.identify.photos import Photos
 from transect.identify.projection import load_projection, save_projection
-from transect.identify.sources import (
+from transect.identify.scorers import (
     FoldModel,
     fit_projections,
     identity_scores,
@@ -28,6 +25,9 @@ from transect.identify.sources import (
 )
 from transect.identify.training import training_labels
 from transect.matching import lnbnn_scores
+from transect.openset.aggregation import to_identity
+from transect.openset.evidence import FAR, NOBODY, UNKNOWN
+from transect.openset.fusion import Candidates, gather, joined
 from transect.recipe import IdentifyDecide, Member, Recipe
 from transect.run import RunFolder
 from transect.types import Progress

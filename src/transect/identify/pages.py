@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from transect import __version__
 from transect.audit import fill_report
 from transect.files import write_text
-from transect.identify.album import Album
-from transect.identify.evidence import NOBODY, UNKNOWN
 from transect.identify.geometry import KeypointFiles
 from transect.identify.leakfree import score_without
 from transect.identify.queries import HEIGHT_PX, MOST, Query, agreement, write_queries
+from transect.identify.thumbnails import Album
 from transect.metrics.calibration import reliability
+from transect.openset.evidence import NOBODY, UNKNOWN
 from transect.recipe import IdentifyDecide
 from transect.report import charts
 from transect.report.card import model_card

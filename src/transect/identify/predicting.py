@@ -13,21 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.catalogue.store import Catalogue
 from transect.data.folder import list_new
 from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_text
-from transect.identify.aggregate import by_encounter, to_identity
 from transect.identify.boxes import boxes_beside
-from transect.identify.catalogue import Catalogue
-from transect.identify.choose import Decision
 from transect.identify.deciding import Decisions, answers_table, evidence_of
-from transect.identify.evidence import FAR, NOBODY, UNKNOWN, Evidence, evidence_from_scores
-from transect.identify.fuse import Candidates, gather
 from transect.identify.geometry import NOTHING, GeometryModel, KeypointFiles, cores, match_rows
 from transect.identify.oof import best_proof, fold_model, used_folds
 from transect.identify.photos import Box, Photos, Subject, whole_photos
-from transect.identify.scoring import labels_of
-from transect.identify.sources import (
+from transect.identify.scorers import (
     EXTRA,
     FoldModel,
     identity_scores,
@@ -36,7 +31,12 @@ from transect.identify.sources import (
     raw_vectors,
     source_names,
 )
+from transect.identify.scoring import labels_of
 from transect.matching import lnbnn_scores
+from transect.openset.aggregation import by_encounter, to_identity
+from transect.openset.decider import Decision
+from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence, evidence_from_scores
+from transect.openset.fusion import Candidates, gather
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
 from transect.types import Image, Problem, Progress

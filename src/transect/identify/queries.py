@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect import __version__
-from transect.identify.album import Album
 from transect.identify.geometry import KeypointFiles
+from transect.identify.thumbnails import Album
 from transect.matching import Keypoints, match_one, verify
 from transect.report.page import Page
 from transect.report.pictures import matches

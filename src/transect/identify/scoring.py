@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.identify.choose import Decision
-from transect.identify.evidence import NOBODY, UNKNOWN, rewards
 from transect.metrics import calibration, identify
 from transect.metrics.spread import bootstrap, bootstrap_statistic
+from transect.openset.decider import Decision
+from transect.openset.evidence import NOBODY, UNKNOWN, rewards
 
 __all__ = ["labels_of", "score_answers"]
 

@@ -15,8 +15,8 @@ from transect.data.geometry import Placement, fit_planes, fit_whole, unfit
 from transect.data.inputs import Inputs
 from transect.data.tiff import ArrayReader, Reader
 from transect.errors import TransectError
-from transect.predict.fed import FedReader, foreground, with_masks
 from transect.predict.forward import image_forward, network_forward
+from transect.predict.mask_channels import FedReader, foreground, with_masks
 from transect.predict.tiling import Band, predict_bands, predict_whole
 from transect.recipe import Member, Network, Recipe
 from transect.types import Image

@@ -31,7 +31,7 @@ from transect.segment.rates import settle_rates
 from transect.segment.rounds import train_members
 from transect.segment.scoring import picture_scores, score_record
 from transect.segment.views import choose_views
-from transect.train.team import follows
+from transect.train.distributed import is_main_process
 from transect.types import Progress, Survey
 
 __all__ = [
@@ -95,7 +95,7 @@ def train(
     folds = _folds(run, pictures, recipe)
     used = range(recipe.folds.use or recipe.folds.count)
     train_members(run, recipe, pictures, folds, device=device, progress=progress)
-    if follows():
+    if not is_main_process():
         return
     views = choose_views(run, recipe, pictures, folds, device=device, progress=progress)
     for member in dict.fromkeys((*answering(recipe), *gates_of(recipe))):

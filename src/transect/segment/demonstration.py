@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from transect.data.images import read_image, read_labels
 from transect.data.survey import open_survey
-from transect.data.synthetic_salt import write_salt_survey
 from transect.metrics.segment import salt_map
 from transect.run import RunFolder
 from transect.segment.pictures import Pictures
 from transect.segment.predicting import Predictor
+from transect.simulate.salt import write_salt_survey
 from transect.types import Image, Progress
 
 __all__ = ["judge", "simulate", "trivial_scores"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.audit.prints import take_prints
+from transect.audit.fingerprints import take_prints
 from transect.audit.shift import adversarial_validation
 from transect.recipe import Recipe, Stage
 from transect.run import RunFolder

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.audit.fingerprints import take_prints
 from transect.audit.mosaics import find_seams
-from transect.audit.prints import take_prints
 from transect.errors import TransectError
 from transect.files import read_json
 from transect.recipe import Recipe

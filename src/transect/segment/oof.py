@@ -24,7 +24,7 @@ from transect.segment.blending import (
     write_stacks,
     write_weights,
 )
-from transect.segment.feeding import FED_ROUND, feeders_of
+from transect.segment.cascade import FED_ROUND, feeders_of
 from transect.segment.neighbours import beside, borders_of, neighbours_of, pulled
 from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric

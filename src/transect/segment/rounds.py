@@ -17,7 +17,7 @@ from transect.files import read_json, safe_join, write_json
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 from transect.segment.blending import check_blend, check_gate
-from transect.segment.feeding import (
+from transect.segment.cascade import (
     FED_ROUND,
     check_fed,
     fed_folder,

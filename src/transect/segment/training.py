@@ -18,6 +18,7 @@ from transect.recipe import Augment, Member, Stage
 from transect.segment.likeness import weighted
 from transect.segment.pictures import Pictures
 from transect.train.budget import Pace, measure
+from transect.train.checkpoint import load_weights
 from transect.train.dense import DenseBatches, DenseSource
 from transect.train.distill import MeanTeacher
 from transect.train.engine import fit
@@ -31,7 +32,6 @@ from transect.train.plan import (
     Step,
     no_better_than,
 )
-from transect.train.state import load_weights
 from transect.types import Image
 
 __all__ = [

@@ -23,7 +23,20 @@ from transect.files import read_json, spreadsheet_safe, write_json, write_text
 from transect.recipe import Stage, to_json
 from transect.train import schedules
 from transect.train.averaging import Ema, mean_weights, refresh_batch_norm
-from transect.train.keeping import Score, best_epoch, check_keep, kept, stale_epochs
+from transect.train.checkpoint import (
+    State,
+    Writer,
+    load_weights,
+    optimizer_tensors,
+    read_state,
+    restore_optimizer,
+    save_tensors,
+    tensors_of,
+    under,
+    write_state,
+)
+from transect.train.checkpoint_selection import Score, best_epoch, check_keep, kept, stale_epochs
+from transect.train.distributed import Team
 from transect.train.loop import (
     Epoch,
     NotFiniteError,
@@ -44,19 +57,6 @@ from transect.train.plan import (
     Stateful,
 )
 from transect.train.process import interruptible, repeatable
-from transect.train.state import (
-    State,
-    Writer,
-    load_weights,
-    optimizer_tensors,
-    read_state,
-    restore_optimizer,
-    save_tensors,
-    tensors_of,
-    under,
-    write_state,
-)
-from transect.train.team import Team
 
 __all__ = ["fit", "seed_of"]
 

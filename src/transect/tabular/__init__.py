@@ -1,0 +1,1 @@
+"""Small models of tables that are kept without pickle."""

@@ -1,0 +1,105 @@
+import shutil
+
+import pytest
+
+from tests.identify.conftest import Said
+from transect import api
+from transect.catalogue.store import Catalogue
+from transect.cli import main
+from transect.errors import TransectError
+from transect.run import RunFolder
+from transect.types import Quiet
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    shutil.copytree(tiny_run.path, tmp_path / "run")
+    return RunFolder.open(tmp_path / "run")
+
+
+def names_in(run):
+    return {p.image: p.identity for p in Catalogue.open(run.path / "catalogue").photos}
+
+
+def test_merge_and_undo_from_the_command_line(run, capsys):
+    before = (run.path / "catalogue" / "identities.csv").read_bytes()
+    assert main(["catalogue", str(run.path), "merge", "a0", "a1", "--who", "Ada"]) == 0
+    assert "a1" not in names_in(run).values()
+    assert main(["catalogue", str(run.path), "undo"]) == 0
+    assert (run.path / "catalogue" / "identities.csv").read_bytes() == before
+    assert main(["catalogue", str(run.path / "catalogue"), "log"]) == 0
+    told = capsys.readouterr().out
+    assert "by Ada: merge keep a0, other a1, photos 6" in told
+    assert "taken back" in told
+
+
+def test_splitting_renaming_and_naming(run):
+    folder = run.path
+    api.catalogue(folder, "split", ["a0", "twin", "00_0_0.png", "00_0_1.png"])
+    api.catalogue(folder, "rename", ["a2", "Otto"])
+    api.catalogue(folder, "assign", ["Vera", "08_0_0.png"])
+    names = names_in(run)
+    assert [names[f"00_0_{k}.png"] for k in (0, 1)] == ["twin", "twin"]
+    assert names["02_0_0.png"] == "Otto"
+    assert names["08_0_0.png"] == "Vera"
+    listed = api.catalogue(folder, "list")
+    assert any(line.split() == ["Vera", "1"] for line in listed)
+
+
+def test_an_added_individual_is_recognised_in_its_next_encounter(run, asked, tmp_path):
+    from tests.identify.conftest import photo
+
+    first = tmp_path / "first"
+    shutil.copytree(asked / "images", first)
+    for path in first.glob("new[0-3]_*"):
+        path.unlink()
+    (first / "identities.csv").write_text(
+        "image,identity\n" + "".join(f"new20_{k}.png,Wanda\n" for k in range(2))
+    )
+    (first / "broken.png").write_bytes(b"no picture")
+    said = Said()
+    told = api.catalogue(run.path, "add", [str(first)], progress=said)
+    assert "4 photos added" in told[0]
+    assert "broken.png" in said.lines[0]
+    assert names_in(run)["new20_0.png"] == "Wanda"
+    assert names_in(run)["new21_0.png"] == "new_whale"
+    import cv2
+    import pandas as pd
+
+    again = tmp_path / "again"
+    again.mkdir()
+    cv2.imwrite(str(again / "met.png"), photo(20, 11, 0))
+    api.predict(run.path, again, tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out" / "identities.csv")["identity_1"][0] == "Wanda"
+    with pytest.raises(TransectError, match="already"):
+        api.catalogue(run.path, "add", [str(first)], progress=Quiet())
+
+
+def test_unknown_photos_are_grouped_into_proposed_individuals(run):
+    before = names_in(run)
+    only_told = api.catalogue(run.path, "group")
+    assert "12 photos without a name" in only_told[0]
+    assert names_in(run) == before
+    api.catalogue(run.path, "group", write=True)
+    after = names_in(run)
+    changed = {image for image in after if after[image] != before[image]}
+    assert changed
+    assert all(before[image] == "new_whale" for image in changed)
+    proposed = [after[image] for image in changed]
+    assert set(proposed) == {line.split(":")[0] for line in only_told[1:]}
+    assert min(proposed.count(name) for name in proposed) >= 2
+    for _ in set(proposed):
+        api.catalogue(run.path, "undo")
+    assert names_in(run) == before
+
+
+def test_mistakes_are_explained(run, tmp_path):
+    with pytest.raises(TransectError, match="Did you mean 'merge'"):
+        api.catalogue(run.path, "merg")
+    with pytest.raises(TransectError, match="takes 2 words"):
+        api.catalogue(run.path, "merge", ["a0"])
+    with pytest.raises(TransectError, match="neither a catalogue"):
+        api.catalogue(tmp_path, "log")
+    shutil.copytree(run.path / "catalogue", tmp_path / "alone")
+    with pytest.raises(TransectError, match="needs the networks"):
+        api.catalogue(tmp_path / "alone", "add", [str(tmp_path)])
