@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from transect.errors import TransectError
+from transect.models.decoders import DECODERS
 from transect.models.encoders import ENCODERS_SCRATCH, build_encoder
 from transect.recipe import Network
 
@@ -98,3 +99,41 @@ def test_weights_for_our_own_encoders_are_refused():
     network = dataclasses.replace(Network(encoder="plain"), weights="imagenet")
     with pytest.raises(TransectError, match="no pretrained weights"):
         build_encoder(network, in_channels=3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "legacy_xception",
+        pytest.param("inception_resnet_v2", marks=pytest.mark.slow),
+        pytest.param("inception_v4", marks=pytest.mark.slow),
+        pytest.param("nasnetalarge", marks=pytest.mark.slow),
+    ],
+)
+def test_encoders_that_cut_borders_off_are_padded_until_levels_are_exact(name):
+    encoder = build_encoder(Network(encoder=name, weights=None), in_channels=1).eval()
+    with torch.no_grad():
+        levels = encoder(picture(1, 1, 64, 96))
+    for level, stride in zip(levels, encoder.strides, strict=True):
+        assert level.shape[-2:] == (64 // stride, 96 // stride)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "dla34", "hrnet_w18_small"])
+def test_levels_that_are_no_exact_halves_go_through_every_decoder(name, monkeypatch):
+    from transect.models import dense
+
+    network = Network(encoder=name, weights=None)
+    encoder = build_encoder(network, in_channels=1).eval()
+    monkeypatch.setattr(dense, "build_encoder", lambda *_, **__: encoder)
+    for decoder in DECODERS:
+        changed = dataclasses.replace(network, decoder=decoder)
+        model = dense.DenseNetwork(changed, in_channels=1, outputs=2).eval()
+        with torch.no_grad():
+            assert model(picture(1, 1, 40, 101))["logits"].shape == (1, 2, 40, 101)
+
+
+def test_a_padded_convolution_is_told_from_one_that_is_right_as_it_is():
+    # A patch stem (4x4, stride 4) and a pooling that rounds up have no border to lose.
+    encoder = build_encoder(Network(encoder="convnext_atto", weights=None), in_channels=3)
+    assert all(m.padding != (2, 2) for m in encoder.modules() if isinstance(m, torch.nn.Conv2d))
+    assert encoder.least == 1

@@ -493,20 +493,43 @@ class _RefineNet(Decoder):
 
 
 class _Adapted(Decoder):
-    """A decoder of segmentation-models-pytorch; it doubles sizes, so inputs are padded for it."""
+    """A decoder of segmentation-models-pytorch; it doubles sizes, so inputs are padded for it.
+
+    Levels of an encoder that cuts borders off are no exact multiples of each other; they are
+    resampled to what they would be with padding.
+    """
 
     def __init__(
-        self, decoder: nn.Module, chosen: Sequence[int | None], channels: int, multiple: int
+        self,
+        decoder: nn.Module,
+        chosen: Sequence[int | None],
+        channels: int,
+        strides: Sequence[int],
     ) -> None:
         super().__init__()
         self.decoder = tolerate_single_values(decoder)
         self.chosen = tuple(chosen)
         self.channels = (channels,)
-        self.multiple = multiple
+        self.strides = tuple(strides)
+        self.multiple = strides[-1]
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        used = [i for i in self.chosen if i is not None]
+        units = [
+            max(-(-levels[i].shape[axis] * self.strides[i] // self.multiple) for i in used)
+            for axis in (-2, -1)
+        ]  # sides of the deepest level, in its own pixels
         empty = levels[0].new_zeros(0)
-        return [self.decoder([empty if i is None else levels[i] for i in self.chosen])]
+        return [
+            self.decoder(
+                [empty if i is None else self._exact(levels[i], i, units) for i in self.chosen]
+            )
+        ]
+
+    def _exact(self, level: Tensor, index: int, units: Sequence[int]) -> Tensor:
+        """The level at the size that its stride says."""
+        times = self.multiple // self.strides[index]
+        return resize_like(level, (units[0] * times, units[1] * times))
 
 
 def _level_at(strides: Sequence[int], stride: int) -> int | None:
@@ -537,7 +560,7 @@ def _fpn(channels: Sequence[int], strides: Sequence[int], network: Network) -> D
         segmentation_channels=out,
         dropout=network.dropout[0] if network.dropout else 0.0,
     )
-    return _Adapted(decoder, chosen, out, deepest)
+    return _Adapted(decoder, chosen, out, strides)
 
 
 def _deeplab(channels: Sequence[int], strides: Sequence[int], network: Network) -> Decoder:
@@ -560,7 +583,7 @@ def _deeplab(channels: Sequence[int], strides: Sequence[int], network: Network) 
         aspp_dropout=network.dropout[0] if network.dropout else 0.0,
     )
     decoder.up = nn.Upsample(scale_factor=deepest // strides[fine], mode="bilinear")
-    return _Adapted(decoder, [None, None, fine, len(channels) - 1], width, deepest)
+    return _Adapted(decoder, [None, None, fine, len(channels) - 1], width, strides)
 
 
 DECODERS: dict[str, Callable[[Sequence[int], Sequence[int], Network], Decoder]] = {

@@ -69,8 +69,8 @@ class DenseNetwork(nn.Module):
             else:
                 channels[-1] = centre.channels
         self.decoder = build_decoder(channels, strides, network)
-        self.multiple = self.decoder.multiple
-        self.least: int = 2 * self.encoder.strides[-1]
+        self.multiple = max(self.decoder.multiple, self.encoder.multiple)
+        self.least: int = max(2 * self.encoder.strides[-1], self.encoder.least)
         self.heads = _Heads(network, self.decoder.channels, deepest, outputs)
 
     def forward(self, x: Tensor) -> dict[str, Tensor | list[Tensor]]:

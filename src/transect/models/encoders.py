@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,12 @@ from transect.recipe import Embedding, Network
 
 __all__ = ["ENCODERS_SCRATCH", "Encoder", "build_encoder"]
 
+_LEAST_VALID = 96  # inception_v3 needs 75 pixels; the next multiple of 32
+_ADDING = (
+    "dla",
+    "hrnet",
+)  # they add enlarged levels to finer ones, which must have double the size
+
 
 class Encoder(nn.Module):
     """A pyramid of features, finest first.
@@ -39,6 +45,8 @@ class Encoder(nn.Module):
         source: Where the weights came from: scratch, wheel, hub or file.
         coordinates: Whether x and y are appended to the input.
         gates: Gates applied to the levels on their way out; empty if they are inside the body.
+        least: Shortest side of an input, in pixels.
+        multiple: Sides of an input must be divisible by it.
     """
 
     def __init__(
@@ -49,9 +57,12 @@ class Encoder(nn.Module):
         *,
         source: str = "scratch",
         coordinates: bool = False,
+        least: int = 1,
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         self.body = body
+        self.least, self.multiple = least, multiple
         self.channels = tuple(channels)
         self.strides = tuple(strides)
         self.source = source
@@ -153,9 +164,18 @@ def _timm(
     extra = 2 if network.coordconv else 0
     _adapt_input(body, in_channels, extra)
     operated = _stem(network, body, name)
+    least = _pad_valid(body, in_channels + extra)
     if operated:
         strides = _probe(body, in_channels + extra)
-    encoder = Encoder(body, channels, strides, source=source, coordinates=network.coordconv)
+    encoder = Encoder(
+        body,
+        channels,
+        strides,
+        source=source,
+        coordinates=network.coordconv,
+        least=least,
+        multiple=strides[-1] if name.startswith(_ADDING) else 1,
+    )
     if isinstance(network, Network) and network.encoder_attention is not None:
         _check_attention(network.encoder_attention)
         if not _gate_inside(body, modules, channels):
@@ -263,13 +283,67 @@ def _replace(body: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 
 def _probe(body: nn.Module, inputs: int) -> list[int]:
-    """Measure the strides of an operated network on a blank picture of 64 pixels."""
+    """Measure the strides of an operated network on two blank pictures.
+
+    What convolutions without padding cut off is the same on both, so the difference tells.
+    """
+    small, large = _levels(body, inputs, 128), _levels(body, inputs, 192)
+    return [64 // (b - a) for a, b in zip(small, large, strict=True)]
+
+
+def _levels(body: nn.Module, inputs: int, side: int) -> list[int]:
+    """Widths of the levels of a blank picture; the network is left as it was."""
     was_training = body.training
     body.eval()
     with torch.no_grad():
-        levels = body(torch.zeros(1, inputs, 64, 64))
+        levels = body(torch.zeros(1, inputs, side, side))
     body.train(was_training)
-    return [64 // level.shape[-1] for level in levels]
+    return [int(level.shape[-1]) for level in levels]
+
+
+def _pad_valid(body: nn.Module, inputs: int) -> int:
+    """Pad what has no padding, so that levels are the input divided by their stride.
+
+    Inception, Xception and NASNet networks cut the border off in some convolutions: their levels
+    shrink by other numbers than two and show the middle of the picture only. Padding keeps the
+    weights and puts every level over the whole picture, as segmentation-models-pytorch does.
+    Where a network pools outside its modules (inception_v3) it stays as it is, and decoders that
+    need exact halves resample its levels.
+
+    Returns:
+        The shortest side that the network takes, in pixels.
+    """
+    valid = [part for part in body.modules() if _cuts_border(part)]
+    if not valid:
+        return 1
+    for part in valid:
+        part.padding = tuple(k // 2 for k in _pair_of(part.kernel_size))
+    try:
+        _levels(body, inputs, 64)
+    except RuntimeError:
+        for part in valid:
+            part.padding = (0, 0)
+    else:
+        return 1
+    return _LEAST_VALID
+
+
+def _cuts_border(part: nn.Module) -> TypeGuard[nn.Conv2d | nn.MaxPool2d]:
+    """Whether a layer's windows overlap and it has no padding of any kind."""
+    if type(part) is nn.MaxPool2d:
+        if part.ceil_mode:
+            return False
+    elif type(part) is not nn.Conv2d:
+        return False  # subclasses pad by themselves
+    if isinstance(part.padding, str) or max(_pair_of(part.padding)):
+        return False
+    kernel, stride = _pair_of(part.kernel_size), _pair_of(part.stride)
+    return max(kernel) > 1 and all(k % 2 and k >= s for k, s in zip(kernel, stride, strict=True))
+
+
+def _pair_of(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    """A size as torch's layers hold it, for both axes."""
+    return value if isinstance(value, tuple) else (value, value)
 
 
 class _Gated(nn.Module):
