@@ -219,9 +219,10 @@ def _score_out_of_fold(
     for image in out_of_fold.images:
         i = number[image.name]
         answer = decisions.answer(out_of_fold, pictures, i)
-        rows.append(
-            picture_scores(answer, pictures.labels(i), pictures.kind, len(pictures.survey.classes))
-        )
+        truth = pictures.labels(i)
+        row = picture_scores(answer, truth, pictures.kind, len(pictures.survey.classes))
+        wrong = ((answer > 0) != (truth > 0)) & (truth >= 0)
+        rows.append({**row, "wrong": float(wrong.mean()), "foreground": float((truth > 0).mean())})
         own_folds.append(int(folds[i]))
         groups.append(image.group)
         names.append(image.name)

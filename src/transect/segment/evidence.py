@@ -12,7 +12,7 @@ from transect.predict.outputs import write_picture
 from transect.report.pictures import overlay
 from transect.run import RunFolder
 from transect.segment.deciding import Decisions
-from transect.segment.findings import ranked_pictures
+from transect.segment.findings import worst_and_best
 from transect.segment.oof import OutOfFold
 from transect.segment.pictures import Pictures
 
@@ -35,11 +35,9 @@ def keep_evidence(
     Leaves ``gallery/*.jpg``, ``gallery.json`` and ``calibration.json`` in the run folder.
     """
     number = {image.name: i for i, image in enumerate(pictures.images)}
-    ranked = ranked_pictures(run, metric)
-    chosen = {"worst": ranked[:_SHOWN], "best": ranked[::-1][:_SHOWN]}
     gallery = []
-    for kind, rows in chosen.items():
-        for place, (name, value) in enumerate(rows):
+    for kind, ranked in worst_and_best(run, metric, _SHOWN).items():
+        for place, (name, value) in enumerate(ranked.shown):
             i = number[name]
             answer = decisions.answer(out_of_fold, pictures, i)
             truth = np.maximum(pictures.labels(i), 0)
@@ -47,7 +45,8 @@ def keep_evidence(
             picture = overlay(pictures.cache.image(i)[window], truth[window], answer[window])
             file = f"{kind}{place:02d}.jpg"
             write_picture(run.path / "gallery" / file, picture)
-            gallery.append({"kind": kind, "file": file, "name": name, "value": value})
+            entry = {"kind": kind, "file": file, "name": name, "value": value, "tied": ranked.tied}
+            gallery.append(entry)
     run.write_json("gallery.json", gallery)
     run.write_json("calibration.json", _calibration(pictures, out_of_fold, number))
 

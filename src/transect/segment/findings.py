@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transect.errors import TransectError
 from transect.recipe import Recipe, Stage
 from transect.run import RunFolder
 
-__all__ = ["advice", "curves", "ranked_pictures", "seconds_by_fold"]
+__all__ = ["Ranked", "advice", "curves", "seconds_by_fold", "worst_and_best"]
 
 
 def curves(run: RunFolder, recipe: Recipe) -> dict[str, tuple[list[float], list[float]]]:
@@ -31,22 +32,60 @@ def curves(run: RunFolder, recipe: Recipe) -> dict[str, tuple[list[float], list[
 
 
 def seconds_by_fold(run: RunFolder, recipe: Recipe) -> dict[str, float]:
-    """Seconds of training of every member and fold."""
+    """Seconds of training of every member and fold: the sum over its epochs, of all rounds."""
     found = {}
     for member in recipe.members:
         for fold in range(recipe.folds.count):
             rows = _history(run.fold(member.name, fold))
             times = [float(row["seconds"]) for row in rows if row.get("seconds")]
             if times:
-                found[f"{member.name}, fold {fold}"] = max(times)
+                found[f"{member.name}, fold {fold}"] = sum(times)
     return found
 
 
-def ranked_pictures(run: RunFolder, metric: str) -> list[tuple[str, float]]:
-    """Out-of-fold pictures with their score, the worst first; ties by name."""
-    rows = run.read_json("oof/pictures.json")
-    known = [(name, float(row[metric])) for name, row in rows.items() if math.isfinite(row[metric])]
-    return sorted(known, key=lambda item: (item[1], item[0]))
+@dataclass(frozen=True)
+class Ranked:
+    """The out-of-fold images that a report shows first.
+
+    Attributes:
+        shown: (name, score), the most telling first.
+        tied: How many images have the score of the first one.
+    """
+
+    shown: tuple[tuple[str, float], ...]
+    tied: int
+
+
+def worst_and_best(run: RunFolder, metric: str, count: int) -> dict[str, Ranked]:
+    """The images with the lowest and the highest score out of fold.
+
+    Hundreds may share a score of 0 or 1. Among equals, the worst are those with the most wrong
+    pixels, the best those with the most foreground: an empty mask found empty teaches little.
+
+    Args:
+        run: With ``oof/pictures.json``.
+        metric: Of its rows; higher is better.
+        count: How many of each at most.
+
+    Returns:
+        ``worst`` and ``best``.
+    """
+    rows = {
+        name: row
+        for name, row in run.read_json("oof/pictures.json").items()
+        if math.isfinite(row[metric])
+    }
+    orders = {
+        "worst": sorted(rows, key=lambda n: (rows[n][metric], -rows[n]["wrong"], n)),
+        "best": sorted(rows, key=lambda n: (-rows[n][metric], -rows[n]["foreground"], n)),
+    }
+    return {
+        kind: Ranked(
+            tuple((name, float(rows[name][metric])) for name in order[:count]),
+            sum(rows[name][metric] == rows[order[0]][metric] for name in order),
+        )
+        for kind, order in orders.items()
+    }
 
 
 def advice(run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> list[str]:

@@ -50,7 +50,7 @@ def write_report(run: RunFolder) -> Path:
     )
     _head(page, metrics, facts)
     _data(page, facts, data)
-    _score(page, run, metrics)
+    _score(page, run, recipe, metrics)
     _pictures(page, run, metrics)
     _decisions(page, run, recipe)
     _training(page, run, recipe)
@@ -107,13 +107,19 @@ def _data(page: Page, facts: dict[str, Any], data: dict[str, Any]) -> None:
     )
 
 
-def _score(page: Page, run: RunFolder, metrics: dict[str, Any]) -> None:
+def _score(page: Page, run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> None:
     """Every metric with its spread, and whether the probabilities can be believed."""
     page.section(
         "Score",
         lead="Out of fold: each picture was predicted by models that never saw it, with decisions "
         "tuned on other pictures. The interval resamples pictures (or groups).",
     )
+    trained = recipe.folds.use or recipe.folds.count
+    if trained > 1:
+        page.text(
+            f"Measured are the models of single folds. New images get the mean of all {trained}, "
+            "which no image here can measure; it is as good or better as a rule."
+        )
     rows = [
         [
             name,
@@ -153,10 +159,16 @@ def _pictures(page: Page, run: RunFolder, metrics: dict[str, Any]) -> None:
     gallery = run.read_json("gallery.json")
     for kind in ("worst", "best"):
         page.heading(f"The {kind}")
+        entries = [entry for entry in gallery if entry["kind"] == kind]
+        tied = max((entry.get("tied", 0) for entry in entries), default=0)
+        if tied > len(entries):
+            page.text(
+                f"{tied} images have the score {entries[0]['value']:.3f}; shown are those of them "
+                f"with the most {'wrong pixels' if kind == 'worst' else 'foreground'}."
+            )
         page.pictures(
             (read_image(safe_join(run.path / "gallery", entry["file"])), _caption(entry))
-            for entry in gallery
-            if entry["kind"] == kind
+            for entry in entries
         )
 
 

@@ -1,0 +1,31 @@
+"""What the report says: true seconds, and images that tell something among hundreds of equals."""
+
+from tests.small import tiny_recipe
+from transect.run import RunFolder
+from transect.segment.findings import seconds_by_fold, worst_and_best
+
+
+def test_the_time_of_a_fold_is_the_sum_of_its_epochs_in_all_rounds(tmp_path):
+    run = RunFolder(tmp_path)
+    folder = run.fold("main", 0)
+    for place, rows in ((folder, "1,10.5\n2,9.5\n"), (folder / "round1", "1,5.0\n")):
+        place.mkdir(parents=True)
+        (place / "history.csv").write_text("epoch,seconds\n" + rows)
+    assert seconds_by_fold(run, tiny_recipe()) == {"main, fold 0": 25.0}
+
+
+def test_among_equals_the_most_wrong_and_the_fullest_are_shown(tmp_path):
+    run = RunFolder(tmp_path)
+    rows = {
+        "a": {"dice": 0.0, "wrong": 0.1, "foreground": 0.0},
+        "b": {"dice": 0.0, "wrong": 0.6, "foreground": 0.3},
+        "c": {"dice": 1.0, "wrong": 0.0, "foreground": 0.0},
+        "d": {"dice": 1.0, "wrong": 0.0, "foreground": 0.4},
+        "e": {"dice": 0.5, "wrong": 0.9, "foreground": 0.9},
+        "f": {"dice": float("nan"), "wrong": 1.0, "foreground": 1.0},
+    }
+    run.write_json("oof/pictures.json", rows)
+    found = worst_and_best(run, "dice", 2)
+    assert found["worst"].shown == (("b", 0.0), ("a", 0.0))
+    assert found["best"].shown == (("d", 1.0), ("c", 1.0))
+    assert (found["worst"].tied, found["best"].tied) == (2, 2)
