@@ -91,6 +91,9 @@ class Network:
         image_head: An empty/non-empty head on the deepest level (output ``empty``).
         pixel_head: A head trained on non-empty images only, fused with the image head into the
             final one (output ``pixel``).
+        fusion: How the image head's features enter the final head: ``deep``, by two convolutions
+            of 3x3 more (the salt winners'), or ``shift``, by the last convolution alone, which
+            costs next to nothing: they raise or lower the picture as a whole.
         stem_stride: Stride of the encoder's first convolution, or None to leave it.
         stem_pool: False removes the encoder's max-pooling after the stem.
         stem_kernel: 3 replaces the first convolution by a new 3x3 one, None leaves it.
@@ -116,6 +119,7 @@ class Network:
     deep_supervision: bool = False
     image_head: bool = False
     pixel_head: bool = False
+    fusion: str = "deep"
     stem_stride: int | None = None
     stem_pool: bool = True
     stem_kernel: int | None = None

@@ -120,3 +120,27 @@ def test_an_even_last_convolution_is_refused(side):
     network = Network(encoder="plain", width=4, levels=2, weights=None, final_kernel=side)
     with pytest.raises(TransectError, match="final_kernel"):
         build(network, in_channels=1, outputs=1)
+
+
+@pytest.mark.parametrize("heads", [{}, {"hypercolumn": True}, {"pixel_head": True}])
+def test_a_shift_lets_the_image_raise_or_lower_the_whole_picture(heads):
+    torch.manual_seed(0)
+    network = Network(
+        encoder="plain", width=4, levels=3, weights=None, image_head=True, fusion="shift",
+        final_kernel=3, **heads,
+    )  # fmt: skip
+    model = build(network, in_channels=1, outputs=1).eval()
+    x = picture(1, 1, 16, 16)
+    before = model(x)
+    with torch.no_grad():
+        model.heads.image[1].bias += 3
+    change = (model(x)["logits"] - before["logits"])[0, 0, 1:-1, 1:-1]
+    assert change.abs().min() > 1e-3
+    assert change.std() < 1e-5  # the same at every pixel that is not at the border
+    assert before["empty"].shape == (1, 1)
+
+
+def test_an_unknown_fusion_is_refused():
+    network = Network(encoder="plain", width=4, levels=2, weights=None, fusion="deap")
+    with pytest.raises(TransectError, match="Did you mean 'deep'"):
+        build(network, in_channels=1, outputs=1)

@@ -19,6 +19,7 @@ __all__ = [
     "ConvBlock",
     "activation",
     "append_coordinates",
+    "convolve_beside",
     "normalisation",
     "resize_like",
     "tolerate_single_values",
@@ -141,6 +142,69 @@ class ConvBlock(nn.Sequential):
         if act is not None:
             parts.append(act)
         super().__init__(*parts)
+
+    def forward(self, input: Tensor, everywhere: Tensor | None = None) -> Tensor:
+        """Apply the block.
+
+        Args:
+            input: (N, C, H, W).
+            everywhere: (N, V), further channels of one value each over the whole map; the
+                convolution has C + V inputs.
+
+        Returns:
+            (N, outputs, H, W), smaller by the stride.
+        """
+        if everywhere is None:
+            return super().forward(input)
+        convolution, *rest = self
+        assert isinstance(convolution, nn.Conv2d)
+        x = convolve_beside(convolution, input, everywhere)
+        for part in rest:
+            x = part(x)
+        return x
+
+
+def convolve_beside(convolution: nn.Conv2d, x: Tensor, everywhere: Tensor) -> Tensor:
+    """Convolve a map and a vector repeated at every pixel, without repeating it.
+
+    A channel of one value adds the same amount to every pixel, less what the taps beyond the
+    border would have added: one number per tap and output, which no full-size map is needed for.
+
+    Args:
+        convolution: Of C + V inputs, odd kernel, stride 1, zeros that keep the size.
+        x: (N, C, H, W).
+        everywhere: (N, V).
+
+    Returns:
+        (N, outputs, H, W): that of ``cat([x, everywhere at every pixel])``, but for rounding.
+
+    Example:
+        >>> conv = nn.Conv2d(3, 1, 3, padding=1)
+        >>> x, vector = torch.ones(1, 1, 2, 5), torch.ones(1, 2)
+        >>> whole = torch.cat([x, vector[:, :, None, None].expand(-1, -1, 2, 5)], 1)
+        >>> torch.allclose(convolve_beside(conv, x, vector), conv(whole), atol=1e-6)
+        True
+    """
+    height, width = x.shape[-2:]
+    weight = convolution.weight
+    of_map, of_vector = weight.split([x.shape[1], everywhere.shape[1]], 1)
+    mapped = functional.conv2d(
+        x, of_map.contiguous(memory_format=torch.channels_last), convolution.bias,
+        padding=convolution.padding, dilation=convolution.dilation,
+    )  # fmt: skip
+    taps = torch.einsum("nv,ovij->nijo", everywhere, of_vector).flatten(1, 2)  # (N, kk, outputs)
+    down = _inside(height, convolution.kernel_size[0], convolution.dilation[0], x)
+    across = _inside(width, convolution.kernel_size[1], convolution.dilation[1], x)
+    hit = (down[:, None, :, None] * across[None, :, None, :]).flatten(2).flatten(0, 1)
+    shift = hit.to(taps.dtype) @ taps  # (N, H*W, outputs): channels last already
+    return mapped + shift.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+def _inside(size: int, kernel: int, dilation: int, like: Tensor) -> Tensor:
+    """Which taps of a kernel lie inside a line of pixels: (size, kernel) of 0 and 1."""
+    place = torch.arange(size, device=like.device)[:, None]
+    tap = (torch.arange(kernel, device=like.device) - kernel // 2) * dilation
+    return ((place + tap >= 0) & (place + tap < size)).to(like.dtype)
 
 
 class ChannelSpatialGate(nn.Module):

@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transect.errors import TransectError, unknown_name
-from transect.models.blocks import ConvBlock, resize_like
+from transect.models.blocks import ConvBlock, convolve_beside, resize_like
 from transect.models.centres import CENTRES, POOLED_CENTRES
 from transect.models.decoders import build_decoder
 from transect.models.encoders import build_encoder
 from transect.recipe import Network
 
-__all__ = ["DenseNetwork"]
+__all__ = ["FUSIONS", "DenseNetwork"]
 
 _log = logging.getLogger(__name__)
+
+FUSIONS = ("deep", "shift")
+_VECTOR = 64  # features of the image head (salt 1st place)
 
 
 class DenseNetwork(nn.Module):
@@ -147,8 +150,9 @@ def _back(
 class _Heads(nn.Module):
     """Final, image-level, pixel-level and deep heads on the decoder's levels.
 
-    With an image head or a pixel head the final head is the fused one of the salt 1st place's
-    second stage (res34v3) and of the 4th place: pixel features beside the image vector.
+    With an image head or a pixel head the final head sees the image vector beside the pixels:
+    in two convolutions more, as in the salt 1st place's second stage (res34v3) and at the 4th
+    place, or only in the last convolution (``fusion`` shift).
     """
 
     def __init__(
@@ -159,36 +163,46 @@ class _Heads(nn.Module):
         norm, kernel = network.norm, network.final_kernel
         if kernel < 1 or kernel % 2 == 0:
             raise TransectError(f"final_kernel must be odd and positive; got {kernel}. Try 1 or 3.")
+        if network.fusion not in FUSIONS:
+            raise unknown_name("fusion", network.fusion, FUSIONS)
         width = sum(channels) if network.hypercolumn else channels[-1]
         # 320 channels to 64 (salt 1st place, stages 1 and 2); ours for the narrower ones.
         hidden = min(64, max(16, width // 4))
-        self.fused = network.pixel_head or network.image_head
+        fused = network.pixel_head or network.image_head
+        deep = fused and network.fusion == "deep"
         dropout = network.dropout[-1] if network.dropout else 0.0
         self.deep: nn.ModuleList | None = None
         if network.deep_supervision:
             self.deep = nn.ModuleList(nn.Conv2d(c, outputs, 1) for c in channels)
+
+        narrow = deep or network.hypercolumn
+        features = hidden if narrow else width
+
+        def narrowed() -> list[nn.Module]:
+            act = nn.ELU(inplace=True)
+            return [nn.Dropout2d(dropout), ConvBlock(width, hidden, norm=norm, act=act)]
+
+        def last(inputs: int) -> nn.Conv2d:
+            return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+
         self.image: nn.Module | None = None
-        if self.fused:
+        self.final: nn.Sequential | nn.Conv2d
+        if fused:
             self.image = nn.Sequential(
-                nn.Dropout(dropout), nn.Linear(deepest, 64), nn.ELU(inplace=True)
+                nn.Dropout(dropout), nn.Linear(deepest, _VECTOR), nn.ELU(inplace=True)
             )
-            self.empty = nn.Linear(64, 1) if network.image_head else None
-            self.pixel = nn.Sequential(
-                nn.Dropout2d(dropout), ConvBlock(width, hidden, norm=norm, act=nn.ELU(inplace=True))
-            )
-            self.pixel_out = nn.Conv2d(hidden, outputs, 1) if network.pixel_head else None
-            self.final: nn.Module = nn.Sequential(
-                ConvBlock(hidden + 64, hidden, norm=norm, act=nn.ELU(inplace=True)),
-                nn.Conv2d(hidden, outputs, kernel, padding=kernel // 2),
-            )
+            self.empty = nn.Linear(_VECTOR, 1) if network.image_head else None
+            self.pixel = nn.Sequential(*narrowed()) if narrow else nn.Sequential()
+            self.pixel_out = nn.Conv2d(features, outputs, 1) if network.pixel_head else None
+        if deep:
+            mixed = ConvBlock(hidden + _VECTOR, hidden, norm=norm, act=nn.ELU(inplace=True))
+            self.final = nn.Sequential(mixed, last(hidden))
+        elif fused:
+            self.final = last(features + _VECTOR)
         elif network.hypercolumn:
-            self.final = nn.Sequential(
-                nn.Dropout2d(dropout),
-                ConvBlock(width, hidden, norm=norm, act=nn.ELU(inplace=True)),
-                nn.Conv2d(hidden, outputs, kernel, padding=kernel // 2),
-            )
+            self.final = nn.Sequential(*narrowed(), last(hidden))
         else:
-            self.final = nn.Conv2d(width, outputs, kernel, padding=kernel // 2)
+            self.final = last(width)
 
     def forward(self, levels: list[Tensor], deepest: Tensor) -> dict[str, Tensor | list[Tensor]]:
         x = levels[-1]
@@ -196,19 +210,27 @@ class _Heads(nn.Module):
             size_hw = (x.shape[-2], x.shape[-1])
             x = torch.cat([resize_like(level, size_hw) for level in levels], 1)
         result: dict[str, Tensor | list[Tensor]] = {}
-        if self.image is not None:
+        if self.image is None:
+            result["logits"] = self.final(x)
+        else:
             vector = self.image(deepest.mean((2, 3)))  # (N, 64)
             if self.empty is not None:
                 result["empty"] = self.empty(vector)
             x = self.pixel(x)
             if self.pixel_out is not None:
                 result["pixel"] = self.pixel_out(x)
-            everywhere = vector[:, :, None, None].expand(-1, -1, *x.shape[-2:])
-            x = torch.cat([x, everywhere], 1)
-        result["logits"] = self.final(x)
+            result["logits"] = self._fused(x, vector)
         if self.deep is not None:
             result["deep"] = [head(level) for head, level in zip(self.deep, levels, strict=True)]
         return result
+
+    def _fused(self, x: Tensor, vector: Tensor) -> Tensor:
+        """The final head on pixel features beside the image vector."""
+        if isinstance(self.final, nn.Conv2d):
+            return convolve_beside(self.final, x, vector)
+        mixed, last = self.final
+        logits: Tensor = last(mixed(x, vector))
+        return logits
 
 
 @lru_cache
