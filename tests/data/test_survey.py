@@ -300,7 +300,7 @@ def test_dots_with_every_fault(folder):
     assert "x=99, y=5 lies outside 0.png (width 60, height 40)" in text
     assert "line 35: x must be a number; got 'abc'" in text
     assert "line 36: x must be a number; got 'nan'" in text
-    assert "'../../etc/passwd', which is not a relative path" in text
+    assert "'../../etc/passwd', which is not among the images" in text
     assert "'gone.png', which is not among the images" in text
     assert "line 39 has 2 cells, and the header has 4" in text
     assert len(survey.problems) == 7

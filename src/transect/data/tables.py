@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from transect.data.names import Matcher, Matches
 from transect.errors import TransectError
-from transect.files import safe_join
 from transect.types import Problem
 
-__all__ = ["ALIASES", "match_images", "numbers", "read_table"]
+__all__ = ["ALIASES", "MatchedTable", "match_images", "matched_table", "numbers", "read_table"]
 
 TABLE_LIMIT = 1 << 30
 """Most bytes of a table; ten million rows are less."""
@@ -105,60 +105,79 @@ def numbers(column: Iterable[str]) -> NDArray[np.float64]:
     return values
 
 
+@dataclass(frozen=True)
+class MatchedTable:
+    """A table whose column ``image`` holds the keys of images.
+
+    Attributes:
+        rows: Those whose image exists.
+        problems: One per name that means no image.
+        doubtful: Images that a name without image may have meant (see ``names.Matches``).
+        told: One sentence per way in which names were read otherwise than written.
+    """
+
+    rows: pd.DataFrame
+    problems: list[Problem]
+    doubtful: frozenset[str]
+    told: tuple[str, ...]
+
+
 def match_images(
     table: pd.DataFrame, names: Iterable[str], root: Path, file: str
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Replace the names in a table's column ``image`` by the keys of the images they mean.
+    """As ``matched_table``, without what only training must know."""
+    matched = matched_table(table, names, root, file)
+    return matched.rows, matched.problems
 
-    A name may carry the prefix ``images/``, backslashes, or lack its suffix, if one image fits.
+
+def matched_table(table: pd.DataFrame, names: Iterable[str], root: Path, file: str) -> MatchedTable:
+    """Replace the names in a table's column ``image`` by the keys of the images they mean.
 
     Args:
         table: With the columns image and line.
         names: Keys of the images that can be read.
-        root: The folder of the images; names that lead out of it are refused.
+        root: The folder of the images.
         file: The table's file name, for messages.
 
     Returns:
-        The rows whose image exists, and one problem per name that means no image.
+        The rows whose image exists, and what was not found.
 
     Raises:
         TransectError: If no row at all means an image.
     """
-    known = set(names)
-    stems: dict[str, str | None] = {}
-    for name in sorted(known):
-        stem = re.sub(r"\.[^./]+$", "", name)
-        stems[stem] = None if stem in stems else name
-    found: dict[str, str] = {}
-    problems = []
-    first_lines = table.drop_duplicates("image").set_index("image")["line"]
-    for text, line in first_lines.items():
-        clean = str(text).replace("\\", "/").removeprefix("./").removeprefix("images/")
-        match = clean if clean in known else stems.get(clean)
-        if match is not None:
-            found[str(text)] = match
-            continue
-        try:
-            safe_join(root, str(text))
-            what = "is not among the images that can be read"
-        except TransectError:
-            what = "is not a relative path below images/"
-        problems.append(
-            Problem(
-                file,
-                f"{file} line {line} names {str(text)!r}, which {what}; its rows are left out. "
-                "Correct the name or add the image.",
-            )
+    matcher = Matcher(names, folder=root)
+    lines = table.drop_duplicates("image").set_index("image")["line"]
+    matches = matcher.all(str(text) for text in lines.index)
+    problems = [
+        Problem(
+            file,
+            f"{file} line {lines[text]} names {text!r}, which {why}; its rows are left out. "
+            "Correct the name or add the image.",
         )
-    if len(table) and not found:
-        example = next(iter(sorted(known)), "a.png")
+        for text, why in matches.refused.items()
+    ]
+    if len(table) and not matches.found:
+        example = next(iter(matcher.names), "a.png")
         raise TransectError(
-            f"no row of {file} names an image (first: {first_lines.index[0]!r}; an image is "
+            f"no row of {file} names an image (first: {lines.index[0]!r}; an image is "
             f"{example!r}). Write the names as they stand below images/."
         )
-    kept = table[table["image"].isin(list(found))].copy()
-    kept["image"] = kept["image"].map(found)
-    return kept.reset_index(drop=True), problems
+    kept = table[table["image"].isin(list(matches.found))].copy()
+    kept["image"] = kept["image"].map(dict(matches.found))
+    kept = kept.reset_index(drop=True)
+    return MatchedTable(kept, problems, matches.doubtful, _told(matches, file))
+
+
+def _told(matches: Matches, file: str) -> tuple[str, ...]:
+    """One sentence per way of reading names otherwise than they are written."""
+    ways: dict[str, list[str]] = {}
+    for text, how in matches.told.items():
+        ways.setdefault(how, []).append(text)
+    return tuple(
+        f"{file}: {len(texts)} {'name is' if len(texts) == 1 else 'names are'} read {how} "
+        f"(first: {texts[0]!r} is {matches.found[texts[0]]})"
+        for how, texts in ways.items()
+    )
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,63 @@
+"""``survey.json``: what a survey's files mean, where the files alone do not tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from transect.errors import TransectError, unknown_name
+from transect.files import read_json, write_json
+from transect.types import MaskKind
+
+__all__ = ["MANIFEST", "Manifest", "read_manifest", "write_manifest"]
+
+MANIFEST = "survey.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``survey.json`` says, each part only if it is known.
+
+    The names of classes stand in ``classes.csv`` (value,name), where people edit them.
+
+    Attributes:
+        masks: How ``masks/`` is to be read.
+        unknown: The identity that stands for "none we know".
+    """
+
+    masks: MaskKind | None = None
+    unknown: str | None = None
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read the ``survey.json`` of a survey folder; without one nothing is known.
+
+    Raises:
+        TransectError: If it is not JSON, or says what we do not understand.
+    """
+    path = root / MANIFEST
+    if not path.is_file():
+        return Manifest()
+    read = read_json(path)
+    if not isinstance(read, dict):
+        raise TransectError(f'{path} must be an object, as {{"masks": "instances"}}. Write it so.')
+    strange = sorted(set(read) - {"masks", "unknown"})
+    if strange:
+        raise unknown_name(f"a key of {path}", strange[0], ("masks", "unknown"))
+    masks, unknown = read.get("masks"), read.get("unknown")
+    if masks is not None and masks not in get_args(MaskKind):
+        raise unknown_name(f"masks in {path}", str(masks), get_args(MaskKind))
+    if unknown is not None and not (isinstance(unknown, str) and unknown.strip()):
+        raise TransectError(f"unknown in {path} must be a name; got {unknown!r}. Correct it.")
+    return Manifest(masks, unknown)
+
+
+def write_manifest(root: Path, manifest: Manifest) -> Path | None:
+    """Write ``survey.json``, or nothing if nothing is known; gives its path."""
+    said = {"masks": manifest.masks, "unknown": manifest.unknown}
+    known = {key: value for key, value in said.items() if value is not None}
+    if not known:
+        return None
+    write_json(root / MANIFEST, known)
+    return root / MANIFEST
