@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from tests.count.conftest import Said
+from tests.count.conftest import TINY, Said
 from transect import count
 from transect.cli import main
 from transect.count.maps import Networks
@@ -17,9 +18,11 @@ from transect.count.scalecheck import look_at_new
 from transect.count.training import Task
 from transect.data.folder import list_new
 from transect.data.images import ArrayReader, read_image
-from transect.data.survey import open_survey
+from transect.data.survey import fingerprint, open_survey
 from transect.errors import TransectError
+from transect.recipe import Folds
 from transect.run import RunFolder
+from transect.simulate.colony import write_colony_survey
 from transect.types import Image, Quiet
 
 pytestmark = pytest.mark.slow  # about fifteen seconds together, most of it one small training
@@ -233,3 +236,43 @@ def test_a_few_photos_are_cut_into_blocks(colony):
     whole = CountPictures(open_survey(colony))
     np.testing.assert_array_equal(pictures.counts.sum(axis=0), whole.counts.sum(axis=0))
     assert {image.group for image in pictures.images} == {p.group for p in whole.photos}
+
+
+@pytest.mark.parametrize(("groups", "folds"), [(None, 3), ("aaaab", 2)])
+def test_a_single_held_out_photo_is_cut_into_blocks(tmp_path, groups, folds):
+    """Three photos, or five in two groups, of which the one fold trained holds out one."""
+    root = write_colony_survey(
+        tmp_path / "survey", n_train=len(groups or "abc"), n_test=0, seed=2, size_hw=(128, 160),
+        scale=0.25, animals=10,
+    )  # fmt: skip
+    if groups:
+        names = sorted(path.name for path in (root / "images").iterdir())
+        rows = "".join(f"{a},{g}\n" for a, g in zip(names, groups, strict=True))
+        (root / "images.csv").write_text(f"image,group\n{rows}")
+    member = TINY.members[0]
+    short = dataclasses.replace(member.stages[0], epochs=1, steps=2)
+    recipe = dataclasses.replace(
+        TINY,
+        members=(dataclasses.replace(member, stages=(short,)),),
+        folds=Folds(count=folds, use=1, stratify=("count",)),
+    )
+    said = Said()
+    survey, run = open_survey(root), RunFolder(tmp_path / "run")
+    run.begin(recipe, {"folder": str(root), "fingerprint": fingerprint(survey), "problems": []})
+    pictures = count.prepare(survey, run.path / "cache", said)
+    count.train(pictures, recipe, run.path, progress=said, device="cpu")
+    assert any("hold out a single photo" in line for line in said.lines)
+    table = pd.read_csv(run.path / "oof" / "counts.csv")
+    assert len(table) > 1
+    assert table["image"].str.partition("@")[0].nunique() == 1
+
+
+def test_a_single_held_out_photo_too_small_to_cut_is_told_before_training(tmp_path):
+    root = write_colony_survey(
+        tmp_path / "survey", n_train=3, n_test=0, seed=2, size_hw=(64, 64), scale=0.25, animals=4
+    )
+    recipe = dataclasses.replace(TINY, folds=Folds(count=3, use=1, stratify=("count",)))
+    pictures = count.prepare(open_survey(root), tmp_path / "cache", Quiet())
+    with pytest.raises(TransectError, match=r"folds\.use=3"):
+        count.train(pictures, recipe, tmp_path / "run", progress=Quiet(), device="cpu")
+    assert not (tmp_path / "run" / "members").exists()

@@ -74,6 +74,19 @@ def test_the_best_trial_wins_and_failures_are_passed_over(study, monkeypatch, tm
     assert study.told == [0.5, 1.0, 1.5, None]
 
 
+def test_the_least_error_wins(study, monkeypatch, tmp_path):
+    """Issue 12: the search over a counting recipe kept the trial with the highest error."""
+
+    def train(data, *, recipe, out, seed, progress, **options):
+        return SimpleNamespace(score=lambda: {"mae": {"value": recipe.members[0].weight}})
+
+    monkeypatch.setattr(module.api, "train", train)
+    space = {"members.*.weight": ("float", 0.0, 2.0, False)}
+    best = tune("data", space, recipe=Recipe(), out=tmp_path, trials=4)
+    assert best.members[0].weight == 0.5
+    assert study.told == [-0.5, -1.0, -1.5, -2.0]
+
+
 def test_a_wrong_field_fails_before_training(study, tmp_path):
     with pytest.raises(TransectError, match="weight"):
         tune("d", {"members.*.weigth": ("choice", 1.0)}, recipe=Recipe(), out=tmp_path)

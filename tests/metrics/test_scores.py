@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from transect.errors import TransectError
-from transect.metrics import METRICS, calibration, classify, detect, spread
+from transect.metrics import METRICS, calibration, classify, detect, higher_is_better, spread
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -120,3 +120,10 @@ def test_spread_over_folds():
     mean, deviation, means = spread.over_folds([1, 3, 5, 5], [0, 0, 1, 1])
     assert (mean, deviation) == pytest.approx((3.5, 2.1213203))
     assert means.tolist() == [2, 5]
+
+
+def test_an_unknown_metric_has_no_direction():
+    assert not higher_is_better("mae:pups")
+    assert higher_is_better("map10")
+    with pytest.raises(TransectError, match="mae"):
+        higher_is_better("maee")

@@ -40,8 +40,8 @@ from transect.count.totals import TotalPictures, plan_totals, train_totals
 from transect.count.training import Task, fit_fold
 from transect.data.tiff import ArrayReader
 from transect.errors import TransectError
-from transect.folds import folds_once
-from transect.recipe import Member, Recipe
+from transect.folds import folds_once, make_folds
+from transect.recipe import Folds, Member, Recipe
 from transect.run import RunFolder
 from transect.train.distributed import is_main_process
 from transect.train.plan import told
@@ -224,17 +224,37 @@ def _divided(
     side = getattr(recipe.decide, "block_px", None)
     spec = recipe.folds
     if side is None and len(pictures.photos) < spec.count:
-        least = min(min(photo.size_hw) for photo in pictures.photos)
-        side = max(96, least // 3)
+        side = _block_side(pictures)
         progress.say(
             f"{len(pictures.photos)} photos are too few for {spec.count} folds: they are cut into "
             f"blocks of about {side} px, and parts of one photo are in several folds"
         )
         spec = dataclasses.replace(spec, group=False)
+    if side is None and _held_out(pictures, spec) < 2:
+        # Nothing can be chosen on one photo and scored on another.
+        side = _block_side(pictures)
+        progress.say(
+            "the folds that are trained hold out a single photo: photos are cut into blocks of "
+            f"about {side} px, and intervals rest on those of one photo"
+        )
     if side:
         pictures = pictures.in_blocks(side)
-    table = pictures.table()
-    return pictures, folds_once(run.path / "folds.csv", table, spec)
+    if _held_out(pictures, spec) < 2:
+        raise TransectError(
+            f"the folds that are trained (folds.use={spec.use}) hold out a single photo, too small "
+            f"to be cut. Pass --set folds.use={spec.count}."
+        )
+    return pictures, folds_once(run.path / "folds.csv", pictures.table(), spec)
+
+
+def _held_out(pictures: CountPictures, spec: Folds) -> int:
+    """Photos in the folds that are trained."""
+    return int((make_folds(pictures.table(), spec) < (spec.use or spec.count)).sum())
+
+
+def _block_side(pictures: CountPictures) -> int:
+    """A third of the smallest photo, in pixels; our choice."""
+    return max(96, min(min(photo.size_hw) for photo in pictures.photos) // 3)
 
 
 def _task_of(run: RunFolder, pictures: CountPictures, recipe: Recipe) -> Task:

@@ -10,6 +10,7 @@ from typing import Any
 from transect import api
 from transect.errors import TransectError
 from transect.files import write_json
+from transect.metrics import higher_is_better
 from transect.recipe import Recipe, set_field
 from transect.types import Progress, Quiet
 
@@ -67,13 +68,13 @@ def tune(
     out: Path | str,
     trials: int = 20,
     seed: int = 0,
-    lower_is_better: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> Recipe:
     """Train with values that optuna proposes, and give back the best recipe.
 
-    A trial that fails is noted and the search goes on. The score of the best trial was chosen
+    A trial that fails is noted and the search goes on. The main metric says which way is better
+    (``metrics.higher_is_better``): an error is made small. The score of the best trial was chosen
     among many, so it is optimistic: train the winner once more with another fold seed.
 
     Args:
@@ -83,7 +84,6 @@ def tune(
         out: Folder of all trials and ``tune.json``.
         trials: How many.
         seed: Of the proposals and of training.
-        lower_is_better: The main metric is an error.
         progress: Told what happens.
         **options: As ``api.train``.
 
@@ -104,11 +104,10 @@ def tune(
     for path, values in space.items():
         _with(recipe, {path: values[1]})  # a wrong name fails before anything is trained
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        direction="minimize" if lower_is_better else "maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
-    )
+    # The metric is known once a trial is scored, so errors are told with their sign turned.
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     noted: list[dict[str, Any]] = []
+    gains: dict[int, float] = {}
     for number in range(trials):
         trial = study.ask()
         proposed = {path: _proposed(trial, path, spec) for path, spec in space.items()}
@@ -117,20 +116,21 @@ def tune(
                 data, recipe=_with(recipe, proposed), out=Path(out) / f"trial{number:03d}",
                 seed=seed, progress=progress, **options,
             )  # fmt: skip
-            score = float(next(iter(run.score().values()))["value"])
-            study.tell(trial, score)
-            noted.append({"values": proposed, "score": score})
-            progress.say(f"trial {number}: {score:.4f} with {proposed}")
+            metric, record = next(iter(run.score().items()))
+            score = float(record["value"])
+            gain = score if higher_is_better(metric) else -score
+            study.tell(trial, gain)
+            noted.append({"values": proposed, "metric": metric, "score": score})
+            gains[number] = gain
+            progress.say(f"trial {number}: {metric} {score:.4f} with {proposed}")
         except TransectError as error:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             noted.append({"values": proposed, "error": str(error)})
             progress.say(f"trial {number} failed: {error}")
         write_json(Path(out) / "tune.json", noted)
-    done = [entry for entry in noted if "score" in entry]
-    if not done:
+    if not gains:
         raise TransectError(f"all {trials} trials failed; the last one: {noted[-1]['error']}")
-    choose = min if lower_is_better else max
-    return _with(recipe, choose(done, key=lambda entry: entry["score"])["values"])
+    return _with(recipe, noted[max(gains, key=gains.__getitem__)]["values"])
 
 
 def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:

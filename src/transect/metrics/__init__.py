@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.errors import unknown_name
 from transect.metrics import calibration, classify, count, identify, instances, segment, spread
 
-__all__ = ["METRICS", "Metric", "calibration", "classify", "count", "identify", "instances"]
-__all__ += ["segment", "spread"]
+__all__ = ["METRICS", "Metric", "calibration", "classify", "count", "higher_is_better"]
+__all__ += ["identify", "instances", "segment", "spread"]
 
 
 class Metric(NamedTuple):
@@ -71,3 +73,23 @@ METRICS: dict[str, Metric] = {
     "map_at_5": Metric(identify.map_at_k, True, "mean 1/rank within five guesses"),
     "top_1": Metric(identify.top_k, True, "share of right first guesses"),
 }
+
+
+def higher_is_better(name: str) -> bool:
+    """Which way a metric is better.
+
+    Args:
+        name: A name of ``METRICS``; a class may follow it after a colon, as in ``mae:pups``. Scores
+            of individuals write the number of guesses, as in ``map5``.
+
+    Raises:
+        TransectError: If there is no such metric.
+
+    Example:
+        >>> higher_is_better("map5"), higher_is_better("mae:pups")
+        (True, False)
+    """
+    base = re.sub(r"^map\d+$", "map_at_5", name.partition(":")[0])
+    if base not in METRICS:
+        raise unknown_name("a metric", base, METRICS)
+    return METRICS[base].higher_is_better
