@@ -81,8 +81,9 @@ class Network:
         decoder_channels: Widths from the deepest level to the finest; () takes the default.
         width: Base width of the encoders from scratch.
         levels: Resolution levels of the encoders from scratch.
-        encoder_attention: ``scse`` after every encoder level, or None.
-        decoder_attention: ``scse`` in every decoder block, or None.
+        encoder_attention: ``scse`` after every encoder level, ``scse_dense`` or ``scse_deep``
+            (the gates of the salt 1st place's Keras network and of the 28th), or None.
+        decoder_attention: The same or ``object_context`` in every decoder block, or None.
         centre: none, conv, fpa, gcn, object_context or dilated, below the decoder.
         hypercolumn: All decoder levels, enlarged and concatenated, feed the head.
         final_kernel: Side of the last convolution, odd. 3 has nine times the weights that push a
@@ -99,6 +100,7 @@ class Network:
         stem_kernel: 3 replaces the first convolution by a new 3x3 one, None leaves it.
         upsample: nearest, bilinear or transpose.
         dropout: Probability per decoder level from the deepest; () means none.
+        head_dropout: Probability before every head, the deep and image heads among them.
         norm: batch, group or instance, for the parts from scratch.
         coordconv: Append x, y in [-1, 1] to the first convolution's input, zero-initialised.
         input_upsample: Bilinear enlargement before the encoder (2 at the salt 9th place).
@@ -125,6 +127,7 @@ class Network:
     stem_kernel: int | None = None
     upsample: str = "nearest"
     dropout: tuple[float, ...] = ()
+    head_dropout: float = 0.0
     norm: str = "batch"
     coordconv: bool = False
     input_upsample: int = 1

@@ -220,9 +220,9 @@ def test_combinations_are_read_and_computed(name):
 
 def test_a_sum_is_the_sum_of_its_parts():
     logits, target = make()
-    loss = parse_loss("0.1 * bce + focal(gamma=1, alpha=0.25) * 2 - dice + 1")
+    loss = parse_loss("0.1 * bce + focal(gamma=1, alpha=0.25) * 2 + dice - 1")
     parts = loss.parts(logits, target)
-    expected = 0.1 * parts["bce"] + 2 * parts["focal"] - parts["dice"] + 1
+    expected = 0.1 * parts["bce"] + 2 * parts["focal"] + parts["dice"] - 1
     assert float(loss(logits, target)) == pytest.approx(expected, rel=1e-5)
     assert parse_loss("0.5 * salt_1st + l1").terms[0].weight == 0.25
     assert parse_loss("lovasz(activation=elu)").terms[0].parameters == {"activation": "elu"}
@@ -245,6 +245,10 @@ def test_a_sum_is_the_sum_of_its_parts():
         ("dice(per_image=1)", "takes a value like"),
         ("dice(**{})", "numbers, words|cannot be read"),
         ("focal(2)", "cannot be read"),
+        ("1 + bce - dice", "subtracts dice, which would train it backwards.*Write \\+ dice"),
+        ("bce - log_dice", "subtracts log_dice"),
+        ("-(0.5 * bce)", "subtracts bce"),
+        ("bce - bce_dice", "subtracts bce_dice"),
     ],
 )
 def test_mistakes_in_a_sum_are_explained(text, message):
@@ -264,3 +268,18 @@ def test_a_schedule_moves_linearly_or_switches():
     assert float(scheduled(first)(logits, target, progress=1.0)) == pytest.approx(a)
     with pytest.raises(TransectError, match="Did you mean 'linear'"):
         scheduled(first, last, "linaer")
+
+
+def test_the_digest_s_formula_has_a_name_that_trains_forwards():
+    # 1 + BCE - Dice, where Dice is the coefficient: bce + (1 - coefficient).
+    logits, target = make()
+    better = torch.where(target > 0.5, 5.0, -5.0)
+    loss = parse_loss("one_plus_bce_minus_dice")
+    assert float(loss(better, target)) < float(loss(logits, target)) < float(loss(-better, target))
+
+
+def test_a_sum_knows_whether_all_of_it_leaves_empty_images_out():
+    assert parse_loss("lovasz_skip_empty(divide=batch)").skips_empty
+    assert parse_loss("0.5 * dice_positive + lovasz_symmetric(skip_empty=true)").skips_empty
+    assert not parse_loss("bce + lovasz_skip_empty").skips_empty
+    assert not parse_loss("lovasz_symmetric").skips_empty

@@ -5,6 +5,7 @@ import torch
 
 from transect.errors import TransectError
 from transect.models import DECODERS, build
+from transect.models.blocks import ChannelSpatialGate
 from transect.models.centres import CENTRES
 from transect.models.decoders import ATTENTIONS
 from transect.recipe import Network
@@ -74,6 +75,30 @@ def test_every_attention_fits(attention, decoder):
     model = small(decoder=decoder, decoder_attention=attention)
     model(picture(1, 2, 48, 37))["logits"].mean().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def _gates(model):
+    return [m for m in model.modules() if isinstance(m, ChannelSpatialGate)]
+
+
+def test_the_gates_of_all_three_authors_are_reached_by_name():
+    # Salt 1st place: phalanx has 4 in the encoder, 16 in the decoder; bes 2, and one spatial gate
+    # per channel. Salt 28th place: 16, and two layers to the spatial gate.
+    paper = _gates(small(encoder_attention="scse", decoder_attention="scse", width=64))
+    assert paper[0].squeeze.in_channels == 4 * paper[0].squeeze.out_channels
+    assert paper[-1].space.out_channels == 1
+    wide = {"decoder_channels": (128, 64), "width": 64}
+    phalanx = _gates(small(decoder_attention="scse", **wide))
+    assert [g.squeeze.out_channels for g in phalanx] == [8, 4, 4]
+    bes = _gates(small(decoder_attention="scse_dense", **wide))
+    assert [(g.squeeze.out_channels, g.space.out_channels) for g in bes][:2] == [
+        (64, 128),
+        (32, 64),
+    ]
+    deep = _gates(small(encoder_attention="scse_deep", decoder_attention="scse_deep", **wide))
+    assert [type(g.space).__name__ for g in deep] == ["Sequential"] * len(deep)
+    assert deep[0].squeeze.out_channels == 4
+    assert deep[-1].space[0].out_channels == 16
 
 
 def test_phalanx_has_the_320_channels_of_the_original():

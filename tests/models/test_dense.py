@@ -144,3 +144,50 @@ def test_an_unknown_fusion_is_refused():
     network = Network(encoder="plain", width=4, levels=2, weights=None, fusion="deap")
     with pytest.raises(TransectError, match="Did you mean 'deep'"):
         build(network, in_channels=1, outputs=1)
+
+
+def _dropouts(module):
+    return [m.p for m in module.modules() if isinstance(m, (torch.nn.Dropout, torch.nn.Dropout2d))]
+
+
+def test_dropout_of_levels_and_of_heads_are_two_fields_and_neither_acts_twice():
+    levels = build(
+        dataclasses.replace(FULL, norm="group", dropout=(0.0, 0.5)), in_channels=1, outputs=1
+    )
+    assert 0.5 in _dropouts(levels.decoder)
+    assert not any(_dropouts(levels.heads))
+    heads = build(dataclasses.replace(FULL, head_dropout=0.5), in_channels=1, outputs=1)
+    assert not any(_dropouts(heads.decoder))
+    assert set(_dropouts(heads.heads)) == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [
+        ({}, "logits"),
+        ({"hypercolumn": True}, "logits"),
+        ({"image_head": True}, "empty"),
+        ({"pixel_head": True}, "pixel"),
+        ({"image_head": True, "fusion": "shift"}, "logits"),
+        ({"deep_supervision": True}, "deep"),
+    ],
+)
+def test_dropout_of_heads_reaches_every_head(kind, output):
+    base = Network(encoder="plain", width=8, levels=3, weights=None, norm="group", **kind)
+    # With nearly all dropped, answers are those of the biases: the picture has no say.
+    model = build(dataclasses.replace(base, head_dropout=1.0), in_channels=1, outputs=1).train()
+    one, other = (model(x)[output] for x in (picture(1, 1, 16, 16), picture(1, 1, 16, 16) ** 2))
+    one, other = (x[-1] if isinstance(x, list) else x for x in (one, other))
+    torch.testing.assert_close(one, other)
+
+
+def test_deep_heads_answer_at_the_size_of_the_picture():
+    model = build(FULL, in_channels=1, outputs=1)
+    assert {d.shape[-2:] for d in model(picture(1, 1, 37, 29))["deep"]} == {(37, 29)}
+
+
+def test_object_context_works_on_512_channels():
+    network = Network(encoder="resnet50", weights=None, centre="object_context")
+    model = build(network, in_channels=1, outputs=1)
+    assert model.encoder.channels[-1] == 2048
+    assert model.centre.channels == model.centre.body[1].key[0].in_channels == 512

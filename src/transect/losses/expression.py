@@ -18,6 +18,9 @@ __all__ = ["CombinedLoss", "ScheduledLoss", "Term", "parse", "scheduled"]
 
 Loss = Callable[..., Tensor]
 
+_SKIPPING = ("dice_positive", "lovasz_skip_empty")
+"""Losses that leave images without truth out; others may with ``skip_empty=true``."""
+
 _EXAMPLE = "Write it like '0.1 * bce + 0.9 * focal(gamma=2)'."
 
 
@@ -45,12 +48,20 @@ class CombinedLoss:
     Attributes:
         text: As it was written.
         terms: Its parts.
-        constant: A number added, so that winners' formulas (``1 + bce - dice``) read as written.
+        constant: A number added, so that winners' formulas (``1 + bce + dice``) read as written.
     """
 
     text: str
     terms: tuple[Term, ...]
     constant: float = 0.0
+
+    @property
+    def skips_empty(self) -> bool:
+        """Whether every term leaves images without truth out by itself."""
+        return all(
+            term.name in _SKIPPING or term.parameters.get("skip_empty", False)
+            for term in self.terms
+        )
 
     def __call__(self, logits: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tensor:
         """The sum.
@@ -149,7 +160,8 @@ def parse(text: str, losses: Mapping[str, Loss], named: Mapping[str, str]) -> Co
         The sum.
 
     Raises:
-        TransectError: On anything else, naming the nearest loss or parameter.
+        TransectError: On anything else, naming the nearest loss or parameter; and on a loss that is
+            subtracted, as ``1 + bce - dice`` read as written would.
     """
     written = text.strip()
     expanded = named.get(written, written)
@@ -195,6 +207,12 @@ def _collect(
     value = _number(node)
     if value is not None:
         return weight * value
+    if weight < 0:
+        raise TransectError(
+            f"the loss '{text}' subtracts {ast.unparse(node)}, which would train it backwards: "
+            "every loss here falls as answers improve (dice is one minus the coefficient that "
+            f"write-ups call Dice). Write + {ast.unparse(node)}."
+        )
     if isinstance(node, ast.Name) and node.id in named and node.id not in losses:
         whole = parse(named[node.id], losses, {})
         terms.extend(Term(weight * t.weight, t.name, t.parameters, t.loss) for t in whole.terms)

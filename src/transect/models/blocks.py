@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 from transect.errors import unknown_name
 
 __all__ = [
+    "GATES",
     "NORMS",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -213,26 +214,74 @@ class ChannelSpatialGate(nn.Module):
     Args:
         channels: C.
         reduction: The hidden layer of the channel gate has C / reduction features.
-        spatial_outputs: 1 for the paper's form (one gate per pixel); C for the form of the salt
-            1st place's Keras network, a gate per pixel and channel.
+        spatial_outputs: 1 for the paper's form (one gate per pixel); C for a gate per pixel and
+            channel.
+        spatial_hidden: Features of a hidden layer in the spatial gate; 0 has none, as the paper.
 
     References:
-        Roy et al. 2018. Reduction 4 in the encoder, 16 in the decoder (salt 1st place, PyTorch
-        part), 2 in its Keras part.
+        Roy et al. 2018.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16, spatial_outputs: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        spatial_outputs: int = 1,
+        spatial_hidden: int = 0,
+    ) -> None:
         super().__init__()
         hidden = max(channels // reduction, 4)
         self.squeeze = nn.Conv2d(channels, hidden, 1)
         self.excite = nn.Conv2d(hidden, channels, 1)
-        self.space = nn.Conv2d(channels, spatial_outputs, 1, bias=spatial_outputs > 1)
+        biased = spatial_outputs > 1
+        self.space: nn.Module = nn.Conv2d(channels, spatial_outputs, 1, bias=biased)
+        if spatial_hidden:
+            self.space = nn.Sequential(
+                nn.Conv2d(channels, spatial_hidden, 1),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(spatial_hidden, spatial_outputs, 1),
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W)."""
         mean = x.mean((2, 3), keepdim=True)
         channel = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
         return x * (channel + torch.sigmoid(self.space(x)))
+
+
+class Gate(Protocol):
+    """From a number of channels to a gate."""
+
+    def __call__(self, channels: int, *, reduction: int) -> nn.Module:
+        """Make it; ``reduction`` is the usual one of the place, which a gate may not heed."""
+        ...
+
+
+def _paper_gate(channels: int, *, reduction: int) -> nn.Module:
+    """One gate per pixel, by one convolution."""
+    return ChannelSpatialGate(channels, reduction=reduction)
+
+
+def _dense_gate(channels: int, *, reduction: int) -> nn.Module:
+    """A gate per pixel and channel: the salt 1st place's Keras network, reduction 2."""
+    del reduction
+    return ChannelSpatialGate(channels, reduction=2, spatial_outputs=channels)
+
+
+def _deep_gate(channels: int, *, reduction: int) -> nn.Module:
+    """Two layers to one gate per pixel, 16 features between: the salt 28th place, reduction 16."""
+    del reduction
+    return ChannelSpatialGate(channels, reduction=16, spatial_hidden=16)
+
+
+GATES: dict[str, Gate] = {
+    "scse": _paper_gate,
+    "scse_dense": _dense_gate,
+    "scse_deep": _deep_gate,
+}
+"""scSE by name: (channels, reduction) to a gate. The reduction is 4 in an encoder and 16 in a
+decoder (salt 1st place, PyTorch part); the authors of the other two had one for both."""
 
 
 def resize_like(x: Tensor, size_hw: tuple[int, int], mode: str = "bilinear") -> Tensor:

@@ -20,6 +20,7 @@ __all__ = [
     "FeaturePyramidAttention",
     "GlobalConvolution",
     "ObjectContext",
+    "ObjectContextCentre",
 ]
 
 
@@ -170,6 +171,23 @@ class ObjectContext(Centre):
         return self.drop(self.mix(torch.cat([context, x], 1)))
 
 
+class ObjectContextCentre(Centre):
+    """A 3x3 convolution to at most 512 channels, then object context (OCNet; salt 9th place)."""
+
+    def __init__(self, inputs: int, *, norm: str = "batch", leaky: bool = False) -> None:
+        super().__init__()
+        self.channels = min(inputs, 512)
+        self.body = nn.Sequential(
+            ConvBlock(inputs, self.channels, norm=norm, act=activation(leaky)),
+            ObjectContext(self.channels, norm=norm, leaky=leaky),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, min(C, 512), H, W)."""
+        context: Tensor = self.body(x)
+        return context
+
+
 class ExpectationMaximisation(Centre):
     """Attention through K bases found by a few steps of expectation maximisation.
 
@@ -242,7 +260,7 @@ CENTRES: dict[str, Callable[..., Centre]] = {
     "conv": ConvolutionCentre,
     "fpa": FeaturePyramidAttention,
     "gcn": GlobalConvolution,
-    "object_context": ObjectContext,
+    "object_context": ObjectContextCentre,
     "dilated": DilatedCentre,
     "ema": ExpectationMaximisation,
 }

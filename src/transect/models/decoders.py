@@ -7,6 +7,7 @@ the one that the head reads. ``DECODERS`` maps names to builders ``(channels, st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from transect.errors import TransectError, unknown_name
 from transect.models.blocks import (
-    ChannelSpatialGate,
+    GATES,
     ConvBlock,
     activation,
     resize_like,
@@ -74,7 +75,7 @@ def _context(channels: int) -> nn.Module:
 
 
 ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
-    "scse": ChannelSpatialGate,
+    **{name: partial(gate, reduction=16) for name, gate in GATES.items()},
     "object_context": _context,
 }
 

@@ -170,12 +170,14 @@ class _Heads(nn.Module):
         hidden = min(64, max(16, width // 4))
         fused = network.pixel_head or network.image_head
         deep = fused and network.fusion == "deep"
-        dropout = network.dropout[-1] if network.dropout else 0.0
+        dropout = network.head_dropout
         self.deep: nn.ModuleList | None = None
         if network.deep_supervision:
             self.deep = nn.ModuleList(nn.Conv2d(c, outputs, 1) for c in channels)
 
         narrow = deep or network.hypercolumn
+        self.drop = nn.Dropout2d(dropout)  # of heads that have none inside
+        self.inside = narrow
         features = hidden if narrow else width
 
         def narrowed() -> list[nn.Module]:
@@ -209,6 +211,8 @@ class _Heads(nn.Module):
         if self.hypercolumn:
             size_hw = (x.shape[-2], x.shape[-1])
             x = torch.cat([resize_like(level, size_hw) for level in levels], 1)
+        if not self.inside:
+            x = self.drop(x)
         result: dict[str, Tensor | list[Tensor]] = {}
         if self.image is None:
             result["logits"] = self.final(x)
@@ -221,7 +225,9 @@ class _Heads(nn.Module):
                 result["pixel"] = self.pixel_out(x)
             result["logits"] = self._fused(x, vector)
         if self.deep is not None:
-            result["deep"] = [head(level) for head, level in zip(self.deep, levels, strict=True)]
+            result["deep"] = [
+                head(self.drop(level)) for head, level in zip(self.deep, levels, strict=True)
+            ]
         return result
 
     def _fused(self, x: Tensor, vector: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeGuard
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from transect.errors import TransectError, unknown_name
 from transect.models.blocks import (
-    ChannelSpatialGate,
+    GATES,
     ConvBlock,
     activation,
     append_coordinates,
@@ -119,9 +120,9 @@ def _scratch(network: Network, in_channels: int) -> Encoder:
     if network.coordconv:
         _zero_last_inputs(_first_convolution(body, inputs), 2)
     if network.encoder_attention is not None:
-        _check_attention(network.encoder_attention)
+        gate = _gate(network.encoder_attention)
         for index, channels in enumerate(body.channels):
-            body.stages[index] = _Gated(body.stages[index], channels)
+            body.stages[index] = _Gated(body.stages[index], gate(channels))
     return encoder
 
 
@@ -177,9 +178,9 @@ def _timm(
         multiple=strides[-1] if name.startswith(_ADDING) else 1,
     )
     if isinstance(network, Network) and network.encoder_attention is not None:
-        _check_attention(network.encoder_attention)
-        if not _gate_inside(body, modules, channels):
-            encoder.gates.extend(ChannelSpatialGate(c, reduction=4) for c in channels)
+        gate = _gate(network.encoder_attention)
+        if not _gate_inside(body, modules, channels, gate):
+            encoder.gates.extend(gate(c) for c in channels)
     return encoder
 
 
@@ -192,10 +193,11 @@ def _familiar() -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _check_attention(name: str) -> None:
-    """Only scSE is known."""
-    if name != "scse":
-        raise unknown_name("encoder_attention", name, ["scse"])
+def _gate(name: str) -> Callable[[int], nn.Module]:
+    """From channels to the named gate, at an encoder's reduction (salt 1st place, phalanx)."""
+    if name not in GATES:
+        raise unknown_name("encoder_attention", name, GATES)
+    return partial(GATES[name], reduction=4)
 
 
 def _first_convolution(body: nn.Module, inputs: int) -> nn.Conv2d:
@@ -349,17 +351,23 @@ def _pair_of(value: int | tuple[int, ...]) -> tuple[int, ...]:
 class _Gated(nn.Module):
     """A stage followed by its gate, so that the next stage sees the gated features."""
 
-    def __init__(self, stage: nn.Module, channels: int) -> None:
+    def __init__(self, stage: nn.Module, gate: nn.Module) -> None:
         super().__init__()
         self.stage = stage
-        self.gate = ChannelSpatialGate(channels, reduction=4)  # salt 1st place, phalanx
+        self.gate = gate
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the stage and gate its output."""
-        return self.gate(self.stage(x))
+        gated: Tensor = self.gate(self.stage(x))
+        return gated
 
 
-def _gate_inside(body: nn.Module, modules: Sequence[str], channels: Sequence[int]) -> bool:
+def _gate_inside(
+    body: nn.Module,
+    modules: Sequence[str],
+    channels: Sequence[int],
+    gate: Callable[[int], nn.Module],
+) -> bool:
     """Put a gate after every level's last module; False if the network cannot be opened."""
     import timm.models
 
@@ -374,7 +382,7 @@ def _gate_inside(body: nn.Module, modules: Sequence[str], channels: Sequence[int
         if not any(True for _ in stage.parameters()):
             continue  # the activation after a stem: not a stage
         parent = known[path.rpartition(".")[0]]
-        setattr(parent, path.rpartition(".")[2], _Gated(stage, width))
+        setattr(parent, path.rpartition(".")[2], _Gated(stage, gate(width)))
     return True
 
 

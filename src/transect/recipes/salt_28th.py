@@ -12,6 +12,10 @@ Where we differ:
   is a channel here too; beside it the first convolution gets true coordinates (zero-initialised).
 * Pixels are divided by their deviation; theirs went in as 0 to 255.
 * Relative depth runs over training and test pictures together.
+* Their "hypercolumn" was a map of one channel from each of four levels; ours joins the features.
+* They listed the 80 flat training patches and dropped them; ours are trained on (they are empty)
+  and answered with an empty mask.
+* A triangle lasts 3,000 steps only about: cycles are a whole number of equal parts of a stage.
 """
 
 from transect.recipe import (
@@ -32,10 +36,15 @@ from transect.recipes._twin import quick_twin
 _OPTIMIZER = Optimizer("adam", lr=1e-4, weight_decay=0.0)
 
 
-def _triangles(epochs: int) -> Schedule:
-    return Schedule(
-        "triangular2", warmup=0.0, floor=1.0, peak=3.0, cycles=max(1, epochs * 160 // 3000)
-    )
+def _cycles(epochs: int) -> int:
+    """Triangles of 3,000 steps in so many epochs."""
+    return max(1, epochs * 160 // 3000)
+
+
+def _triangles(epochs: int, *, before: int = 0) -> Schedule:
+    """Triangles whose height goes on halving where the epochs ``before`` left off."""
+    height = 2.0 / 2 ** (_cycles(before) if before else 0)
+    return Schedule("triangular2", warmup=0.0, floor=1.0, peak=1.0 + height, cycles=_cycles(epochs))
 
 
 recipe = Recipe(
@@ -48,8 +57,8 @@ recipe = Recipe(
                 encoder="seresnext50_32x4d",
                 decoder="unet",
                 decoder_channels=(256, 256, 64, 128),  # their model
-                encoder_attention="scse",
-                decoder_attention="scse",
+                encoder_attention="scse_deep",
+                decoder_attention="scse_deep",
                 hypercolumn=True,
                 stem_stride=1,  # with the pooling, which they first removed and then took back
                 coordconv=True,
@@ -89,7 +98,7 @@ recipe = Recipe(
                     batch=20,
                     loss="0.1 * bce + 0.9 * lovasz_elu",
                     optimizer=_OPTIMIZER,
-                    schedule=_triangles(340),
+                    schedule=_triangles(340, before=80),
                     patience=60,  # our guess; "almost every time stopped by early stopping"
                     keep="best_k",
                     keep_k=10,

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from transect.types import MaskKind
 
-__all__ = ["centre_map", "object_centres", "plane_names", "planes_of"]
+__all__ = ["centre_map", "foreground_planes", "object_centres", "plane_names", "planes_of"]
 
 
 def plane_names(kind: MaskKind, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -19,6 +19,11 @@ def plane_names(kind: MaskKind, classes: tuple[str, ...]) -> tuple[str, ...]:
     if kind == "classes":
         return ("background", *classes)
     return ("foreground",)
+
+
+def foreground_planes(kind: MaskKind) -> slice:
+    """Which target planes show objects: their largest value says whether anything is there."""
+    return slice(1, None) if kind == "classes" else slice(0, 1)
 
 
 def planes_of(labels: NDArray[np.integer], kind: MaskKind, classes: int = 1) -> NDArray[np.uint8]:

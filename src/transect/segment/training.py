@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from transect import losses, models
 from transect.data.inputs import Inputs
+from transect.errors import TransectError
 from transect.metrics.segment import salt_map
 from transect.recipe import Augment, Member, Stage
 from transect.segment.likeness import weighted
 from transect.segment.pictures import Pictures
+from transect.segment.targets import foreground_planes
 from transect.train.budget import Pace, measure
 from transect.train.checkpoint import load_weights
 from transect.train.dense import DenseBatches, DenseSource
@@ -32,7 +34,7 @@ from transect.train.plan import (
     Step,
     no_better_than,
 )
-from transect.types import Image
+from transect.types import Image, MaskKind
 
 __all__ = [
     "VALIDATION_WINDOWS",
@@ -65,14 +67,23 @@ def build_member(
 
 
 def dense_step(
-    stage: Stage,
+    stage: Stage, kind: MaskKind = "binary"
 ) -> Callable[[nn.Module, dict[str, Tensor], float], tuple[Tensor, dict[str, float]]]:
     """The loss of a stage over all heads of a dense network.
 
-    The heads: ``logits`` with the stage's loss; ``deep`` with a loss averaged over levels, each
-    compared at its own resolution; ``pixel`` on non-empty pictures only; ``empty`` against
-    whether a picture holds any foreground.
+    The heads: ``logits`` with the stage's loss; ``deep`` with a loss averaged over levels, all
+    compared at the picture's size; ``pixel`` on non-empty pictures only, or on the whole batch if
+    its loss leaves the empty ones out by itself; ``empty`` against whether a picture holds any
+    foreground.
+
+    Args:
+        stage: Its losses.
+        kind: Of the masks, which says where the foreground is.
+
+    Returns:
+        The step; it raises TransectError if a loss is for a head that the network does not have.
     """
+    foreground = foreground_planes(kind)
     end = losses.parse_loss(stage.loss_end) if stage.loss_end else None
     main = losses.scheduled(losses.parse_loss(stage.loss), end, stage.loss_change)
     aux = [(head, losses.parse_loss(expression)) for head, expression in stage.aux]
@@ -84,16 +95,23 @@ def dense_step(
         target, valid = batch["target"], batch["valid"]
         loss = main(outputs["logits"], target, valid=valid, progress=progress)
         parts = {"main": loss.detach()}
-        filled = (target[:, -1:] * valid).flatten(1).amax(1, keepdim=True) > 0.5  # (N, 1)
+        present = (target[:, foreground] * valid).flatten(1)
+        filled = present.amax(1, keepdim=True) > 0.5  # (N, 1)
         for head, term in aux:
             if head not in outputs:
-                continue
+                raise TransectError(
+                    f"stage {stage.name} has a loss on the head '{head}', which its network does "
+                    "not have. Set network.image_head (empty), pixel_head (pixel) or "
+                    "deep_supervision (deep), or remove the loss from aux."
+                )
             if head == "empty":
                 value = term(outputs[head], filled.float())
             elif head == "deep":
                 value = torch.stack(
-                    [_at_level(term, level, target, valid) for level in outputs[head]]
+                    [term(level, target, valid=valid) for level in outputs[head]]
                 ).mean()
+            elif term.skips_empty:
+                value = term(outputs[head], target, valid=valid)
             elif filled.any():
                 chosen = filled[:, 0]
                 value = term(outputs[head][chosen], target[chosen], valid=valid[chosen])
@@ -104,16 +122,6 @@ def dense_step(
         return loss, {name: float(value) for name, value in parts.items()}
 
     return step
-
-
-def _at_level(term: Callable[..., Tensor], logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """A loss at a coarser resolution."""
-    size = (logits.shape[-2], logits.shape[-1])
-    if size == tuple(target.shape[-2:]):
-        return term(logits, target, valid=valid)
-    small = nn.functional.adaptive_avg_pool2d(target, size)
-    mask = (nn.functional.adaptive_avg_pool2d(valid, size) > 0.5).to(valid.dtype)
-    return term(logits, small, valid=mask)
 
 
 def fit_fold(
@@ -185,7 +193,7 @@ def fit_fold(
     hopeless = no_better_than(trivial, after_steps=_HOPELESS_STEPS) if watched else None
     for stage in chosen:
         number = member.stages.index(stage)
-        step: Step = dense_step(stage)
+        step: Step = dense_step(stage, pictures.kind)
         batches: Batches
         other = unlabelled if stage.data == "teacher" else pseudo
         if stage.data == "train" or (other is None and stage.data in {"mixed", "teacher"}):
@@ -344,7 +352,7 @@ def pace_of(pictures: Pictures, member: Member, *, device: str) -> Pace:
         augment=member.augment,
         seed=0,
     )
-    plan = StagePlan(stage, batches, dense_step(stage))
+    plan = StagePlan(stage, batches, dense_step(stage, pictures.kind))
     batch = next(iter(batches.epoch(0)))["image"]
     return measure(
         _builder(pictures, member, pretrained=False),
@@ -365,7 +373,7 @@ def sweep_of(pictures: Pictures, member: Member, *, seed: int, device: str) -> S
         augment=member.augment,
         seed=seed,
     )
-    plan = StagePlan(stage, batches, dense_step(stage))
+    plan = StagePlan(stage, batches, dense_step(stage, pictures.kind))
     return find_lr(_builder(pictures, member), plan, seed=seed, device=device)
 
 
