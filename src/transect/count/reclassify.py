@@ -110,7 +110,7 @@ class _Patches:
         if self._dots and rng.random() >= _NOTHING:
             i, k = self._dots[int(rng.integers(len(self._dots)))]
             points, kinds = self._pictures.dots(i)
-            centre = points[k] + rng.uniform(-_SHIFT_PX, _SHIFT_PX, 2) * 0.5
+            centre = points[k] + rng.uniform(-_SHIFT_PX, _SHIFT_PX, 2)
             target[kinds[k]] = 1
         else:
             i = self._rows[int(rng.integers(len(self._rows)))]

@@ -3,8 +3,9 @@
 SE-ResNeXt-50 with scSE, hypercolumn and three losses. No code was published: numbers are from a
 talk about the competition unless a comment says otherwise, and much had to be guessed.
 
-One difference: they inverted training pictures at random; a network that saw both must be asked
-about both, or the half of its training is wasted. Ours is asked about the picture as it is.
+Where we differ: they inverted training pictures at random; a network that saw both must be asked
+about both, or the half of its training is wasted. Ours is asked about the picture as it is. Widths,
+lengths, amounts of augmentation, clipping and the stem without pooling are our guess.
 """
 
 from transect.recipe import (

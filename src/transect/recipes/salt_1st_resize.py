@@ -2,8 +2,10 @@
 
 The code of this model was never published; the slides say: input resized to 128, ResNet-34 with
 scSE and without the first pooling, a global convolutional network in the centre, global attention
-upsampling "implemented like scSE", deep supervision. What they leave open is our guess. All else
-is ``salt-1st``.
+upsampling "implemented like scSE", deep supervision. All else is ``salt-1st``.
+
+Where we differ: what the slides leave open (widths, heads, lengths) is our guess, after the other
+phalanx networks.
 """
 
 from dataclasses import replace

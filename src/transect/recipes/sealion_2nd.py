@@ -1,7 +1,21 @@
 """Steller sea lions in aerial photos: the 2nd place (K. Lopuhin, NOAA 2017).
 
 A U-Net draws a fixed square on every animal, softmax over five classes and background; the maps,
-four times smaller, are cut into windows whose sums, pixel counts and blobs go to trees.
+four times smaller, are cut into windows whose sums, pixel counts and blobs go to trees. Numbers are
+from the author's code unless a comment says otherwise.
+
+Where we differ:
+
+* He averaged the counts of several trainings; here the models of two folds answer together.
+* Windows cover every cell of a map equally often; his first strip counted half as much again.
+* New photos were halved, by eye; here the scale check finds the factor.
+* Overlapping tiles are blended with Gaussian weights, his evenly.
+* A photo is drawn by its area, his all alike; and a patch with black in it stays, where he drew
+  again if more than 2 % was black.
+* His rate was divided by five, with a new Adam, once the last two epochs were both worse than the
+  best; here Adam keeps its moments. He stopped by hand before the best validation; ours keeps it.
+* Folds balance the counts; his took every fifth photo by count, and he gave up folds 2 and 3.
+* Not in the recipe but in the data: 61 photos that he left out, and black where dots were hidden.
 """
 
 from __future__ import annotations
@@ -53,7 +67,12 @@ recipe = Recipe(
         Member(
             name="unet",
             network=_NETWORK,
-            geometry=Geometry(fit="tile", size_hw=(256, 256), overlap=0.25),  # step 192
+            geometry=Geometry(
+                fit="tile",
+                size_hw=(256, 256),
+                overlap=0.25,  # step 192
+                normalise="survey",  # his mean and deviation are those of the photos
+            ),
             augment=Augment(
                 hflip=0.5,
                 rotate=180.0,
@@ -67,7 +86,7 @@ recipe = Recipe(
                     batch=32,
                     loss="ce",
                     optimizer=Optimizer(name="adam", lr=1e-4, weight_decay=0.0),
-                    schedule=Schedule(name="plateau", warmup=0.0, factor=0.2, patience=2),
+                    schedule=Schedule(name="plateau", warmup=0.0, factor=0.2, patience=1),
                     sampler="object",  # a random lion, so crowded photos come more often
                     sampler_share=0.2,
                     keep="best",
@@ -75,12 +94,11 @@ recipe = Recipe(
             ),
         ),
     ),
-    folds=Folds(count=5, use=1, stratify=("count",)),  # fold 1 only; 2 and 3 were "bad"
+    folds=Folds(count=5, use=2, stratify=("count",)),
     decide=_DECIDE,
     notes=(
-        "Sea lion 2nd place (2017). Private score about 12.5 with two such models averaged. "
-        "Where we differ: windows cover every cell equally often, where his first strip counted "
-        "half as much again; the test scale is found by the scale check."
+        "Sea lion 2nd place (2017): U-Net on squares, trees on windows. Private score about 12.5 "
+        "with several such models averaged."
     ),
 )
 
@@ -106,6 +124,6 @@ quick = replace(
         )
         for member in recipe.members
     ),
-    folds=replace(recipe.folds, count=3),
+    folds=replace(recipe.folds, count=3, use=1),
     decide=replace(_DECIDE, target_px=8.0, downscale=2, window=32, stride=16),
 )  # animals of the simulated colony are 0.4 as large; our numbers

@@ -2,6 +2,10 @@
 
 As ``sealion-2nd``, and a classifier on patches around the objects that were found, whose class
 probabilities are two more features of every window.
+
+Where we differ: he had four classes, without pups; ours has all and "nothing". Length and rate are
+our guess, and so is the layer of 256 on averaged features in place of VGG's own three. All else as
+in ``sealion-2nd``.
 """
 
 from __future__ import annotations
@@ -31,11 +35,13 @@ _LOOK = Member(
             epochs=10,  # our guess
             batch=32,
             loss="ce",
-            optimizer=Optimizer(name="sgd", lr=1e-3, momentum=0.9, nesterov=True),
+            optimizer=Optimizer(
+                name="sgd", lr=1e-3, momentum=0.9, nesterov=True
+            ),  # rate: our guess
             schedule=Schedule(name="cosine"),
         ),
     ),
-)  # he had four classes without pups; here all classes and "nothing"
+)
 
 assert isinstance(sealion_2nd.recipe.decide, CountDecide)
 assert isinstance(sealion_2nd.quick.decide, CountDecide)

@@ -2,6 +2,9 @@
 
 Photo-by-photo scores become photo-by-individual scores; three box scales are test-time views; the
 models meet in the power mean sum of w * P ** 0.5.
+
+Where we differ: as in ``whale-yu4u`` and ``whale-siamese``; all weigh alike, and the sizes of the
+three boxes are our guess.
 """
 
 from __future__ import annotations
