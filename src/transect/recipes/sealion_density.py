@@ -42,15 +42,15 @@ _DECIDE = CountDecide(
     correct_confusion=False,
 )
 
+_NETWORK = Network(encoder="inception_resnet_v2", weights="auto", decoder="fpn")
+
 recipe = Recipe(
     name="sealion-density",
     question="count",
     members=(
         Member(
             name="tiles",
-            network=Network(
-                encoder="inception_resnet_v2", weights="auto", decoder="fpn"
-            ),  # theirs ended in one vector; a map whose sum is asked for is the same, any size
+            network=_NETWORK,
             geometry=Geometry(fit="tile", size_hw=(299, 299), overlap=0.0, normalise="imagenet"),
             augment=Augment(
                 hflip=0.5,
@@ -89,9 +89,7 @@ quick = replace(
     members=tuple(
         replace(
             member,
-            network=replace(
-                member.network, encoder="efficientnet_lite0", decoder_channels=(32, 32)
-            ),
+            network=replace(_NETWORK, encoder="efficientnet_lite0", decoder_channels=(32, 32)),
             geometry=replace(member.geometry, size_hw=(128, 128)),
             stages=tuple(
                 replace(
