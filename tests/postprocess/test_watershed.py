@@ -1,8 +1,14 @@
+import cv2
 import numpy as np
 import pytest
 
 from transect.errors import TransectError
-from transect.postprocess.watershed import seeds, split_instances, split_instances_streamed
+from transect.postprocess.watershed import (
+    InstanceSplitter,
+    seeds,
+    split_instances,
+    split_instances_streamed,
+)
 
 
 def discs(centres, radius, size):
@@ -105,3 +111,63 @@ def test_bands_must_follow_one_another_and_may_be_none():
     with pytest.raises(TransectError, match="row 10 was expected"):
         list(split_instances_streamed([(0, band), (11, band)]))
     assert sum(len(p) for _, p in split_instances_streamed([(0, band[:1])])) == 10
+
+
+def noisy(seed=0, size=(70, 90)):
+    rng = np.random.default_rng(seed)
+    foreground, centre = discs([(20, 15), (20, 31), (50, 40), (52, 60), (30, 75)], 10, size)
+    noise = cv2.GaussianBlur(rng.normal(size=(2, *size)).astype(np.float32).T, (0, 0), 2.0).T
+    return np.clip(np.stack([foreground, centre]) + noise, 0, 1)
+
+
+@pytest.mark.parametrize("with_centres", [True, False])
+def test_a_search_over_one_picture_gives_what_each_split_alone_gives(with_centres):
+    foreground, centre = noisy()
+    maps = (foreground, centre) if with_centres else (foreground,)
+    splitter = InstanceSplitter(*maps)
+    rng = np.random.default_rng(1)
+    seen = set()
+    for _ in range(40):
+        numbers = {
+            "threshold": rng.choice([0.4, 0.5, 0.6]),
+            "seed_threshold": rng.choice([0.1, 0.5, 0.8]),
+            "seed_depth": rng.choice([0.05, 0.2]),
+            "min_area": rng.choice([0, 30]),
+        }
+        found = splitter(**numbers)
+        np.testing.assert_array_equal(found, split_instances(*maps, **numbers))
+        seen.add(found.tobytes())
+    assert len(seen) > 4  # the numbers matter
+
+
+def test_a_search_looks_for_hills_once_per_depth(monkeypatch):
+    from skimage import morphology
+
+    calls, real = [], morphology.reconstruction
+    monkeypatch.setattr(morphology, "reconstruction", lambda *a: calls.append(1) or real(*a))
+    splitter = InstanceSplitter(*noisy())
+    for depth in (0.05, 0.2):
+        for threshold in (0.3, 0.5, 0.7):
+            for height in (0.2, 0.6):
+                splitter(threshold=threshold, seed_threshold=height, seed_depth=depth)
+    assert len(calls) == 2
+
+
+def test_objects_are_those_of_a_watershed_from_the_h_maxima_inside_each_piece():
+    from scipy import ndimage
+    from skimage.morphology import h_maxima
+    from skimage.segmentation import watershed
+
+    foreground, centre = noisy(3)
+    level = cv2.GaussianBlur(centre, (0, 0), 1.5)
+    on = foreground > 0.5
+    tops = (h_maxima(level, 0.1) > 0) & on & (level > 0.4)
+    pieces, count = ndimage.label(on, np.ones((3, 3)))
+    marks, _ = ndimage.label(tops, np.ones((3, 3)))
+    expected = 0
+    for piece in range(1, count + 1):
+        inside = pieces == piece
+        flooded = watershed(-level, np.where(inside, marks, 0), mask=inside)
+        expected += max(1, len(np.unique(flooded[inside])) - (flooded[inside] == 0).any())
+    found = split_instances(foreground, centre, seed_threshold=0.4, seed_depth=0.1)
+    assert found.max() == expected

@@ -130,8 +130,8 @@ def remove_small_labels(labels: NDArray[np.integer], min_area: int) -> NDArray[n
     areas = np.bincount(labels.ravel())
     keep = areas >= max(min_area, 1)
     keep[0] = False
-    number = np.cumsum(keep) * keep
-    return number[labels].astype(np.int32)
+    number = (np.cumsum(keep) * keep).astype(np.int32)
+    return number[labels]
 
 
 def opening(mask: NDArray[np.generic], radius: float) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from transect.errors import TransectError
 from transect.postprocess.components import label, remove_small_labels
 
-__all__ = ["seeds", "split_instances", "split_instances_streamed"]
+__all__ = ["InstanceSplitter", "seeds", "split_instances", "split_instances_streamed"]
 
 
 def seeds(
@@ -32,14 +33,12 @@ def seeds(
     References:
         Grey-scale reconstruction: Vincent 1993.
     """
-    from skimage.morphology import local_maxima, reconstruction
-
-    level = np.ascontiguousarray(centre_prob, np.float32)
-    lowered = reconstruction(level - np.float32(seed_depth), level).astype(np.float32)
-    # A frame below everything, so that a flat picture is one hill and hills may touch the border.
-    tops = local_maxima(np.pad(lowered, 1, constant_values=-1.0))[1:-1, 1:-1]
-    tops &= lowered + seed_depth > seed_threshold
-    return np.asarray(cv2.connectedComponents(tops.astype(np.uint8), connectivity=8)[1])
+    hills = _Hills.of(centre_prob, seed_depth)
+    keep = hills.height > seed_threshold
+    number = np.cumsum(keep) * keep
+    marks = np.zeros(centre_prob.shape, np.int32)
+    marks[hills.y, hills.x] = number[hills.number]
+    return marks
 
 
 def split_instances(
@@ -73,34 +72,129 @@ def split_instances(
     Raises:
         TransectError: If the maps differ in shape.
     """
-    if centre_prob is not None and centre_prob.shape != foreground_prob.shape:
-        raise TransectError(
-            f"foreground and centre maps must have one shape; got {foreground_prob.shape} and "
-            f"{centre_prob.shape}."
-        )
-    on = np.ascontiguousarray(foreground_prob > threshold)
-    pieces = label(on)
-    count = int(pieces.max(initial=0)) + 1
-    level = _distance_level(on, pieces, count) if centre_prob is None else centre_prob
-    if smooth_px > 0:
-        level = np.asarray(
-            cv2.GaussianBlur(np.asarray(level, np.float32), (0, 0), smooth_px), np.float32
-        )
-    marks = seeds(level, seed_threshold=seed_threshold, seed_depth=seed_depth)
-    marks[~on] = 0
-    y, x = np.nonzero(marks)
-    number, home = marks[y, x], pieces[y, x]
-    # A plateau may touch two pieces: a seed is a pair of both.
-    pairs, place = np.unique(np.stack([home, number], 1), axis=0, return_inverse=True)
-    place = place.ravel()
-    many = np.bincount(pairs[:, 0], minlength=count) > 1
-    labels = np.where(many[pieces], 0, pieces).astype(np.int32)
-    if many.any():
+    return InstanceSplitter(foreground_prob, centre_prob, smooth_px=smooth_px)(
+        threshold=threshold,
+        seed_threshold=seed_threshold,
+        seed_depth=seed_depth,
+        min_area=min_area,
+    )
+
+
+class InstanceSplitter:
+    """``split_instances`` of one picture again and again, for a search over its numbers.
+
+    The blurred centre map is made once, the hills of a depth once per depth, and the latest
+    pieces and objects are kept, so that a number which only chooses among them costs no more.
+    """
+
+    def __init__(
+        self,
+        foreground_prob: NDArray[np.floating],
+        centre_prob: NDArray[np.floating] | None = None,
+        *,
+        smooth_px: float = 1.5,
+    ) -> None:
+        """Take the maps; arguments and errors as in ``split_instances``."""
+        if centre_prob is not None and centre_prob.shape != foreground_prob.shape:
+            raise TransectError(
+                f"foreground and centre maps must have one shape; got {foreground_prob.shape} and "
+                f"{centre_prob.shape}."
+            )
+        self._foreground = foreground_prob
+        self._smooth_px = smooth_px
+        self._level = None if centre_prob is None else _smoothed(centre_prob, smooth_px)
+        self._hills: dict[float, _Hills] = {}
+        self._pieces: tuple[float, NDArray[np.bool_], NDArray[np.int32]] | None = None
+        self._labels: tuple[tuple[float, float, float], NDArray[np.int32]] | None = None
+
+    def __call__(
+        self, *, threshold: float, seed_threshold: float, seed_depth: float, min_area: int = 0
+    ) -> NDArray[np.int32]:
+        """Split: (H, W) int32 labels 1, 2, ..., 0 is background."""
+        asked = (threshold, seed_threshold, seed_depth)
+        if self._labels is None or self._labels[0] != asked:
+            self._labels = asked, self._split(*asked)
+        return remove_small_labels(self._labels[1], min_area)
+
+    def _split(
+        self, threshold: float, seed_threshold: float, seed_depth: float
+    ) -> NDArray[np.int32]:
+        """The objects of all sizes, numbered with gaps."""
+        if self._pieces is None or self._pieces[0] != threshold:
+            on = np.ascontiguousarray(self._foreground > threshold)
+            self._pieces = threshold, on, label(on)
+        _, on, pieces = self._pieces
+        count = int(pieces.max(initial=0)) + 1
+        level = self._level
+        if level is None:
+            level = _smoothed(_distance_level(on, pieces, count), self._smooth_px)
+            hills = _Hills.of(level, seed_depth)
+        else:
+            if seed_depth not in self._hills:
+                self._hills[seed_depth] = _Hills.of(level, seed_depth)
+            hills = self._hills[seed_depth]
+        y, x, number = hills.above(seed_threshold, on)
+        home = pieces[y, x]
+        # A plateau may touch two pieces: a seed is a pair of both.
+        span = len(hills.height)
+        pairs, place = np.unique(home.astype(np.int64) * span + number, return_inverse=True)
+        many = np.bincount(pairs // span, minlength=count) > 1
+        if not many.any():
+            return pieces
+        labels = np.where(many[pieces], 0, pieces).astype(np.int32)
         contested = many[home]
         marks = np.zeros_like(labels)
         marks[y[contested], x[contested]] = count + place[contested]
         _flood(labels, level, pieces, marks, many)
-    return remove_small_labels(labels, min_area)
+        return labels
+
+
+@dataclass(frozen=True)
+class _Hills:
+    """The h-maxima of a map as a list of pixels.
+
+    Attributes:
+        y: (P,) rows, in reading order.
+        x: (P,) columns.
+        number: (P,) the hill of each pixel, from 1.
+        height: (K + 1,) the top of each hill; of number 0, which is none, minus infinity.
+    """
+
+    y: NDArray[np.intp]
+    x: NDArray[np.intp]
+    number: NDArray[np.int32]
+    height: NDArray[np.float32]
+
+    @staticmethod
+    def of(level: NDArray[np.floating], seed_depth: float) -> _Hills:
+        """All hills that are at least so deep."""
+        from skimage.morphology import local_maxima, reconstruction
+
+        level = np.ascontiguousarray(level, np.float32)
+        lowered = reconstruction(level - np.float32(seed_depth), level).astype(np.float32)
+        # A frame below everything, so that a flat picture is one hill and hills may touch the
+        # border.
+        tops = local_maxima(np.pad(lowered, 1, constant_values=-1.0))[1:-1, 1:-1]
+        count, labels = cv2.connectedComponents(tops.astype(np.uint8), connectivity=8)
+        y, x = np.nonzero(tops)
+        number = np.asarray(labels[y, x], np.int32)
+        height = np.full(count, -np.inf, np.float32)
+        height[number] = lowered[y, x] + seed_depth  # a hill's top is level
+        return _Hills(y, x, number, height)
+
+    def above(
+        self, threshold: float, on: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int32]]:
+        """Rows, columns and hills of the pixels of hills above a height, where ``on``."""
+        keep = (self.height > threshold)[self.number] & on[self.y, self.x]
+        return self.y[keep], self.x[keep], self.number[keep]
+
+
+def _smoothed(level: NDArray[np.floating], smooth_px: float) -> NDArray[np.floating]:
+    """A Gaussian blur, if any."""
+    if smooth_px <= 0:
+        return level
+    return np.asarray(cv2.GaussianBlur(np.asarray(level, np.float32), (0, 0), smooth_px))
 
 
 def split_instances_streamed(

@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from transect.predict.tiling import tile_starts
 from transect.recipe import Geometry, Member, Recipe, SegmentDecide
-from transect.segment.deciding import Values, grids_of, labels_of, middle
+from transect.segment.deciding import Values, grids_of, labels_of, middle, splitter_of
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import stages_of_round
 from transect.segment.scoring import tuned_metric
@@ -29,6 +30,7 @@ _LEAST_PICTURES = 12  # our choice: fewer cannot tell one threshold from another
 _ROUNDS = 2.5  # times that a picture meets every value of the grids; measured on nuclei
 _SCORE_DECISIONS = 2  # all metrics and the gallery, per picture; measured on nuclei
 _PAGE_SECONDS = 5.0  # charts and report; measured on one busy core
+_TRIED: tuple[dict[str, Any], ...] = ({"threshold": 0.6}, {"seed_threshold": 0.5}, {"min_area": 20})
 _SLACK = 1.1  # validation, snapshots, a busier machine; our guess
 
 
@@ -162,7 +164,7 @@ def snapshots_of(recipe: Recipe, member: Member) -> int:
 
 
 def _decision_seconds(pictures: Pictures, metric: str, shown: int = 4) -> float:
-    """One decision: the fastest of a few rounds over pictures of typical annotation."""
+    """One decision of a search: the fastest of a few rounds over pictures of typical annotation."""
     order = np.argsort(pictures.coverage)
     chosen: Sequence[int] = order[len(order) // (2 * shown) :: max(1, len(order) // shown)].tolist()
     classes = len(pictures.survey.classes)
@@ -172,11 +174,15 @@ def _decision_seconds(pictures: Pictures, metric: str, shown: int = 4) -> float:
         planes = planes_of(labels, pictures.kind, classes).astype(np.float32) / np.float32(255)
         blurred = np.atleast_3d(cv2.GaussianBlur(planes, (0, 0), 2.0))
         pairs.append((np.moveaxis(blurred, -1, 0).astype(np.float32), labels))
+    # A search shares what a picture's decisions have in common, so a few different ones are timed.
+    tried = [Values(), *(Values(**change) for change in _TRIED)]
     rounds = []
     for _ in range(2):  # the first imports what it needs
         began = time.perf_counter()
         for maps, truth in pairs:
-            answer = labels_of(maps, Values(), pictures.kind)
-            tuned_metric(metric, answer, truth, pictures.kind, classes)
-        rounds.append((time.perf_counter() - began) / len(pairs))
+            shared = splitter_of(maps, pictures.kind)
+            for values in tried:
+                answer = labels_of(maps, values, pictures.kind, split=shared)
+                tuned_metric(metric, answer, truth, pictures.kind, classes)
+        rounds.append((time.perf_counter() - began) / (len(pairs) * len(tried)))
     return min(rounds)

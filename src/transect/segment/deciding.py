@@ -14,7 +14,7 @@ from transect.files import read_json
 from transect.metrics.spread import bootstrap
 from transect.postprocess.components import clean, remove_small
 from transect.postprocess.tune import nested_search
-from transect.postprocess.watershed import split_instances
+from transect.postprocess.watershed import InstanceSplitter
 from transect.recipe import Recipe, SegmentDecide
 from transect.run import RunFolder
 from transect.segment.blending import log_odds
@@ -26,7 +26,15 @@ from transect.types import MaskKind, Progress
 
 _Number = TypeVar("_Number", bound=np.generic)
 
-__all__ = ["Decisions", "Values", "decide_out_of_fold", "grids_of", "labels_of", "middle"]
+__all__ = [
+    "Decisions",
+    "Values",
+    "decide_out_of_fold",
+    "grids_of",
+    "labels_of",
+    "middle",
+    "splitter_of",
+]
 
 # Our choice: more of each picture changes the tuned numbers little and costs minutes.
 _TUNED_SIDE = 512
@@ -86,6 +94,7 @@ def labels_of(
     *,
     filled: float = 1.0,
     flat: bool = False,
+    split: InstanceSplitter | None = None,
 ) -> NDArray[np.int32]:
     """Turn a picture's maps into labels.
 
@@ -95,6 +104,7 @@ def labels_of(
         kind: How masks are read: binary gives 0 and 1, classes 0 to C, instances 0 to K.
         filled: Probability of the image-level head that there is any object.
         flat: Whether the picture has one grey value.
+        split: Made of the same maps, where they are asked again and again.
 
     Returns:
         (H, W) int32.
@@ -102,9 +112,7 @@ def labels_of(
     if filled < values.empty_threshold or (flat and values.flat_rule):
         return np.zeros(maps.shape[1:], np.int32)
     if kind == "instances":
-        labels = split_instances(
-            maps[0],
-            maps[1],
+        labels = (split or InstanceSplitter(maps[0], maps[1]))(
             threshold=values.threshold,
             seed_threshold=values.seed_threshold,
             seed_depth=values.seed_depth,
@@ -121,6 +129,11 @@ def labels_of(
     if values.min_total and np.count_nonzero(labels) < values.min_total:
         labels = np.zeros_like(labels)
     return labels
+
+
+def splitter_of(maps: NDArray[np.float32], kind: MaskKind) -> InstanceSplitter | None:
+    """What ``labels_of`` a picture's maps can share between decisions; None for kinds but one."""
+    return InstanceSplitter(maps[0], maps[1]) if kind == "instances" else None
 
 
 @dataclass(frozen=True)
@@ -254,6 +267,7 @@ def decide_out_of_fold(
         else:
             grids["use_crf"] = (0, 1)
     truths = {i: np.maximum(middle(pictures.labels(i)), 0) for i in looked_at}
+    splitters = {i: splitter_of(found, pictures.kind) for i, found in maps.items()}
     asked = 0
 
     def score(values: Mapping[str, float], row: int) -> float:
@@ -268,6 +282,7 @@ def decide_out_of_fold(
             pictures.kind,
             filled=out_of_fold.filled(pictures.images[i]),
             flat=bool(pictures.flat[i]),
+            split=splitters[i],
         )
         return tuned_metric(
             spec.metric, answer, truths[i], pictures.kind, len(pictures.survey.classes)
