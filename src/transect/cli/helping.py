@@ -10,6 +10,8 @@ from transect.cli.bars import Bars
 
 __all__ = ["bench_command", "convert_command", "demo_command", "doctor_command", "recipes_command"]
 
+_SHOWN = 20  # sentences of a conversion; the table that follows adds all of them up
+
 
 def recipes_command(options: argparse.Namespace) -> int:
     """List the bundled recipes, or explain one."""
@@ -45,10 +47,12 @@ def convert_command(options: argparse.Namespace) -> int:
         target_format=options.target_format,
         images=Path(options.images) if options.images else None,
     )
-    for problem in result.problems:
+    for problem in result.problems[:_SHOWN]:
         print(f"left out: {problem}", file=sys.stderr)
-    print(f"wrote {result.written}")
-    return 1 if result.problems else 0
+    if len(result.problems) > _SHOWN:
+        print(f"left out: and {len(result.problems) - _SHOWN} more", file=sys.stderr)
+    print("\n".join(result.summary()))
+    return 0 if result.complete else 1
 
 
 def demo_command(options: argparse.Namespace) -> int:

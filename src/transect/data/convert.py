@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transect.data.exchange import Annotations, Pictures, matched
+from transect.data.exchange import Annotations, Pictures
+from transect.data.fitting import cut_to_pictures, kind_of, matched
 from transect.data.formats import FORMATS, detect, format_of
+from transect.data.formats.dotted import pair_of
 from transect.data.images import IMAGE_SUFFIXES
+from transect.data.tally import Tally, Told, tally_lines
 from transect.errors import TransectError
 
 __all__ = ["ConvertResult", "convert", "read_annotations", "write_annotations"]
 
 _BY_SUFFIX = {".json": "coco", ".geojson": "geo", ".gpkg": "geo", ".xml": "cvat"}
+_KINDS = ("outline", "box", "dot", "word")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,11 @@ class ConvertResult:
         instances: Objects written.
         source_format: As detected or given.
         target_format: As chosen or given.
+        told: How much was left out or is there otherwise, by reason.
+        counts: Objects written by class, then outlines, boxes, dots and words about a whole
+            picture.
+        empty: Pictures with nothing on them.
+        unlabelled: Pictures that nobody has labelled yet.
     """
 
     written: Path
@@ -34,6 +44,46 @@ class ConvertResult:
     instances: int = 0
     source_format: str = ""
     target_format: str = ""
+    told: tuple[Told, ...] = ()
+    counts: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
+    empty: int = 0
+    unlabelled: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the source was left out."""
+        return not self.problems and not any(told.lost for told in self.told)
+
+    def summary(self) -> list[str]:
+        """The table that ends a conversion: pictures, objects, what was left out or re-read."""
+        aside = [(self.empty, "with nothing on it"), (self.unlabelled, "not labelled yet")]
+        lines = [
+            "pictures  " + ", ".join([str(self.pictures), *(f"{n} {w}" for n, w in aside if n)])
+        ]
+        if self.counts:
+            width = max(len("class"), *(len(label) for label, _ in self.counts))
+            heads = [kind + ("es" if kind == "box" else "s") for kind in _KINDS]
+            lines.append("  ".join(["class".ljust(width), *heads]))
+            lines += [
+                "  ".join(
+                    [
+                        label.ljust(width),
+                        *(str(n).rjust(len(h)) for n, h in zip(row, heads, strict=True)),
+                    ]
+                )
+                for label, row in self.counts
+            ]
+        lines += tally_lines(self.told)
+        lines.append(f"wrote {self.written} ({self.target_format})")
+        if not self.complete:
+            touched = any(t.lost and (t.objects or t.pictures) for t in self.told)
+            why = (
+                "something was left out"
+                if touched
+                else ("files were passed over; no annotated picture and no object was lost")
+            )
+            lines.append(f"exit code 1: {why}")
+        return lines
 
 
 def convert(
@@ -59,7 +109,8 @@ def convert(
         What was written and what was left out.
 
     Raises:
-        TransectError: If the source cannot be read, or the target cannot hold it.
+        TransectError: If the source cannot be read, nothing of it can be used, or the target
+            cannot hold it.
     """
     if source.resolve() == target.resolve():
         raise TransectError(f"{source} is both source and target. Name another target.")
@@ -70,16 +121,19 @@ def convert(
     if source_format == "dicom":
         return _convert_dicom(source, target, target_format)
     annotations, pictures = read_annotations(source, source_format=source_format, images=images)
+    if not annotations.pictures:
+        first = annotations.problems[0].what if annotations.problems else "it names no picture"
+        raise TransectError(f"nothing of {source} can be used, so nothing is written: {first}")
     target_format = target_format or _target_format(target, annotations)
-    write_annotations(annotations, target, target_format=target_format, pictures=pictures)
-    return ConvertResult(
-        target,
-        tuple(dict.fromkeys(problem.what for problem in annotations.problems)),
-        len(annotations.pictures),
-        len(annotations),
-        source_format,
-        target_format,
-    )
+    made = format_of(target_format).fit(annotations)
+    if not made.pictures:
+        reasons = "; ".join(tally_lines(made.told))
+        raise TransectError(
+            f"nothing of {source} can be written as {target_format} ({reasons}). Choose another "
+            "format with --to."
+        )
+    _write(made, target, target_format, pictures)
+    return _result(made, target, source_format, target_format)
 
 
 def read_annotations(
@@ -108,10 +162,10 @@ def read_annotations(
     except OSError as error:
         raise TransectError(f"{source} cannot be read ({error.strerror}). Restore it.") from error
     if pictures is not None and pictures.paths:
-        near = images is None and chosen.name not in ("survey", "folders", "yolo", "dotted")
+        near = images is None and not chosen.own_pictures
         if not near or any(pictures.find(p.name) for p in annotations.pictures):
-            annotations = matched(annotations, pictures)
-    return annotations, pictures
+            annotations = _with_files(annotations, pictures)
+    return cut_to_pictures(annotations), pictures
 
 
 def write_annotations(
@@ -135,7 +189,15 @@ def write_annotations(
     Raises:
         TransectError: If the format cannot hold them.
     """
-    chosen = format_of(target_format or _target_format(target, annotations))
+    name = target_format or _target_format(target, annotations)
+    return _write(format_of(name).fit(annotations), target, name, pictures)
+
+
+def _write(
+    made: Annotations, target: Path, target_format: str, pictures: Pictures | None
+) -> list[Path]:
+    """Write what a format has made of annotations."""
+    chosen = format_of(target_format)
     if chosen.write is None:
         raise TransectError(f"{chosen.name} cannot be written. Choose another format.")
     if not chosen.suffixes and target.is_file():
@@ -144,7 +206,26 @@ def write_annotations(
         raise TransectError(
             f"{target} is a folder. Name a file, e.g. {target}/a{chosen.suffixes[0]}."
         )
-    return chosen.write(annotations, target, pictures=pictures)
+    return chosen.write(made, target, pictures=pictures)
+
+
+def _with_files(annotations: Annotations, pictures: Pictures) -> Annotations:
+    """The annotated pictures with their files, and a word about the pictures that none names."""
+    found = matched(annotations, pictures)
+    if annotations.pictures and not found.pictures:
+        raise TransectError(
+            f"none of the {len(annotations.pictures)} annotated pictures is in {pictures.folder} "
+            f"(first: {annotations.pictures[0].name}: {found.problems[-1].what}). Name the folder "
+            "of the pictures with --images."
+        )
+    tally = Tally(found.told)
+    spare = (
+        len(pictures.paths) - len(found.pictures) - sum(t.pictures for t in found.told if t.lost)
+    )
+    if spare > 0:
+        why = f"in {pictures.folder}, and no annotation names them; not taken"
+        tally.tell(why, lost=False, pictures=spare)
+    return replace(found, told=tally.done())
 
 
 def _target_format(target: Path, annotations: Annotations) -> str:
@@ -169,7 +250,8 @@ def _pictures(source: Path, images: Path | None, name: str) -> Pictures | None:
     if name in ("survey", "folders"):
         return Pictures(source) if source.is_dir() else None
     if name == "dotted":
-        return None
+        pair = pair_of(source) if source.is_dir() else None
+        return None if pair is None else Pictures(pair[0])
     folder = source if source.is_dir() else source.parent
     if (folder / "images").is_dir():
         return Pictures(folder / "images")
@@ -178,6 +260,27 @@ def _pictures(source: Path, images: Path | None, name: str) -> Pictures | None:
     if source.is_dir() or any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()):
         return Pictures(folder)
     return None
+
+
+def _result(
+    made: Annotations, target: Path, source_format: str, target_format: str
+) -> ConvertResult:
+    """What was written, counted."""
+    sums = Counter((i.label, kind_of(i)) for p in made.pictures for i in p.instances)
+    labels = dict.fromkeys([*made.classes, *(label for label, _ in sums)])
+    counts = [(label, tuple(sums[label, kind] for kind in _KINDS)) for label in labels]
+    return ConvertResult(
+        target,
+        tuple(dict.fromkeys(problem.what for problem in made.problems)),
+        len(made.pictures),
+        len(made),
+        source_format,
+        target_format,
+        made.told,
+        tuple((label, (a, b, c, d)) for label, (a, b, c, d) in counts),
+        sum(p.labelled and not p.instances for p in made.pictures),
+        sum(not p.labelled for p in made.pictures),
+    )
 
 
 def _convert_dicom(source: Path, target: Path, target_format: str | None) -> ConvertResult:
@@ -191,5 +294,5 @@ def _convert_dicom(source: Path, target: Path, target_format: str | None) -> Con
     annotations = dicom.read(source)
     _, problems = dicom.write_pictures(source, target / "images")
     survey_folder.write_tables(annotations, target)
-    every = dict.fromkeys(p.what for p in (*annotations.problems, *problems))
-    return ConvertResult(target, tuple(every), len(annotations.pictures), 0, "dicom", "survey")
+    every = (*annotations.problems, *problems)
+    return _result(replace(annotations, problems=every), target, "dicom", "survey")

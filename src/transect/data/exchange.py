@@ -7,39 +7,22 @@ from the outer corner instead.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.folder import list_pictures, stem_of
-from transect.data.images import image_info
-from transect.data.outlines import box_ring, fill_window, one_ring, outlines
-from transect.data.rle import MASK_LIMIT_PX, counts_of, window_of_counts
+from transect.data.pictures import Pictures
+from transect.data.rle import MASK_LIMIT_PX
+from transect.data.tally import Tally, Told
 from transect.errors import TransectError
 from transect.files import safe_join
 from transect.types import Problem
 
-__all__ = [
-    "Annotations",
-    "Builder",
-    "Instance",
-    "Part",
-    "Picture",
-    "Pictures",
-    "box_of",
-    "centre_of",
-    "checked_name",
-    "counts_for",
-    "mask_of",
-    "matched",
-    "parts_of",
-    "rings_of",
-    "window_of",
-]
+__all__ = ["Annotations", "Builder", "Instance", "Part", "Picture", "Pictures", "checked_name"]
 
 _LISTED = 200  # problems of one file that are listed one by one
 
@@ -88,12 +71,15 @@ class Picture:
         size_hw: (height, width) in pixels, or None if the format does not tell.
         instances: What is on it, in the order of the file.
         columns: What ``images.csv`` would say of it: group, date, split, ...
+        labelled: Whether somebody looked at it: False for a task that waits, whose emptiness
+            says nothing.
     """
 
     name: str
     size_hw: tuple[int, int] | None = None
     instances: tuple[Instance, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    labelled: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,68 +88,20 @@ class Annotations:
 
     Attributes:
         pictures: In the order of the file; an annotated picture with nothing on it is here too.
-        classes: In the order of the file.
+        classes: Those of the objects, in the order of the file.
         problems: What was left out, each with its sentence.
+        told: How much was left out or read otherwise, by reason. The objects of a source are
+            those of the pictures and those told as lost.
     """
 
     pictures: tuple[Picture, ...]
     classes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    told: tuple[Told, ...] = ()
 
     def __len__(self) -> int:
         """How many objects there are."""
         return sum(len(picture.instances) for picture in self.pictures)
-
-
-class Pictures:
-    """The picture files that annotations speak of, found by the names that formats use."""
-
-    def __init__(self, folder: Path) -> None:
-        """List a folder of pictures, or a survey with ``images/``.
-
-        Raises:
-            TransectError: If it is no folder.
-        """
-        inner = folder / "images"
-        self.folder = inner if inner.is_dir() else folder
-        if not self.folder.is_dir():
-            raise TransectError(f"{folder} is not a folder. Name the folder of the pictures.")
-        self.paths, self.problems = list_pictures(self.folder)
-        self._keys: dict[str, str | None] = {}
-        for name in self.paths:
-            base = posixpath.basename(name)
-            for alias in {name, stem_of(name), base, stem_of(base)}:
-                self._keys[alias] = None if alias in self._keys else name
-        self._keys.update({name: name for name in self.paths})
-        self._sizes: dict[str, tuple[int, int] | None] = {}
-
-    def find(self, name: str) -> str | None:
-        """The name below the folder that another name means; None if none or several fit.
-
-        The suffix and leading folders may be missing or differ, and Label Studio's upload prefix
-        (eight hexadecimal digits and a dash) is passed over.
-        """
-        clean = name.replace("\\", "/").removeprefix("./").removeprefix("images/")
-        base = posixpath.basename(clean)
-        for option in (clean, stem_of(clean), base, stem_of(base)):
-            if found := self._keys.get(option):
-                return found
-        if len(base) > 9 and base[8] == "-" and set(base[:8]) <= set("0123456789abcdef"):
-            return self.find(base[9:])
-        return None
-
-    def size(self, name: str) -> tuple[int, int] | None:
-        """(height, width) of the picture that ``name`` means, or None if there is none readable."""
-        key = self.find(name)
-        if key is None:
-            return None
-        if key not in self._sizes:
-            try:
-                self._sizes[key] = image_info(self.paths[key])[0]
-            except TransectError as error:
-                self.problems.append(Problem(key, str(error)))
-                self._sizes[key] = None
-        return self._sizes[key]
 
 
 class Builder:
@@ -178,9 +116,11 @@ class Builder:
         self.pictures = pictures
         self.classes: dict[str, None] = {}
         self.problems: list[Problem] = []
+        self.tally = Tally()
         self._sizes: dict[str, tuple[int, int] | None] = {}
         self._columns: dict[str, dict[str, str]] = {}
         self._instances: dict[str, list[Instance]] = {}
+        self._unlabelled: set[str] = set()
         self._more = 0
 
     def picture(
@@ -229,29 +169,89 @@ class Builder:
             self.classes.setdefault(instance.label)
         self._instances[name].append(instance)
 
-    def problem(self, name: str, what: str | TransectError) -> None:
-        """Note something that was left out; past a number they are only counted."""
+    def unlabelled(self, name: str) -> None:
+        """Note that nobody has looked at a noted picture yet."""
+        self._unlabelled.add(name)
+
+    def problem(
+        self,
+        name: str,
+        what: str | TransectError,
+        *,
+        why: str = "faulty entry",
+        objects: int = 1,
+        pictures: int = 0,
+    ) -> None:
+        """Note something that was left out; past a number the sentences are only counted.
+
+        Args:
+            name: The picture or file.
+            what: One sentence: what, where, and what to do.
+            why: The reason in a few words, by which the summary adds up.
+            objects: How many objects are lost with it.
+            pictures: How many pictures are lost with it.
+        """
+        self.tally.tell(why, objects=objects, pictures=pictures)
         if len(self.problems) < _LISTED:
             self.problems.append(Problem(name, str(what)))
         else:
             self._more += 1
 
+    def rows(self, problems: Iterable[Problem], *, why: str = "faulty row") -> None:
+        """Note the rows that a table's reader left out, an object each."""
+        for problem in problems:
+            self.problem(problem.name, problem.what, why=why)
+
+    def reread(self, why: str, *, objects: int = 1, pictures: int = 0) -> None:
+        """Note what is here, though not as it stood in the file."""
+        self.tally.tell(why, lost=False, objects=objects, pictures=pictures)
+
+    def unkept(self, words: Mapping[str, Any], *known: str) -> None:
+        """Note attributes of an object that say something and that we do not keep.
+
+        Args:
+            words: Attribute to value; what is empty, false or no says nothing.
+            known: Those that are kept.
+        """
+        for key, value in words.items():
+            said = (
+                value not in (None, "", False, 0, "0", "false", "no")
+                and value != []
+                and value != {}
+            )
+            if said and key not in known:
+                self.reread(f"attribute {str(key)[:40]!r} not kept")
+
     def done(self, classes: Iterable[str] = ()) -> Annotations:
         """Everything that was collected.
 
         Args:
-            classes: All classes in the format's own order, if it has one.
+            classes: All classes in the format's own order, if it has one; those without an object
+                are told and dropped, for nothing could be learnt of them.
         """
         pictures = tuple(
-            Picture(name, self._sizes[name], tuple(instances), self._columns[name])
+            Picture(
+                name,
+                self._sizes[name],
+                tuple(instances),
+                self._columns[name],
+                name not in self._unlabelled,
+            )
             for name, instances in self._instances.items()
         )
-        order = dict.fromkeys([*classes, *self.classes])
+        every = dict.fromkeys(classes)
+        order = [
+            *(c for c in every if c in self.classes),
+            *(c for c in self.classes if c not in every),
+        ]
+        if unused := [c for c in every if c not in self.classes]:
+            shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
+            self.reread(f"{len(unused)} classes without an object dropped ({shown})", objects=0)
         if self._more:
             what = f"{self._more} more entries were left out; the first {_LISTED} are listed."
             self.problems.append(Problem("", what))
             self._more = 0
-        return Annotations(pictures, tuple(order), tuple(self.problems))
+        return Annotations(pictures, tuple(order), tuple(self.problems), self.tally.done())
 
 
 def checked_name(name: str) -> str:
@@ -278,154 +278,3 @@ def checked_name(name: str) -> str:
         raise TransectError(f"{name[:80]!r} is not a plain relative path. Leave out './'.")
     safe_join(Path("images"), clean)
     return clean
-
-
-def mask_of(instance: Instance, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels that an object covers: those whose centres its outline or box encloses.
-
-    Args:
-        instance: The object.
-        size_hw: (height, width) of its picture.
-
-    Returns:
-        (H, W) bool; all False for a point or a word about the whole picture.
-
-    Raises:
-        TransectError: If its counts do not fit the picture, or the picture is too large.
-    """
-    window, top, left = window_of(instance, size_hw)
-    mask = np.zeros(size_hw, np.bool_)
-    mask[top : top + window.shape[0], left : left + window.shape[1]] = window
-    return mask
-
-
-def window_of(instance: Instance, size_hw: tuple[int, int]) -> tuple[NDArray[np.bool_], int, int]:
-    """As ``mask_of``, but only a window around the object.
-
-    Args:
-        instance: The object.
-        size_hw: (height, width) of its picture.
-
-    Returns:
-        (h, w) bool, and the window's first row and column.
-
-    Raises:
-        TransectError: As ``mask_of``.
-    """
-    if instance.counts is not None:
-        return window_of_counts(instance.counts, size_hw)
-    if size_hw[0] * size_hw[1] > MASK_LIMIT_PX:
-        raise TransectError(f"a mask of {size_hw[0]} x {size_hw[1]} pixels is too large. Cut it.")
-    if instance.parts:
-        return fill_window(instance.parts, size_hw)
-    if instance.box:
-        return fill_window(((box_ring(*instance.box),),), size_hw)
-    return np.zeros((0, 0), np.bool_), 0, 0
-
-
-def counts_for(instance: Instance, size_hw: tuple[int, int]) -> tuple[int, ...]:
-    """The pixels that an object covers as COCO's counts.
-
-    Raises:
-        TransectError: As ``mask_of``.
-    """
-    if instance.counts is not None:
-        return instance.counts
-    window, top, left = window_of(instance, size_hw)
-    return tuple(counts_of(window, top=top, left=left, size_hw=size_hw))
-
-
-def parts_of(instance: Instance, size_hw: tuple[int, int] | None) -> tuple[Part, ...]:
-    """The outline of an object, traced from its mask if it has only that.
-
-    Raises:
-        TransectError: If it has a mask and the picture no size.
-    """
-    if instance.counts is None:
-        return instance.parts
-    if size_hw is None:
-        raise TransectError(
-            "a mask has a picture of unknown size. Name the pictures with --images."
-        )
-    window, top, left = window_of(instance, size_hw)
-    return outlines(window, top=top, left=left)
-
-
-def rings_of(instance: Instance, size_hw: tuple[int, int] | None) -> list[NDArray[np.float64]]:
-    """The outline of an object for formats without holes: one ring per piece, holes bridged.
-
-    Raises:
-        TransectError: If it has a mask and the picture no size.
-    """
-    return [one_ring(part) for part in parts_of(instance, size_hw)]
-
-
-def box_of(
-    instance: Instance, size_hw: tuple[int, int] | None
-) -> tuple[float, float, float, float] | None:
-    """The box of an object: its own, else that of its outline or mask; None if it has none."""
-    if instance.box is not None:
-        return instance.box
-    if instance.parts:
-        points = np.concatenate([part[0] for part in instance.parts])
-        low, high = points.min(axis=0), points.max(axis=0)
-        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
-    if instance.counts is None or size_hw is None:
-        return None
-    window, top, left = window_of(instance, size_hw)
-    height, width = window.shape
-    # The window of counts is tight, so its edges are the object's.
-    return (left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5) if height else None
-
-
-def centre_of(instance: Instance, size_hw: tuple[int, int] | None) -> tuple[float, float] | None:
-    """The point of an object: its own, else the middle of its box; None if it has neither."""
-    if instance.point is not None:
-        return instance.point
-    box = box_of(instance, size_hw)
-    return None if box is None else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-
-
-def matched(annotations: Annotations, pictures: Pictures) -> Annotations:
-    """Give every annotated picture the name of its file; those without one are listed and left out.
-
-    Args:
-        annotations: As read.
-        pictures: The files.
-
-    Returns:
-        The annotations with the files' names and sizes.
-
-    Raises:
-        TransectError: If not a single picture has a file.
-    """
-    found: dict[str, Picture] = {}
-    problems = list(annotations.problems)
-    for picture in annotations.pictures:
-        key = pictures.find(picture.name)
-        size_hw = pictures.size(picture.name)
-        if key is None or size_hw is None:
-            what = "has no picture of that name" if key is None else "cannot be read as a picture"
-            hint = f"Add it to {pictures.folder}, or correct the name."
-            problems.append(Problem(picture.name, f"{picture.name} {what}; left out. {hint}"))
-        elif picture.size_hw not in (None, size_hw):
-            problems.append(
-                Problem(
-                    picture.name,
-                    f"{picture.name} was annotated at {picture.size_hw[0]} x "
-                    f"{picture.size_hw[1]} pixels and is {size_hw[0]} x {size_hw[1]} (height x "
-                    "width); left out. Export the annotations for this very file.",
-                )
-            )
-        elif key in found:
-            more = (*found[key].instances, *picture.instances)
-            found[key] = replace(found[key], instances=more)
-        else:
-            found[key] = replace(picture, name=key, size_hw=size_hw)
-    if annotations.pictures and not found:
-        raise TransectError(
-            f"none of the {len(annotations.pictures)} annotated pictures is in {pictures.folder} "
-            f"(first: {annotations.pictures[0].name}: {problems[-1].what}). Name the folder of the "
-            "pictures with --images."
-        )
-    return Annotations(tuple(found.values()), annotations.classes, tuple(problems))

@@ -3,9 +3,10 @@
 import numpy as np
 
 from transect.data import rle
-from transect.data.exchange import Annotations, Instance, Picture, mask_of
+from transect.data.exchange import Annotations, Instance, Picture
 from transect.data.outlines import box_ring
 from transect.data.png import write_png
+from transect.data.shapes import mask_of
 
 SIZES = {"a.png": (12, 16), "site/b.png": (9, 7), "empty.png": (5, 6)}
 

@@ -16,9 +16,10 @@ from tests.data.formats.test_dicom import write_slice
 from tests.data.formats.test_geo import given as on_the_ground
 from tests.data.formats.test_geo import write_geotiff
 from transect.data.convert import read_annotations, write_annotations
-from transect.data.exchange import Pictures, mask_of
+from transect.data.exchange import Pictures
 from transect.data.formats import FORMATS, detect
 from transect.data.rle import MASK_LIMIT_PX
+from transect.data.shapes import mask_of
 from transect.errors import TransectError
 
 ALL = ("polygon", "hole", "mask", "box", "point", "word", "identity")

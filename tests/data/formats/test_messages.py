@@ -15,7 +15,7 @@ import pytest
 from tests.data.formats.samples import SIZES, make_pictures
 from tests.data.formats.test_dicom import write_slice
 from tests.data.formats.test_geo import write_geotiff
-from transect.data import exchange, rle
+from transect.data import exchange, rle, shapes
 from transect.data.convert import convert, read_annotations, write_annotations
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.formats import (
@@ -103,11 +103,11 @@ def nobody_knows(tmp_path):
 
 
 def huge_mask(tmp_path):
-    return exchange.mask_of(SOLID, HUGE)
+    return shapes.mask_of(SOLID, HUGE)
 
 
 def mask_of_unknown_size(tmp_path):
-    return exchange.parts_of(Instance("seal", counts=(4, 2)), None)
+    return shapes.parts_of(Instance("seal", counts=(4, 2)), None)
 
 
 def detected_on_a_broken_disk(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.data.formats.samples import make_pictures
 from transect.data.convert import convert, read_annotations
-from transect.data.exchange import Pictures, box_of, checked_name, mask_of
+from transect.data.exchange import Pictures, checked_name
 from transect.data.formats import (
     camtrap,
     coco,
@@ -21,6 +21,7 @@ from transect.data.formats import (
     via,
     yolo,
 )
+from transect.data.shapes import box_of, mask_of
 from transect.errors import TransectError
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from transect.data.exchange import Annotations, Pictures
+from transect.data.fitting import HOLDABLE, fitted
 from transect.data.formats import (
     camtrap,
     coco,
@@ -24,6 +25,7 @@ from transect.data.formats import (
     via,
     yolo,
 )
+from transect.data.formats.head import Head
 from transect.errors import TransectError, unknown_name
 
 __all__ = ["FORMATS", "Format", "detect", "format_of"]
@@ -53,18 +55,35 @@ class Format:
         name: As the user calls it.
         what: One line on it.
         matches: Whether an existing path is of this format.
-        read: Its reader.
+        read: Its reader, or None if we only write it.
         write: Its writer, or None if we do not write it.
+        holds: What it can hold, of ``fitting.HOLDABLE``; the rest is told and left out before
+            it is written.
         suffixes: Of the files it writes; () if it writes a folder.
+        own_pictures: Whether its pictures lie in its own folder, so that a name it tells always
+            means one of them.
+        make: What it makes of annotations beyond leaving out what it cannot hold.
     """
 
     name: str
     what: str
-    matches: Callable[[Path], bool]
+    matches: Callable[[Head], bool]
     read: Read
-    write: Write | None
+    write: Write | None = None
+    holds: frozenset[str] = frozenset(HOLDABLE)
     suffixes: tuple[str, ...] = ()
+    own_pictures: bool = False
+    make: Callable[[Annotations], Annotations] | None = None
 
+    def fit(self, annotations: Annotations) -> Annotations:
+        """What of annotations it can hold; everything else is told in them."""
+        made = fitted(annotations, self.holds, self.name)
+        return made if self.make is None else self.make(made)
+
+
+_SHAPES = frozenset({"outline", "box", "dot", "word"})
+_SAID = frozenset({"identity", "confidence"})
+_ALL = _SHAPES | _SAID | {"empty"}
 
 FORMATS: dict[str, Format] = {
     f.name: f
@@ -75,15 +94,27 @@ FORMATS: dict[str, Format] = {
             survey_folder.matches,
             survey_folder.read,
             survey_folder.write,
+            _SHAPES | {"identity", "empty", "unlabelled"},
+            own_pictures=True,
+            make=survey_folder.made,
         ),
-        Format("coco", "COCO JSON", coco.matches, coco.read, coco.write, (".json",)),
-        Format("via", "VGG Image Annotator", via.matches, via.read, via.write, (".json", ".csv")),
+        Format("coco", "COCO JSON", coco.matches, coco.read, coco.write, _ALL, (".json",)),
+        Format(
+            "via",
+            "VGG Image Annotator JSON or CSV",
+            via.matches,
+            via.read,
+            via.write,
+            _ALL - {"word"},
+            (".json", ".csv"),
+        ),
         Format(
             "labelstudio",
-            "Label Studio JSON",
+            "Label Studio JSON or JSON-MIN",
             labelstudio.matches,
             labelstudio.read,
             labelstudio.write,
+            _ALL | {"unlabelled"},
             (".json",),
         ),
         Format(
@@ -92,30 +123,82 @@ FORMATS: dict[str, Format] = {
             geo.matches,
             geo.read,
             geo.write,
+            _ALL - {"word"},
             (".geojson", ".gpkg", ".json"),
         ),
-        Format("cvat", "CVAT for images 1.1", cvat.matches, cvat.read, cvat.write, (".xml",)),
-        Format("kaggle", "id,rle_mask", kaggle.matches, kaggle.read, kaggle.write, (".csv",)),
+        Format(
+            "cvat", "CVAT for images 1.1 XML", cvat.matches, cvat.read, cvat.write, _ALL, (".xml",)
+        ),
+        Format(
+            "kaggle",
+            "run-length codes: id,rle_mask",
+            kaggle.matches,
+            kaggle.read,
+            kaggle.write,
+            frozenset({"outline", "empty"}),
+            (".csv",),
+        ),
         Format(
             "identities",
             "Image,Id",
             identities.matches,
             identities.read,
             identities.write,
+            frozenset({"identity"}),
+            (".csv",),
+            make=identities.one_each,
+        ),
+        Format(
+            "table",
+            "image,x,y,class or image,x0,y0,x1,y1,class",
+            table.matches,
+            table.read,
+            table.write,
+            frozenset({"box", "dot", "identity", "confidence"}),
             (".csv",),
         ),
-        Format("table", "image,x,y,class", table.matches, table.read, table.write, (".csv",)),
-        Format("camtrap", "Camtrap-DP data package", camtrap.matches, camtrap.read, camtrap.write),
-        Format("dotted", "pairs of plain and dotted photos", dotted.matches, dotted.read, None),
-        Format("yolo", "YOLO text files", yolo.matches, yolo.read, yolo.write),
-        Format("labelme", "LabelMe JSON files", labelme.matches, labelme.read, labelme.write),
-        Format("dicom", "DICOM slices", dicom.matches, dicom.read, None),
+        Format(
+            "camtrap",
+            "Camtrap-DP data package",
+            camtrap.matches,
+            camtrap.read,
+            camtrap.write,
+            frozenset({"box", "word", "identity", "confidence", "empty"}),
+        ),
+        Format(
+            "dotted",
+            "pairs of plain and dotted photos",
+            dotted.matches,
+            dotted.read,
+            own_pictures=True,
+        ),
+        Format(
+            "yolo",
+            "YOLO text files: boxes, polygons, pose, labelImg",
+            yolo.matches,
+            yolo.read,
+            yolo.write,
+            frozenset({"outline", "box", "confidence", "empty"}),
+            own_pictures=True,
+        ),
+        Format(
+            "labelme",
+            "LabelMe JSON files",
+            labelme.matches,
+            labelme.read,
+            labelme.write,
+            _SHAPES - {"word"} | {"identity", "empty"},
+        ),
+        Format("dicom", "DICOM slices", dicom.matches, dicom.read),
         Format(
             "folders",
             "a folder per individual",
             identities.matches_folder,
             identities.read_folder,
             identities.write_folder,
+            frozenset({"identity"}),
+            own_pictures=True,
+            make=identities.one_each,
         ),
     )
 }
@@ -148,7 +231,8 @@ def detect(path: Path) -> str:
     try:
         if not path.exists():
             raise TransectError(f"{path} does not exist. Name the annotations' file or folder.")
-        found = next((f.name for f in FORMATS.values() if f.matches(path)), None)
+        head = Head(path)
+        found = next((f.name for f in FORMATS.values() if f.matches(head)), None)
     except OSError as error:
         raise TransectError(f"{path} cannot be read ({error.strerror}). Restore it.") from error
     if found is None:

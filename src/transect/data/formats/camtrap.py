@@ -9,8 +9,10 @@ import posixpath
 from pathlib import Path
 from typing import Any
 
-from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures, box_of
+from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
+from transect.data.shapes import box_of
 from transect.data.tables import read_table
 from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_json, write_text
@@ -49,8 +51,9 @@ _OBSERVATIONS = (
 _PROFILE = "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.1/"
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a folder has media.csv and observations.csv (or is their datapackage.json)."""
+    path = head.path
     folder = path if path.is_dir() else path.parent
     named = path.is_dir() or path.name == "datapackage.json"
     return named and (folder / "media.csv").is_file() and (folder / "observations.csv").is_file()
@@ -77,7 +80,9 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     media, problems = read_table(folder / "media.csv", [])
     observations, more = read_table(folder / "observations.csv", [])
     builder = Builder(pictures)
-    builder.problems += problems + more
+    for problem in problems:
+        builder.problem(problem.name, problem.what, objects=0, pictures=1)
+    builder.rows(more, why="faulty row of observations.csv")
     names: dict[str, str] = {}
     for row in _rows(media, ("mediaid", "filepath"), "media.csv"):
         where = f"media.csv line {row['line']}"
@@ -90,7 +95,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             )
             names[checked.text(row["mediaid"], f"{where}: mediaID")] = name
         except TransectError as error:
-            builder.problem("media.csv", error)
+            builder.problem("media.csv", error, objects=0, pictures=1)
     for row in _rows(observations, ("mediaid",), "observations.csv"):
         where = f"observations.csv line {row['line']}"
         try:
@@ -193,14 +198,22 @@ def _observe(row: dict[str, Any], where: str, names: dict[str, str], builder: Bu
     """Add one observation."""
     media = row["mediaid"]
     if not media:
-        return  # an observation of a whole event says nothing of a single picture
+        what = f"{where} is of a whole event and of no single picture; left out."
+        builder.problem("observations.csv", what, why="observation of a whole event")
+        return
     if media not in names:
         raise TransectError(f"{where} is of {media!r}, which media.csv does not list. Correct it.")
     name = names[media]
     if row.get("eventid"):
         builder.picture(name, None, group=row["eventid"])
-    if row.get("observationtype", "animal") in ("blank", "unclassified", "unknown"):
+    kind = row.get("observationtype", "animal")
+    if kind in ("blank", "unclassified", "unknown"):
+        if kind != "blank":
+            builder.unlabelled(name)
+        builder.reread(f"observation of the type {kind}: no object", objects=0, pictures=1)
         return
+    if (count := row.get("count", "")) not in ("", "1"):
+        builder.reread(f"count of {count[:10]} in one observation: read as one object")
     corners = None
     if row.get("bboxwidth"):
         height, width = builder.size(name, "bboxX is a share of it")

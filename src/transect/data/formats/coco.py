@@ -9,20 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from transect.data import rle
-from transect.data.exchange import (
-    Annotations,
-    Builder,
-    Instance,
-    Picture,
-    Pictures,
-    box_of,
-    counts_for,
-    window_of,
-)
+from transect.data.exchange import Annotations, Builder, Instance, Part, Picture, Pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
+from transect.data.shapes import box_of, counts_for, window_of
 from transect.errors import TransectError
 from transect.files import write_text
 
@@ -31,20 +22,24 @@ __all__ = ["NAME", "instance_json", "matches", "read", "write"]
 NAME = "coco"
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a file is COCO: a JSON object with images and annotations."""
-    if path.suffix.lower() != ".json" or not path.is_file():
-        return False
-    value = checked.read_json(path)
-    return isinstance(value, dict) and isinstance(value.get("images"), list)
+    value = head.json
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("images"), list)
+        and "detection_categories" not in value
+    )
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     """Read a COCO file.
 
     A single keypoint is read as a point; of several, each visible one becomes a point of the
-    class ``category/keypoint``. ``score`` is a confidence; an ``identity``, ``individual_id`` or
-    ``name`` of an annotation is an identity.
+    class ``category/keypoint``; beside a box or an outline keypoints are parts of that object and
+    are not kept. Crowd regions are no objects. Where an outline is broken a valid box counts.
+    ``score`` is a confidence; an ``identity``, ``individual_id`` or ``name`` of an annotation is
+    an identity.
 
     Args:
         path: The JSON file.
@@ -54,7 +49,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         The annotations; what is faulty is left out and listed.
 
     Raises:
-        TransectError: If it is not COCO at all.
+        TransectError: If it is not COCO at all, or two images have one file name.
     """
     root = checked.mapping(checked.read_json(path), path.name)
     builder = Builder(pictures)
@@ -71,6 +66,12 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             if category and category not in labels:
                 raise TransectError(f"{where} has the unknown category {category}. Correct it.")
             label = labels.get(category, "object")
+            if entry.get("iscrowd") in (1, True):
+                what = f"{where} is a crowd region and no object; left out."
+                builder.problem(path.name, what, why="crowd region")
+                continue
+            if isinstance(entry.get("attributes"), dict):
+                builder.unkept(entry["attributes"])
             for instance in _instances(entry, where, names[key], builder, label, keypoints):
                 builder.add(names[key], instance)
         except TransectError as error:
@@ -168,6 +169,7 @@ def _key(value: Any, where: str) -> str:
 def _images(root: dict[str, Any], file: str, builder: Builder) -> dict[str, str]:
     """Image ids to names."""
     names: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for where, value in checked.numbered(
         checked.items(root.get("images"), file), f"{file}: images"
     ):
@@ -182,9 +184,17 @@ def _images(root: dict[str, Any], file: str, builder: Builder) -> dict[str, str]
                 if k in ("group", "depth", "date", "side", "scale", "split", "kind")
                 and isinstance(v, (str, int, float))
             }
-            names[key] = builder.picture(name, size, **columns)
+            name = builder.picture(name, size, **columns)
         except TransectError as error:
-            builder.problem(file, error)
+            builder.problem(file, error, objects=0, pictures=1)
+            continue
+        if name in owners:
+            raise TransectError(
+                f"{file}: the images {owners[name]} and {key} have one file_name, {name}. Give each "
+                "its own, with the folder it lies in."
+            )
+        names[key] = name
+        owners[name] = key
     return names
 
 
@@ -217,28 +227,44 @@ def _instances(
         "identity": checked.optional_text(identity, f"{where}.identity"),
         "confidence": checked.confidence(entry.get("score"), f"{where}.score"),
     }
-    parts, counts = _segmentation(entry.get("segmentation"), where, name, builder)
-    corners = None
+    corners = point = None
+    parts: tuple[Part, ...] = ()
+    counts = None
     if entry.get("bbox"):
         values = checked.items(entry["bbox"], f"{where}.bbox")
         if len(values) != 4:
             raise TransectError(f"{where}.bbox must be [x, y, width, height]. Correct it.")
         x, y, w, h = (checked.number(v, f"{where}.bbox") for v in values)
-        if (w, h) != (0, 0):
+        if (w, h) == (0, 0) and (x, y) != (0, 0):
+            point = (x - 0.5, y - 0.5)
+        elif (w, h) != (0, 0):
             corners = checked.box((x - 0.5, y - 0.5, x + w - 0.5, y + h - 0.5), where)
+    try:
+        parts, counts = _segmentation(entry.get("segmentation"), where, name, builder)
+    except TransectError:
+        if corners is None and point is None:
+            raise
+        builder.reread("broken outline: its box is used")
     points = _points(entry, where)
-    found = []
-    if len(points) == 1 and not parts and counts is None and corners is None:
-        return [Instance(**common, point=points[0][1])]
-    if parts or counts is not None:
+    if parts or counts is not None or corners is not None or point is not None:
+        if points:
+            builder.reread("keypoints of an object with a box or outline not kept")
+        if point is not None and not parts and counts is None:
+            builder.reread("box without area read as a dot")
+            return [Instance(**common, point=point)]
         # The box of an outline follows from it; keeping both would let them disagree.
-        found.append(Instance(**common, parts=parts, counts=counts))
-    elif corners is not None or not points:
-        found.append(Instance(**common, box=corners))
+        box = None if parts or counts is not None else corners
+        return [Instance(**common, parts=parts, counts=counts, box=box)]
+    if not points:
+        return [Instance(**common)]
+    if len(points) == 1:
+        return [Instance(**common, point=points[0][1])]
+    builder.reread("keypoints of an object read as dots", objects=1)
     named = keypoints.get(label, [])
-    for i, point in points:
+    found = []
+    for i, place in points:
         suffix = named[i] if i < len(named) else str(i + 1)
-        found.append(Instance(**{**common, "label": f"{label}/{suffix}"}, point=point))
+        found.append(Instance(**{**common, "label": f"{label}/{suffix}"}, point=place))
     return found
 
 
@@ -254,7 +280,7 @@ def _points(entry: dict[str, Any], where: str) -> list[tuple[int, tuple[float, f
 
 def _segmentation(
     value: Any, where: str, name: str, builder: Builder
-) -> tuple[tuple[tuple[np.ndarray, ...], ...], tuple[int, ...] | None]:
+) -> tuple[tuple[Part, ...], tuple[int, ...] | None]:
     """Polygons or counts."""
     where = f"{where}.segmentation"
     if value in (None, [], {}, ""):

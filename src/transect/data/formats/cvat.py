@@ -11,15 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data import rle
-from transect.data.exchange import (
-    Annotations,
-    Builder,
-    Instance,
-    Pictures,
-    window_of,
-)
+from transect.data.exchange import Annotations, Builder, Instance, Pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
 from transect.data.outlines import box_ring, ellipse_ring
+from transect.data.shapes import window_of
 from transect.errors import TransectError
 from transect.files import write_text
 
@@ -29,13 +25,11 @@ NAME = "cvat"
 _SHAPES = ("polygon", "box", "points", "mask", "ellipse", "tag", "polyline", "cuboid", "skeleton")
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a file is CVAT's XML."""
-    if path.suffix.lower() != ".xml":
+    if head.suffix != ".xml":
         return False
-    with path.open("rb") as handle:
-        start = handle.read(1 << 16)
-    return b"<annotations" in start and (b"<image" in start or b"<meta" in start)
+    return b"<annotations" in head.start and (b"<image" in head.start or b"<meta" in head.start)
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
@@ -69,7 +63,8 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             text = checked.text(node.get("name"), f"{where}: name")
             name = builder.picture(text, size, split=split)
         except TransectError as error:
-            builder.problem(path.name, error)
+            shapes = sum(child.tag in _SHAPES for child in node)
+            builder.problem(path.name, error, objects=shapes, pictures=1)
             continue
         for i, child in enumerate(node):
             if child.tag not in _SHAPES:
@@ -165,6 +160,7 @@ def _instances(node: Any, where: str, name: str, builder: Builder) -> list[Insta
     """The objects of one element: one, or one per dot."""
     label = checked.label(node.get("label"), f"{where}: label")
     words = {a.get("name"): a.text for a in node if a.tag == "attribute"}
+    builder.unkept(words, "identity", "score")
     common: dict[str, Any] = {
         "label": label,
         "identity": checked.optional_text(words.get("identity"), f"{where}: identity"),
@@ -178,12 +174,15 @@ def _instances(node: Any, where: str, name: str, builder: Builder) -> list[Insta
         return [Instance(**common, parts=((_points(node.get("points"), where, 3),),))]
     if node.tag == "points":
         dots = _points(node.get("points"), where, 1).tolist()
+        if len(dots) > 1:
+            builder.reread(f"{len(dots)} points of one element read as a dot each")
         return [Instance(**common, point=(x, y)) for x, y in dots]
     if node.tag == "tag":
         return [Instance(**common)]
     if node.tag == "ellipse":
         centre = get("cx") - 0.5, get("cy") - 0.5
         ring = ellipse_ring(*centre, get("rx"), get("ry"), degrees=get("rotation", 0))
+        builder.reread("ellipse read as an outline")
         return [Instance(**common, parts=((ring,),))]
     if node.tag == "box":
         values = tuple(get(key) - 0.5 for key in ("xtl", "ytl", "xbr", "ybr"))
@@ -195,6 +194,7 @@ def _instances(node: Any, where: str, name: str, builder: Builder) -> list[Insta
         middle = ring.mean(axis=0)  # turned clockwise about the middle
         turn = np.deg2rad(degrees)
         matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        builder.reread("turned box read as an outline")
         return [Instance(**common, parts=(((ring - middle) @ matrix + middle,),))]
     if node.tag == "mask":
         size_hw = builder.size(name, "its mask needs it")

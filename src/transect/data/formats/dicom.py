@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.exchange import Annotations, Builder, Pictures
+from transect.data.formats.head import Head
 from transect.data.png import write_png
 from transect.data.rle import MASK_LIMIT_PX
 from transect.errors import TransectError
@@ -78,13 +79,12 @@ class Volume:
     names: tuple[str, ...]
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a file, or the first file of a folder without other pictures, is DICOM."""
-    if path.is_dir():
-        first = next((p for p in sorted(path.rglob("*")) if p.is_file()), None)
-        return first is not None and matches(first)
-    with path.open("rb") as handle:
-        return handle.read(132)[128:] == b"DICM"
+    if head.is_dir:
+        first = next((p for p in sorted(head.path.rglob("*")) if p.is_file()), None)
+        return first is not None and matches(Head(first))
+    return head.start[128:132] == b"DICM"
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:

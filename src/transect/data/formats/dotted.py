@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.exchange import Annotations, Builder, Instance, Pictures
+from transect.data.formats.head import Head
 from transect.data.images import read_image
 from transect.data.tables import numbers, read_table
 from transect.errors import TransectError
 from transect.types import Problem
 
-__all__ = ["NAME", "SEA_LIONS", "DotRule", "find_dots", "matches", "read"]
+__all__ = ["NAME", "SEA_LIONS", "DotRule", "find_dots", "matches", "pair_of", "read"]
 
 NAME = "dotted"
 SEA_LIONS: Mapping[str, tuple[int, int, int]] = {
@@ -62,9 +63,9 @@ class DotRule:
     line_classes: tuple[str, ...] = ("adult_males",)
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a folder holds a pair of folders such as Train and TrainDotted."""
-    return path.is_dir() and _pair(path) is not None
+    return head.is_dir and pair_of(head.path) is not None
 
 
 def read(
@@ -91,7 +92,7 @@ def read(
         TransectError: If there is no such pair of folders.
     """
     rule = rule or DotRule()
-    pair = _pair(path)
+    pair = pair_of(path)
     if pair is None:
         raise TransectError(
             f"{path} has no pair of folders. Put the pictures into images/ and their dotted copies "
@@ -100,12 +101,14 @@ def read(
     plain = pictures or Pictures(pair[0])
     dotted = Pictures(pair[1])
     builder = Builder(plain)
-    builder.problems += plain.problems + dotted.problems
+    for problem in plain.problems + dotted.problems:
+        builder.problem(problem.name, problem.what, why="no picture file", objects=0)
     truth, classes = _truth(path, counts, rule, builder)
     for name in plain.paths:
         partner = dotted.find(name)
         if partner is None:
-            builder.problem(name, f"{name} has no dotted copy in {pair[1]}; left out. Add it.")
+            what = f"{name} has no dotted copy in {pair[1]}; left out. Add it."
+            builder.problem(name, what, why="no dotted copy", objects=0, pictures=1)
             continue
         try:
             found = find_dots(
@@ -113,14 +116,16 @@ def read(
             )
             _check_counts(found, name, truth, classes)
         except TransectError as error:
-            builder.problem(name, error)
+            why = "dots cannot be trusted"
+            builder.problem(name, error, why=why, objects=0, pictures=1)
             continue
         builder.picture(name)
         for label, dots in found.items():
             for x, y in dots.tolist():
                 builder.add(name, Instance(label, point=(x, y)))
     for name in sorted(set(dotted.paths) - {dotted.find(n) for n in plain.paths}):
-        builder.problem(name, f"the dotted copy {name} has no plain picture; left out. Add it.")
+        what = f"the dotted copy {name} has no plain picture; passed over. Add it."
+        builder.problem(name, what, why="dotted copies without a plain picture", objects=0)
     return builder.done(rule.colours)
 
 
@@ -168,7 +173,7 @@ def find_dots(
     return found
 
 
-def _pair(path: Path) -> tuple[Path, Path] | None:
+def pair_of(path: Path) -> tuple[Path, Path] | None:
     """The folders of the plain and the dotted pictures."""
     folders = {p.name.lower(): p for p in sorted(path.iterdir()) if p.is_dir()}
     plain = next((folders[n] for n in _PLAIN if n in folders), None)
@@ -262,7 +267,7 @@ def _truth(
     if counts is None:
         return {}, []
     table, problems = read_table(counts, [])
-    builder.problems += problems
+    builder.rows(problems, why="row of the table of counts")
     classes = [label for label in rule.colours if label.lower().replace(" ", "_") in table]
     if not classes:
         raise TransectError(
@@ -276,7 +281,7 @@ def _truth(
         if any(v != v for v in values):
             line = table["line"].iloc[i]
             what = f"{counts.name} line {line} has a cell that is no count. Correct it."
-            builder.problems.append(Problem(counts.name, what))
+            builder.problem(counts.name, what, why="row of the table of counts", objects=0)
             continue
         truth[str(name)] = values
     return truth, classes

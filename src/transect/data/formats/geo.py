@@ -21,18 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.exchange import (
-    Annotations,
-    Builder,
-    Instance,
-    Part,
-    Picture,
-    Pictures,
-    parts_of,
-)
+from transect.data.exchange import Annotations, Builder, Instance, Part, Picture, Pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
 from transect.data.images import geo_tags
 from transect.data.outlines import box_ring, signed_area
+from transect.data.shapes import parts_of
 from transect.errors import TransectError
 from transect.files import atomic_path, write_text
 
@@ -109,14 +103,11 @@ def ground_of(path: Path) -> Ground | None:
     return Ground(matrix, epsg)
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a file is GeoJSON or GeoPackage."""
-    if path.suffix.lower() == ".gpkg":
-        return True
-    if path.suffix.lower() not in (".json", ".geojson") or not path.is_file():
-        return False
-    value = checked.read_json(path)
-    return isinstance(value, dict) and value.get("type") in ("FeatureCollection", "Feature")
+    value = head.json
+    kinds = ("FeatureCollection", "Feature")
+    return head.suffix == ".gpkg" or (isinstance(value, dict) and value.get("type") in kinds)
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
@@ -151,7 +142,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             if ground is not None and pictures.size(name) is not None:
                 grounds[builder.picture(name)] = ground
         except TransectError as error:
-            builder.problem(name, error)
+            builder.problem(name, error, objects=0, pictures=1)
     if not grounds:
         raise TransectError(
             f"no picture in {pictures.folder} has a position on the ground. Give GeoTIFFs."

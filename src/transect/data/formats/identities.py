@@ -6,12 +6,15 @@ import csv
 import io
 import posixpath
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from transect.data.exchange import Annotations, Builder, Instance, Pictures
 from transect.data.folder import list_pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
 from transect.data.tables import read_table
+from transect.data.tally import Tally
 from transect.errors import TransectError
 from transect.files import atomic_path, safe_join, spreadsheet_safe, write_text
 
@@ -19,6 +22,7 @@ __all__ = [
     "NAME",
     "matches",
     "matches_folder",
+    "one_each",
     "read",
     "read_folder",
     "write",
@@ -28,14 +32,10 @@ __all__ = [
 NAME = "identities"
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a CSV begins with ``Image,Id``."""
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        return False
-    with path.open("rb") as handle:
-        head = handle.readline(4096).decode("latin-1").lower()
-    cells = [cell.strip(' \r\n\t"ï»¿') for cell in head.split(",")]
-    return len(cells) >= 2 and cells[0] in ("image", "filename") and cells[1] in ("id", "identity")
+    first, second = (*head.columns, "", "")[:2]
+    return first in ("image", "filename") and second in ("id", "identity")
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
@@ -53,7 +53,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     """
     table, problems = read_table(path, ["image", "identity"])
     builder = Builder(pictures)
-    builder.problems += problems
+    builder.rows(problems)
     for line, text, identity in zip(
         *(table[c] for c in ("line", "image", "identity")), strict=True
     ):
@@ -88,8 +88,27 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
     return [path]
 
 
-def matches_folder(path: Path) -> bool:
+def one_each(annotations: Annotations) -> Annotations:
+    """The first identity of every picture; the other individuals on it are told.
+
+    Args:
+        annotations: With identities.
+
+    Returns:
+        One object per picture.
+    """
+    tally = Tally(annotations.told)
+    for picture in annotations.pictures:
+        if len(picture.instances) > 1:
+            why = "second individual of a picture, and the format holds one"
+            tally.tell(why, objects=len(picture.instances) - 1)
+    pictures = (replace(p, instances=p.instances[:1]) for p in annotations.pictures)
+    return replace(annotations, pictures=tuple(pictures), told=tally.done())
+
+
+def matches_folder(head: Head) -> bool:
     """Whether a folder holds nothing but folders of pictures, at least two."""
+    path = head.path
     if not path.is_dir() or (path / "images").is_dir() or (path / "labels").is_dir():
         return False
     if (path / "masks").is_dir() or any(path.glob("*.csv")) or any(path.glob("*.json")):
@@ -117,7 +136,8 @@ def read_folder(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     builder = Builder(pictures)
     for name in pictures.paths:
         if "/" not in name:
-            builder.problem(name, f"{name} lies in no individual's folder. Move it into one.")
+            what = f"{name} lies in no individual's folder. Move it into one."
+            builder.problem(name, what, why="in no individual's folder", pictures=1)
             continue
         try:
             builder.add(builder.picture(name), Instance(identity=checked.label(_owner(name), name)))

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transect.data import rle
-from transect.data.exchange import Annotations, Builder, Instance, Pictures, counts_for
+from transect.data.exchange import Annotations, Builder, Instance, Pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
+from transect.data.shapes import counts_for
 from transect.data.tables import read_table
 from transect.errors import TransectError
 from transect.files import atomic_path, spreadsheet_safe
@@ -24,13 +26,9 @@ _EMPTY = ("", "-1", "nan", "none")
 _CELL = 256 << 20  # bytes of one RLE; Python's csv stops at 128 KiB otherwise
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a CSV has a column of run-length codes."""
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        return False
-    with path.open("rb") as handle:
-        head = handle.readline(1 << 16).decode("latin-1").lower()
-    cells = {cell.strip(' \r\n\t"\ufeffï»¿') for cell in head.replace(";", ",").split(",")}
+    cells = set(head.columns)
     return bool(cells & set(_RLE)) and bool(cells & {*_IMAGE, "imageid_classid", "image_label"})
 
 
@@ -59,7 +57,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     if codes is None or image is None:
         raise TransectError(f"{path} needs the columns id,rle_mask. Rename its columns.")
     builder = Builder(pictures)
-    builder.problems += problems
+    builder.rows(problems)
     blank = [""] * len(table)
     columns = (
         table["line"],

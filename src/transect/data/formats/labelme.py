@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data import rle
-from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures, rings_of
+from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.folder import stem_of
 from transect.data.formats import checked
+from transect.data.formats.head import Head
 from transect.data.outlines import ellipse_ring
+from transect.data.shapes import rings_of
 from transect.errors import TransectError
 from transect.files import safe_join, write_json
 
@@ -23,14 +25,12 @@ __all__ = ["NAME", "matches", "read", "write"]
 NAME = "labelme"
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a file, or the first JSON of a folder, is LabelMe's: shapes and imagePath."""
-    if path.is_dir():
-        first = next((p for p in sorted(path.rglob("*.json"))), None)
-        return first is not None and matches(first)
-    if path.suffix.lower() != ".json":
-        return False
-    value = checked.read_json(path)
+    if head.is_dir:
+        first = next((p for p in sorted(head.path.rglob("*.json"))), None)
+        return first is not None and matches(Head(first))
+    value = head.json
     return isinstance(value, dict) and "shapes" in value and "imagePath" in value
 
 

@@ -13,17 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data import rle
-from transect.data.exchange import (
-    Annotations,
-    Builder,
-    Instance,
-    Picture,
-    Pictures,
-    mask_of,
-    parts_of,
-)
+from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
 from transect.data.outlines import box_ring, ellipse_ring
+from transect.data.shapes import mask_of, parts_of
 from transect.errors import TransectError
 from transect.files import write_text
 
@@ -33,13 +27,9 @@ NAME = "labelstudio"
 _PICTURE_KEYS = ("image", "img", "photo", "picture", "url", "ocr")
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a file is Label Studio's: a JSON list of tasks with data and annotations."""
-    if path.suffix.lower() != ".json" or not path.is_file():
-        return False
-    value = checked.read_json(path)
-    first = value[0] if isinstance(value, list) and value else value
-    return isinstance(first, dict) and isinstance(first.get("data"), dict)
+    return isinstance(head.first.get("data"), dict)
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:

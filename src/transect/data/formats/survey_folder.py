@@ -8,32 +8,44 @@ import io
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from transect.data import rle
 from transect.data.annotations import read_boxes, read_identities, read_points
-from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures, window_of
+from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.folder import list_images, stem_of, with_table
+from transect.data.formats.head import Head
+from transect.data.outlines import box_ring
 from transect.data.png import write_png
+from transect.data.shapes import box_of, centre_of, window_of
 from transect.data.survey import mask_labels, open_survey
+from transect.data.tables import read_table
+from transect.data.tally import Tally
 from transect.errors import TransectError
 from transect.files import atomic_path, safe_join, spreadsheet_safe, write_text
-from transect.types import Image
+from transect.types import Image, Problem
 
-__all__ = ["NAME", "matches", "read", "write", "write_tables"]
+__all__ = ["NAME", "is_survey", "made", "matches", "read", "write", "write_tables"]
 
 NAME = "survey"
 _PARTS = ("masks", "points.csv", "counts.csv", "boxes.csv", "identities.csv")
 _COLUMNS = ("group", "depth", "date", "side", "scale", "split", "kind")
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a folder is a survey: images/ and a part that says something of them."""
+    return is_survey(head.path)
+
+
+def is_survey(path: Path) -> bool:
+    """Whether a folder holds images/ and a part that says something of them."""
     return (path / "images").is_dir() and any((path / part).exists() for part in _PARTS)
 
 
@@ -71,19 +83,120 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
                 labels = mask_labels(survey, image.name)
                 for instance in _from_labels(labels, survey.mask_kind == "instances", classes):
                     builder.add(image.name, instance)
-    found += _read_tables(path, images, builder)
-    builder.problems += found
-    return builder.done(classes)
+    for problem in found:
+        builder.problem(problem.name, problem.what, why="file or row left out", objects=0)
+    _read_tables(path, images, builder)
+    found_all = builder.done(classes)
+    waiting = {image.name for image in images if image.split == "test"}
+    marked = (
+        replace(p, labelled=bool(p.instances) or p.name not in waiting) for p in found_all.pictures
+    )
+    return replace(found_all, pictures=tuple(marked))
+
+
+def made(annotations: Annotations) -> Annotations:
+    """What a survey makes of annotations, told: what its masks and tables cannot say apart.
+
+    Boxes of a class that also has outlines are filled into the masks, or the masks would call
+    them background; an object thinner than a pixel becomes the pixel at its middle; one that lies
+    wholly under others is left out.
+
+    Args:
+        annotations: Any.
+
+    Returns:
+        What ``write`` will write.
+    """
+    tally = Tally(annotations.told)
+    solid = {i.label for p in annotations.pictures for i in p.instances if i.has_area}
+    pictures = []
+    for picture in annotations.pictures:
+        kept = _among_outlines(picture.instances, solid, tally)
+        if picture.size_hw is not None and any(i.has_area for i in kept):
+            kept = _visible(kept, picture.size_hw, len(solid) > 1, tally)
+        pictures.append(replace(picture, instances=_said(kept, tally)))
+    return replace(annotations, pictures=tuple(pictures), told=tally.done())
+
+
+def _among_outlines(
+    instances: Sequence[Instance], solid: Collection[str], tally: Tally
+) -> list[Instance]:
+    """Boxes of classes with outlines as outlines; of others they stay boxes."""
+    kept = []
+    for i in instances:
+        if i.box is not None and not i.has_area and i.identity is None and solid:
+            if i.label in solid:
+                tally.tell("box among outlines, filled into the masks", lost=False, objects=1)
+                i = replace(i, parts=((box_ring(*i.box),),), box=None)
+            else:
+                why = "box of a class without outlines: in boxes.csv, background in the masks"
+                tally.tell(why, lost=False, objects=1)
+        kept.append(i)
+    return kept
+
+
+def _visible(
+    instances: Sequence[Instance], size_hw: tuple[int, int], several: bool, tally: Tally
+) -> list[Instance]:
+    """The objects that will have pixels in a mask, and the others."""
+    kept = []
+    for i in instances:
+        if i.has_area and not window_of(i, size_hw)[0].any():
+            middle = centre_of(i, size_hw)
+            if middle is None:
+                tally.tell("empty mask", objects=1)
+                continue
+            tally.tell("thinner than a pixel, drawn as one pixel", lost=False, objects=1)
+            x = min(max(round(middle[0]), 0), size_hw[1] - 1)
+            y = min(max(round(middle[1]), 0), size_hw[0] - 1)
+            ring = box_ring(x - 0.5, y - 0.5, x + 0.5, y + 0.5)
+            i = replace(i, parts=((ring,),), counts=None)
+        kept.append(i)
+    solid = [i for i in kept if i.has_area]
+    painted, areas = _painted(solid, size_hw, range(1, len(solid) + 1))
+    shown = np.bincount(painted.reshape(-1), minlength=len(solid) + 1)[1:]
+    hidden = {id(i) for i, n in zip(solid, shown.tolist(), strict=True) if n == 0}
+    if hidden:
+        tally.tell("wholly under smaller objects in the masks", objects=len(hidden))
+    if partly := int(((shown < areas) & (shown > 0)).sum()):
+        tally.tell("partly under smaller objects in the masks", lost=False, objects=partly)
+    if several:
+        labels = Counter(i.label for i in solid)
+        if merged := sum(n for n in labels.values() if n > 1):
+            why = "of one class on one picture: class masks do not number them"
+            tally.tell(why, lost=False, objects=merged)
+    return [i for i in kept if id(i) not in hidden]
+
+
+def _said(instances: Sequence[Instance], tally: Tally) -> tuple[Instance, ...]:
+    """What the tables can say of a picture: one word, and identities without a class."""
+    kept: list[Instance] = []
+    word = False
+    for i in instances:
+        drawn = i.has_area or i.box is not None or i.point is not None
+        if i.identity is None and not drawn:
+            if word:
+                tally.tell("second word about a picture", objects=1)
+                continue
+            tally.tell("word about a picture: the column kind of images.csv", lost=False, objects=1)
+            word = True
+        elif i.identity is not None and (i.has_area or i.point is not None):
+            tally.tell("drawn and identified: in two tables of the survey", lost=False, objects=1)
+        elif i.identity is not None and i.label != "object":
+            tally.tell("class of an identified individual not kept", lost=False, objects=1)
+        kept.append(i)
+    return tuple(kept)
 
 
 def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = None) -> list[Path]:
     """Write a survey folder; pictures are hard-linked where the disk allows it, else copied.
 
     Objects of one class become instance masks, of several classes class masks; a single object
-    per picture a binary mask. Where objects overlap the smaller one is on top.
+    per picture a binary mask. Where objects overlap the smaller one is on top. A picture that
+    nobody has labelled gets the split ``test``, and no mask.
 
     Args:
-        annotations: What to write.
+        annotations: As ``made`` leaves them.
         path: The folder; it must not yet hold a survey.
         pictures: The picture files.
 
@@ -95,7 +208,7 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
     """
     if pictures is None:
         raise TransectError("a survey needs its pictures. Name their folder with --images.")
-    if matches(path):
+    if is_survey(path):
         raise TransectError(f"{path} already holds a survey. Choose another folder, or remove it.")
     written: list[Path] = []
     solid = [i for p in annotations.pictures for i in p.instances if i.has_area]
@@ -106,7 +219,7 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
         if key is None:
             raise TransectError(f"{picture.name} is not in {pictures.folder}. Add it.")
         _place(pictures.paths[key], safe_join(path / "images", picture.name))
-        if solid:
+        if solid and picture.labelled:
             name = picture.name if stems[stem_of(picture.name)] > 1 else stem_of(picture.name)
             target = safe_join(path / "masks", f"{name}.png")
             write_png(target, _mask(picture, labels, annotations))
@@ -151,25 +264,18 @@ def _from_labels(
         yield Instance(label, counts=tuple(counts))
 
 
-def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> list[Any]:
+def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> None:
     """Add dots, boxes and identities."""
-    problems: list[Any] = []
     if (path / "points.csv").exists():
-        table, more = read_points(path / "points.csv", images)
-        problems += more
-        for row in table.itertuples(index=False):
-            name, x, y, label = row
+        for name, x, y, label in _rows(path / "points.csv", read_points, images, builder):
             builder.add(str(name), Instance(str(label), point=(float(x), float(y))))
     if (path / "boxes.csv").exists():
-        table, more = read_boxes(path / "boxes.csv", images)
-        problems += more
-        for row in table.itertuples(index=False):
-            name, *corners, label = row
+        for name, *corners, label in _rows(path / "boxes.csv", read_boxes, images, builder):
             x0, y0, x1, y1 = (float(v) for v in corners)
             builder.add(str(name), Instance(str(label), box=(x0, y0, x1, y1)))
     if (path / "identities.csv").exists():
-        table, more = read_identities(path / "identities.csv", images)
-        problems += more
+        table, problems = read_identities(path / "identities.csv", images)
+        _tell(path / "identities.csv", len(table), problems, builder)
         for record in table.to_dict("records"):
             name, box = str(record["image"]), None
             # The reader of identities makes numbers of the corners only if all four are there.
@@ -179,7 +285,29 @@ def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> list[
                 box = (x0, y0, x1, y1)
             builder.picture(name, None, **{c: record.get(c) for c in ("side", "group", "date")})
             builder.add(name, Instance(box=box, identity=str(record["identity"])))
-    return problems
+    if (path / "counts.csv").exists():
+        what = "counts.csv holds totals and no objects, so convert passes it over. Copy it."
+        builder.problem("counts.csv", what, why="counts.csv passed over: totals", objects=0)
+
+
+def _rows(
+    file: Path,
+    reader: Callable[[Path, Sequence[Image]], tuple[pd.DataFrame, list[Problem]]],
+    images: Sequence[Image],
+    builder: Builder,
+) -> Iterable[tuple[Any, ...]]:
+    """The rows of a table that can be used; the others are told."""
+    table, problems = reader(file, images)
+    _tell(file, len(table), problems, builder)
+    return table.itertuples(index=False, name=None)
+
+
+def _tell(file: Path, kept: int, problems: Sequence[Problem], builder: Builder) -> None:
+    """Note the sentences about a table, and how many of its rows were lost."""
+    every, broken = read_table(file, ["image"])
+    for problem in problems:
+        builder.problem(problem.name, problem.what, why=f"row of {file.name}", objects=0)
+    builder.tally.tell(f"row of {file.name}", objects=len(every) + len(broken) - kept)
 
 
 def _place(source: Path, target: Path) -> None:
@@ -209,21 +337,38 @@ def _mask(
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The mask of one picture: binary, instances or classes."""
     assert picture.size_hw is not None  # matched pictures have their file's size
-    painted = np.zeros(picture.size_hw, np.uint16)
     solid = [i for i in picture.instances if i.has_area]
     if len(solid) > 65535:
         raise TransectError(f"{picture.name} has {len(solid)} objects, and 65535 fit. Cut it.")
     binary = _binary(annotations, labels)
-    # Large ones first, so that small ones end on top.
-    areas = [int(window_of(i, picture.size_hw)[0].sum()) for i in solid]
-    for k in sorted(range(len(solid)), key=lambda k: (-areas[k], k)):
-        value = 255 if binary else k + 1 if len(labels) == 1 else 1 + labels.index(solid[k].label)
-        window, top, left = window_of(solid[k], picture.size_hw)
-        painted[top : top + window.shape[0], left : left + window.shape[1]][window] = value
+    numbers = (
+        [255] * len(solid)
+        if binary
+        else range(1, len(solid) + 1)
+        if len(labels) == 1
+        else [1 + labels.index(i.label) for i in solid]
+    )
+    painted, _ = _painted(solid, picture.size_hw, numbers)
     # One depth for all masks: an instance survey is 16-bit as a whole.
     if binary or (len(labels) > 1 and len(labels) < 256):
         return painted.astype(np.uint8)
-    return painted
+    return painted.astype(np.uint16)
+
+
+def _painted(
+    solid: Sequence[Instance], size_hw: tuple[int, int], numbers: Sequence[int]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Numbers painted over one another, large objects first so that small ones end on top.
+
+    Returns (H, W), and the pixels that each object has by itself.
+    """
+    painted = np.zeros(size_hw, np.int32)
+    windows = [window_of(i, size_hw) for i in solid]
+    areas = np.array([int(window.sum()) for window, _, _ in windows], np.int64)
+    for k in sorted(range(len(solid)), key=lambda k: (-areas[k], k)):
+        window, top, left = windows[k]
+        painted[top : top + window.shape[0], left : left + window.shape[1]][window] = numbers[k]
+    return painted, areas
 
 
 def write_tables(annotations: Annotations, path: Path) -> list[Path]:
@@ -245,13 +390,16 @@ def write_tables(annotations: Annotations, path: Path) -> list[Path]:
         for i in picture.instances:
             label = spreadsheet_safe(i.label)
             if i.identity is not None:
-                corners = i.box if i.box is not None else ("", "", "", "")
+                corners = box_of(i, picture.size_hw) or ("", "", "", "")
                 identities.append((name, spreadsheet_safe(i.identity), *corners))
+            if i.has_area:
+                continue
+            if i.box is not None:
+                if i.identity is None:
+                    boxes.append((name, *i.box, label))
             elif i.point is not None:
                 points.append((name, *i.point, label))
-            elif i.box is not None and not i.has_area:
-                boxes.append((name, *i.box, label))
-            elif not i.has_area:
+            elif i.identity is None:
                 words.setdefault(picture.name, i.label)
     written = []
     corners_header = ("x0", "y0", "x1", "y1")
@@ -265,13 +413,17 @@ def write_tables(annotations: Annotations, path: Path) -> list[Path]:
         header = ("image", "identity", *corners_header)
         rows = [row[:2] if plain else row for row in (header, *identities)]
         written.append(_write_rows(path / "identities.csv", rows))
-    used = [c for c in _COLUMNS if any(p.columns.get(c) for p in annotations.pictures)]
+    aside = {"split"} if any(not p.labelled for p in annotations.pictures) else set()
+    used = [
+        c for c in _COLUMNS if c in aside or any(p.columns.get(c) for p in annotations.pictures)
+    ]
     if words and "kind" not in used:
         used.append("kind")
     if used:
         rows = [("image", *used)]
         for p in annotations.pictures:
             cells = {"kind": words.get(p.name, ""), **p.columns}
+            cells |= {} if p.labelled else {"split": "test"}
             rows.append(tuple(map(spreadsheet_safe, (p.name, *(cells.get(c, "") for c in used)))))
         written.append(_write_rows(path / "images.csv", rows))
     return written

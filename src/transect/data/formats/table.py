@@ -7,8 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-from transect.data.exchange import Annotations, Builder, Instance, Pictures, box_of, centre_of
+from transect.data.exchange import Annotations, Builder, Instance, Pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
+from transect.data.shapes import box_of, centre_of
 from transect.data.tables import ALIASES, read_table
 from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_text
@@ -18,13 +20,9 @@ __all__ = ["NAME", "matches", "read", "write"]
 NAME = "table"
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a CSV has an image column and x, y or the corners of boxes."""
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        return False
-    with path.open("rb") as handle:
-        head = handle.readline(4096).decode("latin-1").lower().replace(";", ",")
-    cells = {cell.strip(' \r\n\t"ï»¿') for cell in head.split(",")}
+    cells = set(head.columns)
     dots = cells & set(ALIASES["x"]) and cells & set(ALIASES["y"])
     boxes = all(cells & set(ALIASES[c]) for c in ("x0", "y0", "x1", "y1"))
     return bool(cells & set(ALIASES["image"]) and (dots or boxes))
@@ -47,7 +45,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     optional = ["class", "confidence", "identity", *corners, "x", "y"]
     table, problems = read_table(path, ["image"], optional=optional)
     builder = Builder(pictures)
-    builder.problems += problems
+    builder.rows(problems)
     boxed = all(c in table for c in corners)
     if not boxed and not {"x", "y"} <= set(table.columns):
         raise TransectError(f"{path} needs the columns image,x,y or image,x0,y0,x1,y1. Add them.")

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures, rings_of
+from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.formats import checked
+from transect.data.formats.head import Head
 from transect.data.outlines import ellipse_ring
+from transect.data.shapes import rings_of
 from transect.data.tables import read_table
 from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_json, write_text
@@ -32,14 +34,11 @@ _HEADER = (
 _CLASS_KEYS = ("class", "label", "type", "category", "species", "name")
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a file is VIA's: JSON with regions, or CSV with region_shape_attributes."""
-    if path.suffix.lower() == ".csv":
-        with path.open("rb") as handle:
-            return b"region_shape_attributes" in handle.read(4096)
-    if path.suffix.lower() != ".json" or not path.is_file():
-        return False
-    value = checked.read_json(path)
+    if head.columns:
+        return head.has("region_shape_attributes")
+    value = head.json
     if not isinstance(value, dict):
         return False
     if "_via_img_metadata" in value:
@@ -68,7 +67,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     rows = _csv_rows(path, builder) if path.suffix.lower() == ".csv" else _json_rows(path, builder)
     for where, name, shape, attributes in rows:
         try:
-            builder.add(name, _instance(shape, attributes, where))
+            builder.add(name, _instance(shape, attributes, where, builder))
         except TransectError as error:
             builder.problem(path.name, error)
     return builder.done()
@@ -137,14 +136,16 @@ def _json_rows(path: Path, builder: Builder) -> list[tuple[str, str, Any, Any]]:
                 shape, words = inner.get("shape_attributes"), inner.get("region_attributes")
                 rows.append((place, name, shape, words or {}))
         except TransectError as error:
-            builder.problem(path.name, error)
+            regions = value.get("regions") if isinstance(value, dict) else None
+            lost = len(regions) if isinstance(regions, (list, dict)) else 0
+            builder.problem(path.name, error, objects=lost, pictures=1)
     return rows
 
 
 def _csv_rows(path: Path, builder: Builder) -> list[tuple[str, str, Any, Any]]:
     """Place, picture, shape and attributes of every region of a CSV file."""
     table, problems = read_table(path, [])
-    builder.problems += problems
+    builder.rows(problems)
     # VIA itself writes "#filename" as the first cell.
     table = table.rename(columns={"#filename": "filename"})
     lacking = {"filename", "region_shape_attributes", "region_attributes"} - set(table.columns)
@@ -167,22 +168,26 @@ def _csv_rows(path: Path, builder: Builder) -> list[tuple[str, str, Any, Any]]:
     return rows
 
 
-def _label(attributes: Any, where: str) -> str:
-    """The class among a region's attributes."""
+def _label(attributes: Any, where: str, builder: Builder) -> str:
+    """The class among a region's attributes; what else they say is told."""
     words = checked.mapping(attributes, f"{where}: region_attributes")
-    value = next((words[k] for k in _CLASS_KEYS if words.get(k)), None)
-    if value is None:
-        rest = (v for k, v in words.items() if v and k not in ("identity", "score"))
-        value = next(rest, None)
+    key = next((k for k in _CLASS_KEYS if words.get(k)), None)
+    if key is None:
+        key = next((k for k, v in words.items() if v and k not in ("identity", "score")), None)
+    builder.unkept(words, "identity", "score", *([] if key is None else [key]))
+    value = None if key is None else words[key]
     if isinstance(value, dict):  # a checkbox: the first that is ticked
-        value = next((k for k, ticked in value.items() if ticked), None)
+        ticked = [k for k, v in value.items() if v]
+        if len(ticked) > 1:
+            builder.reread(f"first of several ticks of {key!r} taken for the class")
+        value = next(iter(ticked), None)
     return checked.label(value, f"{where}: region_attributes")
 
 
-def _instance(shape: Any, attributes: Any, where: str) -> Instance:
+def _instance(shape: Any, attributes: Any, where: str, builder: Builder) -> Instance:
     """One region as an object."""
     values = checked.mapping(shape, f"{where}: shape_attributes")
-    label = _label(attributes, where)
+    label = _label(attributes, where, builder)
     common: dict[str, Any] = {
         "identity": checked.optional_text(attributes.get("identity"), f"{where}: identity"),
         "confidence": checked.confidence(attributes.get("score"), f"{where}: score"),
@@ -208,6 +213,7 @@ def _instance(shape: Any, attributes: Any, where: str) -> Instance:
     if kind in ("circle", "ellipse"):
         radii = (get("r"), get("r")) if kind == "circle" else (get("rx"), get("ry"))
         turn = np.rad2deg(get("theta")) if "theta" in values else 0.0
+        builder.reread(f"{kind} read as an outline")
         ring = ellipse_ring(get("cx") - 0.5, get("cy") - 0.5, *radii, degrees=float(turn))
         return Instance(label, ((ring,),), **common)
     raise TransectError(f"{where} is a {str(kind)[:40]!r}, which has no area. Draw a polygon.")

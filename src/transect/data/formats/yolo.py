@@ -8,18 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from transect.data.exchange import (
-    Annotations,
-    Builder,
-    Instance,
-    Picture,
-    Pictures,
-    box_of,
-    rings_of,
-)
+from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.folder import list_pictures, stem_of
 from transect.data.formats import checked
+from transect.data.formats.head import Head
 from transect.data.outlines import one_ring
+from transect.data.shapes import box_of, rings_of
 from transect.errors import TransectError
 from transect.files import safe_join, write_text
 
@@ -37,8 +31,9 @@ _LIMIT = 64 << 20  # bytes of one label file
 _NUMBERS = re.compile(r"[-+0-9.eE\s]*\Z")
 
 
-def matches(path: Path) -> bool:
+def matches(head: Head) -> bool:
     """Whether a folder (or its data.yaml) is a YOLO data set: label files, or YAML with names."""
+    path = head.path
     if path.suffix.lower() in (".yaml", ".yml"):
         return "names" in checked.read_text(path, _LIMIT)
     if not path.is_dir():
