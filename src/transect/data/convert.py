@@ -16,7 +16,7 @@ from transect.errors import TransectError
 
 __all__ = ["ConvertResult", "convert", "read_annotations", "write_annotations"]
 
-_BY_SUFFIX = {".json": "coco", ".geojson": "geo", ".gpkg": "geo", ".xml": "cvat"}
+_BY_SUFFIX = {".json": "coco", ".geojson": "geo", ".gpkg": "geo", ".shp": "geo", ".xml": "cvat"}
 _KINDS = ("outline", "box", "dot", "word")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.data.names import clean_name
 from transect.data.pictures import Pictures
 from transect.data.rle import MASK_LIMIT_PX
 from transect.data.tally import Tally, Told
@@ -126,12 +127,12 @@ class Builder:
     def picture(
         self, name: str, size_hw: tuple[int, int] | None = None, **columns: str | None
     ) -> str:
-        """Note a picture and give its name back, checked.
+        """Note a picture and give its name back: a plain path, whatever a tool made of it.
 
         Raises:
-            TransectError: If the name leads out of its folder, or the size is none.
+            TransectError: If the name can be no file's, or the size is none.
         """
-        name = checked_name(name)
+        name = checked_name(clean_name(name))
         if size_hw is None and self._sizes.get(name) is None and self.pictures is not None:
             size_hw = self.pictures.size(name)
         if size_hw is not None:
@@ -246,7 +247,7 @@ class Builder:
         ]
         if unused := [c for c in every if c not in self.classes]:
             shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
-            self.reread(f"{len(unused)} classes without an object dropped ({shown})", objects=0)
+            self.reread(f"without an object, dropped from the classes: {shown}", objects=0)
         if self._more:
             what = f"{self._more} more entries were left out; the first {_LISTED} are listed."
             self.problems.append(Problem("", what))

@@ -35,29 +35,33 @@ def matched(annotations: Annotations, pictures: Pictures) -> Annotations:
         The annotations with the files' names and sizes.
     """
     found: dict[str, Picture] = {}
-    origin: dict[str, str] = {}
     problems, tally = list(annotations.problems), Tally(annotations.told)
+    matches = pictures.matcher.all(picture.name for picture in annotations.pictures)
+    for how in dict.fromkeys(matches.told.values()):
+        tally.tell(
+            f"name read {how}", lost=False, pictures=sum(h == how for h in matches.told.values())
+        )
 
     def lost(picture: Picture, why: str, what: str) -> None:
         problems.append(Problem(picture.name, what))
         tally.tell(why, objects=len(picture.instances), pictures=1)
 
     for picture in annotations.pictures:
-        key = pictures.find(picture.name)
+        key = matches.found.get(picture.name)
         size_hw = None if key is None else pictures.size(key)
-        if key is None or size_hw is None:
-            missing = key is None
-            why = "no file of that name" if missing else "file cannot be read"
-            what = "has no picture of that name" if missing else "cannot be read as a picture"
-            hint = f"Add it to {pictures.folder}, or correct the name."
-            lost(picture, why, f"{picture.name} {what}; left out. {hint}")
+        if key is None:
+            what = f"{picture.name} {matches.refused[picture.name]}; left out. Add it to "
+            lost(
+                picture, "no picture of that name", f"{what}{pictures.folder}, or correct the name."
+            )
             continue
-        if key in found:
-            what = f"{picture.name} and {origin[key]} both seem to be {key}; both are left out. "
-            what += "Give the names as they stand below the folder of the pictures."
-            lost(picture, "several names for one picture", what)
-            tally.tell("several names for one picture", objects=len(found[key].instances))
-            found[key] = replace(found[key], instances=(), labelled=False)
+        if size_hw is None:
+            what = f"{picture.name} cannot be read as a picture; left out. Restore it."
+            lost(picture, "picture cannot be read", what)
+            continue
+        if key in found:  # one path, written in two ways
+            more = (*found[key].instances, *picture.instances)
+            found[key] = replace(found[key], instances=more)
             continue
         if picture.size_hw not in (None, size_hw):
             orientation = pictures.orientation(key)
@@ -72,7 +76,6 @@ def matched(annotations: Annotations, pictures: Pictures) -> Annotations:
             why = f"turned as the photo's EXIF says (orientation {orientation})"
             tally.tell(why, lost=False, objects=len(picture.instances), pictures=1)
         found[key] = replace(picture, name=key, size_hw=size_hw)
-        origin[key] = picture.name
     return replace(
         annotations,
         pictures=tuple(found.values()),
@@ -96,7 +99,8 @@ def cut_to_pictures(annotations: Annotations) -> Annotations:
     problems, tally = list(annotations.problems), Tally(annotations.told)
 
     def cut(instance: Instance, picture: Picture) -> Instance | None:
-        assert picture.size_hw is not None
+        if picture.size_hw is None:
+            return instance
         height, width = picture.size_hw
         extent = box_of(instance, picture.size_hw) if instance.counts is None else None
         if instance.point is not None and extent is None:
@@ -194,7 +198,7 @@ def _mapped(
     problems: list[Problem],
     tally: Tally,
 ) -> Annotations:
-    """Every object of pictures of known size changed, or left out."""
+    """Every object changed, or left out."""
     pictures = []
     for picture in annotations.pictures:
         made = (change(i, picture) for i in picture.instances)

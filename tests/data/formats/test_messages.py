@@ -19,15 +19,18 @@ from transect.data import exchange, rle, shapes
 from transect.data.convert import convert, read_annotations, write_annotations
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.formats import (
+    brush,
     checked,
     cvat,
     detect,
     dicom,
     dotted,
     geo,
+    geojson,
+    gpkg,
+    ground,
     identities,
     labelme,
-    labelstudio,
     survey_folder,
 )
 from transect.errors import TransectError
@@ -165,9 +168,9 @@ def test_files_beyond_their_bounds_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checked, "XML_LIMIT", 1)
     with pytest.raises(TransectError, match="larger than"):
         cvat.read(write(tmp_path / "a.xml", "<annotations/>"))
-    monkeypatch.setattr(geo, "_GPKG_LIMIT", 1)
+    monkeypatch.setattr(gpkg, "_LIMIT", 1)
     with pytest.raises(TransectError, match="missing or larger"):
-        list(geo._gpkg_features(write(tmp_path / "a.gpkg", "xx"), Builder(None)))
+        list(gpkg.features(write(tmp_path / "a.gpkg", "xx"), Builder(None)))
 
 
 # --- files of annotation programs --------------------------------------------------------------
@@ -205,7 +208,7 @@ def studio(result, data=None):
     return "a.json", value, "labelstudio"
 
 
-def brush(**value):
+def brushed(**value):
     sizes = {"original_width": 5, "original_height": 4}
     return {"type": "brushlabels", "value": {"brushlabels": ["seal"], **value}, **sizes}
 
@@ -222,13 +225,13 @@ def via_region(**shape):
         (coco_segment({"size": [4, 5], "counts": [1.5]}), "must be whole numbers"),
         (cvat_mask(left=4), "leaves its picture"),
         (cvat_mask(rle="1,x"), "rle must be whole numbers"),
-        (studio(brush(format="png")), "is a brush that is not in RLE"),
+        (studio(brushed(format="png")), "is a brush that is not in RLE"),
         (
             studio({"type": "cuboidlabels", "value": {"x": 1, "y": 1, "cuboidlabels": ["seal"]},
                     "original_width": 5, "original_height": 4}),
             "which we do not read",
         ),
-        (studio(brush(format="rle", rle=[0]), {"number": 3}), "names no picture"),
+        (studio(brushed(format="rle", rle=[0]), {"number": 3}), "names no picture"),
         (via_region(name="polygon", all_points_x=[1, 2], all_points_y=[1]), "2 x and 1 y"),
         (via_region(name="line"), "which has no area"),
     ],
@@ -242,7 +245,7 @@ def test_files_of_annotation_programs(tmp_path, case, words):
 
 def test_masks_too_large_to_be_decoded(tmp_path, monkeypatch):
     with pytest.raises(TransectError, match="is on a picture of"):
-        labelstudio.brush_to_mask([0] * 8, HUGE, where="a")
+        brush.brush_to_mask([0] * 8, HUGE, where="a")
     import base64
     import io
 
@@ -341,16 +344,16 @@ def test_moving_between_reference_systems(monkeypatch):
     place = np.array([[500_000.0, 4_000_000.0]])
     monkeypatch.setitem(sys.modules, "rasterio.warp", None)
     with pytest.raises(TransectError, match=r"pip install transect\[geo\]"):
-        geo._reprojected(place, 32633, 4326)
+        ground.reprojected(place, 32633, 4326)
     monkeypatch.undo()
     pytest.importorskip("rasterio")
     with pytest.raises(TransectError, match="cannot be moved from EPSG:999999"):
-        geo._reprojected(place, 999_999, 4326)
+        ground.reprojected(place, 999_999, 4326)
     with pytest.raises(TransectError, match="cannot be moved"):
-        geo._reprojected(np.array([[1e300, 1e300]]), 32633, 4326)  # an error of GDAL itself
+        ground.reprojected(np.array([[1e300, 1e300]]), 32633, 4326)  # an error of GDAL itself
     monkeypatch.setattr("rasterio.warp.transform", lambda *words: ([np.inf], [0.0]))
     with pytest.raises(TransectError, match="outside the reach"):
-        geo._reprojected(place, 32633, 4326)
+        ground.reprojected(place, 32633, 4326)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +365,7 @@ def test_moving_between_reference_systems(monkeypatch):
 )
 def test_geometries_of_geojson(geometry, words):
     with pytest.raises(TransectError, match=words):
-        geo._geometry(geometry, "a feature")
+        geojson.geometry_of(geometry, "a feature")
 
 
 def blob(body: bytes, flags: int = 1) -> bytes:
@@ -386,7 +389,7 @@ POINT = struct.pack("<BI2d", 1, 1, 1.0, 2.0)
 )
 def test_geometries_of_geopackages(data, words):
     with pytest.raises(TransectError, match=words):
-        geo._from_blob(data, "a row")
+        gpkg._from_blob(data, "a row")
 
 
 def test_a_layer_without_its_geometry(tmp_path):
@@ -398,7 +401,7 @@ def test_a_layer_without_its_geometry(tmp_path):
         base.execute("INSERT INTO gpkg_geometry_columns VALUES ('seals', 'geom', 1)")
     base.close()
     with pytest.raises(TransectError, match="has no geometry"):
-        list(geo._gpkg_features(path, Builder(None)))
+        list(gpkg.features(path, Builder(None)))
 
 
 # --- slices ------------------------------------------------------------------------------------

@@ -113,6 +113,7 @@ def test_survey_with_instances(tmp_path, pictures):
         "images",
         "masks",
         "points.csv",
+        "survey.json",
     ]
     assert detect(tmp_path / "survey") == "survey"
     found, _ = read_annotations(tmp_path / "survey")
@@ -121,7 +122,7 @@ def test_survey_with_instances(tmp_path, pictures):
 
 
 def test_survey_with_classes_boxes_and_identities(tmp_path, pictures):
-    given = annotated("polygon", "mask", "box", "identity")
+    given = annotated("polygon", "mask", "identity")
     write_annotations(given, tmp_path / "survey", pictures=pictures)
     found, _ = read_annotations(tmp_path / "survey")
     assert found.problems == ()
@@ -168,7 +169,7 @@ def test_pictures_missing_or_of_another_size_are_listed(tmp_path, pictures):
     shutil.copy(other / "empty.png", other / "a.png")
     result = convert(source, tmp_path / "survey", images=other)
     assert result.pictures == 1
-    assert any("site/b.png has no picture" in p for p in result.problems)
+    assert any("site/b.png is not among the images" in p for p in result.problems)
     assert any("a.png was annotated at 12 x 16" in p for p in result.problems)
 
 

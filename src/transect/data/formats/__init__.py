@@ -119,12 +119,12 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "geo",
-            "GeoJSON or GeoPackage beside GeoTIFFs",
+            "GeoJSON, GeoPackage or shapefile beside GeoTIFFs",
             geo.matches,
             geo.read,
             geo.write,
             _ALL - {"word"},
-            (".geojson", ".gpkg", ".json"),
+            (".geojson", ".gpkg", ".shp", ".json"),
         ),
         Format(
             "cvat", "CVAT for images 1.1 XML", cvat.matches, cvat.read, cvat.write, _ALL, (".xml",)

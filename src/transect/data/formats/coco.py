@@ -190,8 +190,8 @@ def _images(root: dict[str, Any], file: str, builder: Builder) -> dict[str, str]
             continue
         if name in owners:
             raise TransectError(
-                f"{file}: the images {owners[name]} and {key} have one file_name, {name}. Give each "
-                "its own, with the folder it lies in."
+                f"{file}: the images {owners[name]} and {key} have one file_name, {name}. Give "
+                "each its own, with the folder it lies in."
             )
         names[key] = name
         owners[name] = key

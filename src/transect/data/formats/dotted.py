@@ -19,7 +19,6 @@ from transect.data.formats.head import Head
 from transect.data.images import read_image
 from transect.data.tables import numbers, read_table
 from transect.errors import TransectError
-from transect.types import Problem
 
 __all__ = ["NAME", "SEA_LIONS", "DotRule", "find_dots", "matches", "pair_of", "read"]
 

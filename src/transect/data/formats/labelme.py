@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,7 @@ from transect.files import safe_join, write_json
 __all__ = ["NAME", "matches", "read", "write"]
 
 NAME = "labelme"
+_IDENTITY = "identity: "  # before an identity in a description
 
 
 def matches(head: Head) -> bool:
@@ -39,7 +41,8 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
 
     Polygons, rectangles, circles, points and masks are read; shapes of one ``group_id`` and
     label are one object. Lines have no area and are left out. A picture is called after
-    its JSON file, for ``imagePath`` may lead anywhere; ``imageData`` is never decoded.
+    its JSON file, or where no picture is, after ``imagePath``; ``imageData`` is never decoded.
+    A description is an identity only where we wrote it (``identity: name``).
 
     Args:
         path: A JSON file, or a folder of them at any depth.
@@ -55,16 +58,21 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     root = path if path.is_dir() else path.parent
     for file in checked.json_files(path):
         shown = file.relative_to(root).as_posix()
+        value = None
         try:
             value = checked.mapping(checked.read_json(file), shown)
             source = checked.text(checked.keyed(value, "imagePath", shown), f"{shown}: imagePath")
             suffix = PurePosixPath(source.replace("\\", "/")).suffix
             size = checked.size(value.get("imageHeight"), value.get("imageWidth"), shown)
             stem = stem_of(shown).removeprefix("images/")
-            name = builder.picture(stem + suffix, size)
+            own = pictures is None or pictures.find(stem + suffix) or not pictures.find(source)
+            name = builder.picture(stem + suffix if own else source, size)
+            builder.unkept(checked.mapping(value.get("flags") or {}, f"{shown}: flags"))
             shapes = checked.items(checked.keyed(value, "shapes", shown), f"{shown}: shapes")
         except TransectError as error:
-            builder.problem(shown, error)
+            drawn = value.get("shapes") if isinstance(value, dict) else None
+            lost = len(drawn) if isinstance(drawn, list) else 0
+            builder.problem(shown, error, objects=lost, pictures=1)
             continue
         groups: dict[tuple[str, str], list[Instance]] = {}
         for where, shape in checked.numbered(shapes, f"{shown}: shapes"):
@@ -79,9 +87,13 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
                     groups.setdefault(key, []).append(instance)
             except TransectError as error:
                 builder.problem(shown, error)
-        for (_, label), instances in groups.items():
+        for instances in groups.values():
             parts = tuple(part for instance in instances for part in instance.parts)
-            builder.add(name, Instance(label, parts))
+            if len(instances) > 1:
+                builder.reread(
+                    "piece of one group_id joined to its object", objects=len(instances) - 1
+                )
+            builder.add(name, replace(instances[0], parts=parts))
     return builder.done()
 
 
@@ -134,7 +146,7 @@ def _shapes(instance: Instance, picture: Picture, number: int) -> list[dict[str,
             "label": instance.label,
             "points": (points + 0.5).tolist(),
             "group_id": group,
-            "description": instance.identity or "",
+            "description": f"{_IDENTITY}{instance.identity}" if instance.identity else "",
             "shape_type": kind,
             "flags": {},
         }
@@ -156,7 +168,12 @@ def _instance(entry: dict[str, Any], where: str, name: str, builder: Builder) ->
     least = {"point": 1, "polygon": 3}.get(kind if isinstance(kind, str) else "", 2)
     points = checked.ring(checked.keyed(entry, "points", where), f"{where}.points", least=least)
     points = points - 0.5
-    identity = checked.optional_text(entry.get("description"), f"{where}.description")
+    said = checked.optional_text(entry.get("description"), f"{where}.description") or ""
+    identity = said.removeprefix(_IDENTITY) if said.startswith(_IDENTITY) else None
+    if said and identity is None:
+        builder.reread("description not kept")
+    for words in (entry.get("flags"), entry.get("attributes")):
+        builder.unkept(words if isinstance(words, dict) else {})
     if kind == "point":
         return Instance(label, point=(float(points[0, 0]), float(points[0, 1])), identity=identity)
     if kind == "rectangle":
@@ -164,9 +181,10 @@ def _instance(entry: dict[str, Any], where: str, name: str, builder: Builder) ->
         return Instance(label, box=checked.box((*low, *high), where), identity=identity)
     if kind == "circle":
         radius = float(np.hypot(*(points[1] - points[0])))
+        builder.reread("circle read as an outline")
         ring = ellipse_ring(points[0, 0], points[0, 1], radius, radius)
         return Instance(label, parts=((ring,),), identity=identity)
-    if kind == "polygon":
+    if kind in ("polygon", "rotation"):
         return Instance(label, parts=((points,),), identity=identity)
     if kind == "mask":
         size_hw = builder.size(name, "its mask needs it")

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import json
-import posixpath
 import urllib.parse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transect.data import rle
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.formats import checked
+from transect.data.formats.brush import brush_to_mask, mask_to_brush
 from transect.data.formats.head import Head
+from transect.data.formats.labelstudio_min import PICTURE_KEYS, is_min, tasks_of_min
+from transect.data.names import clean_name
 from transect.data.outlines import box_ring, ellipse_ring
 from transect.data.shapes import mask_of, parts_of
 from transect.errors import TransectError
 from transect.files import write_text
 
-__all__ = ["NAME", "brush_to_mask", "mask_to_brush", "matches", "read", "write"]
+__all__ = ["NAME", "matches", "read", "write"]
 
 NAME = "labelstudio"
-_PICTURE_KEYS = ("image", "img", "photo", "picture", "url", "ocr")
+_ASIDE = ("relation", "textarea", "taxonomy", "number", "rating", "pairwise", "labels")
+"""Results that are no objects: they say something of another, or of the whole picture."""
 
 
 def matches(head: Head) -> bool:
-    """Whether a file is Label Studio's: a JSON list of tasks with data and annotations."""
-    return isinstance(head.first.get("data"), dict)
+    """Whether a file is Label Studio's: a JSON list of tasks with data, or JSON-MIN."""
+    return isinstance(head.first.get("data"), dict) or is_min(head.first)
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
-    """Read a Label Studio export (JSON).
+    """Read a Label Studio export (JSON or JSON-MIN).
 
-    The last annotation of a task that was not cancelled counts; a task with predictions only is
-    read from those. Polygons, rectangles (turned ones become polygons), ellipses, keypoints,
-    brushes and choices (a word about the whole picture) are read.
+    Of several answers to a task the ground truth counts, else the last that was not cancelled; a
+    task without any is not labelled yet. Only a file without a single answer is read from its
+    predictions. Polygons, rectangles (turned ones become polygons), ellipses, keypoints, brushes
+    and choices (a word about the whole picture) are read.
 
     Args:
         path: The JSON file.
@@ -51,18 +53,28 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     """
     value = checked.read_json(path)
     tasks = value if isinstance(value, list) else [value]
+    if any(isinstance(task, dict) and "data" not in task for task in tasks):
+        tasks = tasks_of_min(tasks, path.name)
     builder = Builder(pictures)
+    answered = any(
+        isinstance(t, dict) and (t.get("annotations") or t.get("completions")) for t in tasks
+    )
     for where, task in checked.numbered(tasks, path.name):
         try:
             entry = checked.mapping(task, where)
-            name = builder.picture(_name(entry, where), _task_size(entry, where))
-            results = _results(entry, where)
+            results = _results(entry, where, answered, builder)
+            name = builder.picture(_name(entry, where), _size_of(results or [], where))
         except TransectError as error:
-            builder.problem(path.name, error)
+            builder.problem(path.name, error, objects=_drawn(task), pictures=1)
             continue
+        if results is None:
+            builder.unlabelled(name)
+            continue
+        labels = _labels_by_region(results)
         for place, result in checked.numbered(results, f"{where}: result"):
             try:
-                for instance in _instances(checked.mapping(result, place), place, name, builder):
+                instance = _instance(checked.mapping(result, place), place, name, labels, builder)
+                if instance is not None:
                     builder.add(name, instance)
             except TransectError as error:
                 builder.problem(path.name, error)
@@ -89,174 +101,138 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
             _result(instance, picture, f"{number}-{i}")
             for i, instance in enumerate(picture.instances, start=1)
         ]
-        task = {"id": number, "data": {"image": picture.name}, "annotations": [{"result": results}]}
+        answers = [{"result": results}] if picture.labelled else []
+        task = {"id": number, "data": {"image": picture.name}, "annotations": answers}
         tasks.append(json.dumps(task))
     write_text(path, "[\n" + ",\n".join(tasks) + "\n]\n")
     return [path]
 
 
-def brush_to_mask(
-    code: Sequence[int], size_hw: tuple[int, int], *, where: str = "the brush"
-) -> NDArray[np.bool_]:
-    """Decode a brush: an RGBA picture, packed bit by bit; its alpha is the mask.
-
-    Args:
-        code: Bytes as numbers: 32 bits count of values, 5 bits word size less 1, four times 4
-            bits run size less 1; then runs: 1 bit repeat, 2 bits which run size, length less 1,
-            and one word (repeat) or as many words as the length.
-        size_hw: (height, width) of the picture.
-        where: Its place, for messages.
-
-    Returns:
-        (H, W) bool.
-
-    Raises:
-        TransectError: If it is no such code, or for another size.
-    """
-    height, width = size_hw
-    wanted = height * width * 4
-    try:
-        array = np.array(code)
-        if array.dtype.kind not in "ui" or array.ndim != 1 or array.min() < 0 or array.max() > 255:
-            raise ValueError("no bytes")
-    except (ValueError, OverflowError):
-        raise TransectError(f"{where} is no list of bytes. Export it again.") from None
-    if height * width > rle.MASK_LIMIT_PX:
-        raise TransectError(f"{where} is on a picture of {height} x {width} pixels. Cut it.")
-    data = array.astype(np.uint8).tobytes()
-    bits = _Bits(data, where)
-    count = bits.read(32)
-    if count != wanted:
-        raise TransectError(
-            f"{where} holds {count} values, and {height} x {width} pixels need {wanted}. Correct "
-            "original_height and original_width."
-        )
-    word = bits.read(5) + 1
-    sizes = [bits.read(4) + 1 for _ in range(4)]
-    values = np.zeros(wanted, np.uint8)
-    at = 0
-    while at < wanted:
-        repeat = bits.read(1)
-        length = bits.read(sizes[bits.read(2)]) + 1
-        if at + length > wanted:
-            raise TransectError(f"{where} runs past its picture. Export it again.")
-        if repeat:
-            values[at : at + length] = min(bits.read(word), 255)
-        else:
-            values[at : at + length] = bits.words(length, word)
-        at += length
-    return values.reshape(height, width, 4)[..., 3] > 0
-
-
-def mask_to_brush(mask: NDArray[np.bool_]) -> list[int]:
-    """Encode a mask as Label Studio's brush; see ``brush_to_mask``.
-
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        Bytes as numbers.
-
-    Example:
-        >>> mask = np.eye(3, dtype=bool)
-        >>> bool((brush_to_mask(mask_to_brush(mask), (3, 3)) == mask).all())
-        True
-    """
-    sizes = (3, 8, 12, 16)
-    flat = mask.reshape(-1)
-    borders = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
-    pieces = [f"{flat.size * 4:032b}", f"{7:05b}", *(f"{s - 1:04b}" for s in sizes)]
-    starts = borders[:-1].tolist() if flat.size else []
-    for start, length in zip(starts, (np.diff(borders) * 4).tolist(), strict=False):
-        word = "11111111" if flat[start] else "00000000"
-        while length:
-            part = min(length, 1 << 16)
-            which = next(i for i, s in enumerate(sizes) if part <= 1 << s)
-            pieces.append(f"1{which:02b}{part - 1:0{sizes[which]}b}{word}")
-            length -= part
-    text = "".join(pieces)
-    bits = np.frombuffer(text.encode("ascii"), np.uint8) - 48
-    return np.packbits(bits).tolist()
-
-
-class _Bits:
-    """Reads numbers of any width from bytes, the highest bit first."""
-
-    def __init__(self, data: bytes, where: str) -> None:
-        self.data, self.where, self.at = data, where, 0
-
-    def read(self, width: int) -> int:
-        """One number of ``width`` bits."""
-        start, end = self.at, self.at + width
-        if end > 8 * len(self.data):
-            raise TransectError(f"{self.where} is cut off. Export it again.")
-        self.at = end
-        piece = int.from_bytes(self.data[start >> 3 : (end + 7) >> 3], "big")
-        return piece >> (-end % 8) & ((1 << width) - 1)
-
-    def words(self, count: int, width: int) -> NDArray[np.uint8]:
-        """``count`` numbers of ``width`` bits, cut to 255."""
-        start, end = self.at, self.at + count * width
-        if end > 8 * len(self.data):
-            raise TransectError(f"{self.where} is cut off. Export it again.")
-        self.at = end
-        raw = np.frombuffer(self.data, np.uint8, (end + 7 >> 3) - (start >> 3), start >> 3)
-        bits = np.unpackbits(raw)[start % 8 :][: count * width].reshape(count, width)
-        return np.where(bits[:, :-8].any(axis=1), 255, np.packbits(bits[:, -8:], axis=1)[:, 0])
-
-
 def _name(task: dict[str, Any], where: str) -> str:
-    """The picture's name from a task's address of it."""
+    """The picture's name: a task's address of it."""
     data = checked.mapping(checked.keyed(task, "data", where), f"{where}.data")
     texts = {k: v for k, v in data.items() if isinstance(v, str)}
-    address = next((texts[k] for k in _PICTURE_KEYS if k in texts), None)
+    address = next((texts[k] for k in PICTURE_KEYS if k in texts), None)
     address = address or next(iter(texts.values()), None)
     if not address:
         raise TransectError(f"{where}.data names no picture. Export it again.")
-    parsed = urllib.parse.urlsplit(checked.text(address, f"{where}.data").split("?d=")[-1])
-    path = urllib.parse.unquote(parsed.path)
-    # Addresses and uploads carry the server's folders; only a plain relative path is the survey's.
-    remote = bool(parsed.scheme) or path.startswith("/") or "?d=" in address or ".." in path
-    return posixpath.basename(path) if remote else path
+    # An upload's folders are the server's own; other addresses may name the survey's.
+    name = urllib.parse.unquote(clean_name(checked.text(address, f"{where}.data")))
+    uploaded = "upload" in name.split("/")[:-1]
+    return name.rsplit("/", 1)[-1] if uploaded else name
 
 
-def _results(task: dict[str, Any], where: str) -> list[Any]:
-    """The results that count: of the last annotation, or of the first prediction."""
-    for key in ("annotations", "completions", "predictions"):
-        found = [
-            checked.mapping(a, f"{where}.{key}") for a in checked.items(task.get(key) or [], where)
-        ]
-        valid = [a for a in found if not a.get("was_cancelled")]
-        if valid:
-            chosen = valid[0] if key == "predictions" else valid[-1]
-            return checked.items(chosen.get("result") or [], f"{where}.{key}.result")
-    return []
+def _results(
+    task: dict[str, Any], where: str, answered: bool, builder: Builder
+) -> list[Any] | None:
+    """The results that count, or None if nobody has labelled the task; the others are told."""
+    given: list[dict[str, Any]] = []
+    for key in ("annotations", "completions"):
+        found = checked.items(task.get(key) or [], f"{where}.{key}")
+        given += [checked.mapping(a, f"{where}.{key}") for a in found]
+    valid = [a for a in given if not a.get("was_cancelled")]
+    truth = [a for a in valid if a.get("ground_truth") is True]
+    chosen = truth[-1] if truth else valid[-1] if valid else None
+    for answer in given:
+        if answer is not chosen and (drawn := _objects(answer.get("result"))):
+            skipped = bool(answer.get("was_cancelled"))
+            why = "skipped answer" if skipped else "answer of another annotator"
+            by = "ground truth" if truth else "last answer"
+            what = f"{where}: {drawn} objects of {'a' if skipped else 'another'} "
+            what += f"{'skipped answer' if skipped else 'annotator'} are left out; the {by} counts."
+            builder.problem(where, what, why=why, objects=drawn)
+    if chosen is not None:
+        if truth and len(valid) > 1:
+            builder.reread("ground truth preferred to other answers", objects=0, pictures=1)
+        return checked.items(chosen.get("result") or [], f"{where}.result")
+    guesses = checked.items(task.get("predictions") or [], f"{where}.predictions")
+    results = [checked.mapping(g, f"{where}.predictions").get("result") or [] for g in guesses]
+    if results and not answered:
+        builder.reread("read from a model's predictions", objects=_objects(results[0]), pictures=1)
+        return checked.items(results[0], f"{where}.predictions")
+    if results:
+        what = f"{where} has only predictions, and other tasks have answers; they are left out."
+        builder.problem(
+            where, what, why="prediction that nobody confirmed", objects=_objects(results[0])
+        )
+    else:
+        why = "task was skipped: not labelled" if given else "task waits: not labelled yet"
+        builder.reread(why, objects=0, pictures=1)
+    return None
 
 
-def _task_size(task: dict[str, Any], where: str) -> tuple[int, int] | None:
+def _drawn(task: Any) -> int:
+    """How many objects the answers of a task hold."""
+    answers = task.get("annotations") if isinstance(task, dict) else None
+    found = (
+        (a.get("result") for a in answers if isinstance(a, dict))
+        if isinstance(answers, list)
+        else ()
+    )
+    return sum(map(_objects, found))
+
+
+def _objects(results: Any) -> int:
+    """How many objects results speak of: a label in a tag of its own is none."""
+    found = [r for r in results if isinstance(r, dict)] if isinstance(results, list) else []
+    return sum(str(r.get("type")).lower() not in _ASIDE for r in found)
+
+
+def _size_of(results: list[Any], where: str) -> tuple[int, int] | None:
     """The size that the first result tells."""
-    for result in _results(task, where):
+    for result in results:
         if isinstance(result, dict) and "original_width" in result:
             return checked.size(result.get("original_height"), result.get("original_width"), where)
     return None
 
 
-def _instances(result: dict[str, Any], where: str, name: str, builder: Builder) -> list[Instance]:
-    """The objects of one result: one per label it carries."""
+def _labels_by_region(results: list[Any]) -> dict[str, list[Any]]:
+    """Labels that stand in a tag of their own, by the region whose id they share."""
+    found: dict[str, list[Any]] = {}
+    for result in results:
+        value = result.get("value") if isinstance(result, dict) else None
+        if isinstance(value, dict) and str(result.get("type")).lower() in ("labels", "choices"):
+            given = value.get("labels") or value.get("choices")
+            if isinstance(given, list) and result.get("id") is not None:
+                found.setdefault(str(result["id"]), []).extend(given)
+    return found
+
+
+def _instance(
+    result: dict[str, Any],
+    where: str,
+    name: str,
+    labels: dict[str, list[Any]],
+    builder: Builder,
+) -> Instance | None:
+    """The object of one result; None if the result only says something of another."""
     kind = checked.text(result.get("type", "?"), f"{where}.type").lower()
     value = checked.mapping(result.get("value") or {}, f"{where}.value")
+    if kind in _ASIDE:
+        if kind != "labels":  # a "labels" entry repeats what its region says, or is read with it
+            builder.reread(f"{kind} not kept")
+        return None
     key = next((k for k in value if k.endswith("labels") or k == "choices"), None)
-    given = checked.items(value[key] or [None], f"{where}.value") if key else [None]
-    labels = [checked.label(v, f"{where}.value") for v in given]
-    score = checked.confidence(result.get("score"), f"{where}.score")
+    given = checked.items(value[key] or [], f"{where}.value") if key else []
+    region = value.keys() & {"x", "points", "rle"}
+    if kind == "choices" and region:
+        if not given:
+            raise TransectError(f"{where} chooses nothing. Remove it.")
+        return None  # read with its region, see ``_labels_by_region``
+    apart = labels.get(str(result.get("id")), []) if kind != "choices" else []
+    every = list(dict.fromkeys(checked.label(v, f"{where}.value") for v in [*given, *apart]))
+    if len(every) > 1:
+        builder.reread(f"second label of a {kind} not kept")
+    label = every[0] if every else "object"
     meta = result.get("meta") if isinstance(result.get("meta"), dict) else {}
     identity = checked.optional_text((meta or {}).get("identity"), f"{where}.meta.identity")
+    score = checked.confidence(result.get("score"), f"{where}.score")
     if kind == "choices":
-        return [Instance(label, identity=identity, confidence=score) for label in labels]
-    if kind in ("relation", "textarea", "taxonomy", "number", "rating", "labels"):
-        return []  # a plain "labels" entry repeats what its region says
+        return Instance(label, identity=identity, confidence=score)
+    if kind.startswith("ellipse"):
+        builder.reread("ellipse read as an outline")
     geometry = _geometry(kind, value, where, builder.size(name, "Label Studio writes percent"))
-    return [Instance(label, identity=identity, confidence=score, **geometry) for label in labels]
+    return Instance(label, identity=identity, confidence=score, **geometry)
 
 
 def _geometry(

@@ -22,6 +22,7 @@ from transect.data.annotations import read_boxes, read_identities, read_points
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.folder import list_images, stem_of, with_table
 from transect.data.formats.head import Head
+from transect.data.manifest import Manifest, read_manifest, write_manifest
 from transect.data.outlines import box_ring
 from transect.data.png import write_png
 from transect.data.shapes import box_of, centre_of, window_of
@@ -30,7 +31,7 @@ from transect.data.tables import read_table
 from transect.data.tally import Tally
 from transect.errors import TransectError
 from transect.files import atomic_path, safe_join, spreadsheet_safe, write_text
-from transect.types import Image, Problem
+from transect.types import Image, MaskKind, Problem
 
 __all__ = ["NAME", "is_survey", "made", "matches", "read", "write", "write_tables"]
 
@@ -73,15 +74,19 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     for image in images:
         builder.picture(image.name, image.size_hw, **_columns(image))
     classes: tuple[str, ...] = ()
+    if (path / "classes.csv").is_file():
+        classes = tuple(read_table(path / "classes.csv", ["name"])[0]["name"])
     if (path / "masks").is_dir():
-        survey = open_survey(path, question="segment", missing="unlabelled")
+        kind = read_manifest(path).masks
+        survey = open_survey(path, question="segment", missing="unlabelled", mask_kind=kind)
         known = {(p.name, p.what) for p in found}
         found += [p for p in survey.problems if (p.name, p.what) not in known]
-        classes = survey.classes
+        named = survey.classes
+        classes = tuple(dict.fromkeys([*named, *classes]))
         for image in survey.images:
             if image.name in survey.masks:
                 labels = mask_labels(survey, image.name)
-                for instance in _from_labels(labels, survey.mask_kind == "instances", classes):
+                for instance in _from_labels(labels, survey.mask_kind == "instances", named):
                     builder.add(image.name, instance)
     for problem in found:
         builder.problem(problem.name, problem.what, why="file or row left out", objects=0)
@@ -232,6 +237,10 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
         if solid and _binary(annotations, labels):
             rows[1] = (255, rows[1][1])
         written.append(_write_rows(path / "classes.csv", rows))
+    if solid:
+        kind: MaskKind = "binary" if _binary(annotations, labels) else "instances"
+        manifest = write_manifest(path, Manifest("classes" if len(labels) > 1 else kind))
+        written += [] if manifest is None else [manifest]
     return written
 
 

@@ -1,23 +1,24 @@
-"""YOLO: a text file per picture with boxes or polygons as shares, and data.yaml."""
+"""YOLO: a text file per picture with boxes or polygons as shares, and a file of names."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from pathlib import Path
 
 import numpy as np
 
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
-from transect.data.folder import list_pictures, stem_of
+from transect.data.folder import stem_of
 from transect.data.formats import checked
 from transect.data.formats.head import Head
+from transect.data.formats.yolo_names import NAME_FILES, keypoint_shape, names_of, yaml_of
+from transect.data.images import IMAGE_SUFFIXES
 from transect.data.outlines import one_ring
 from transect.data.shapes import box_of, rings_of
 from transect.errors import TransectError
 from transect.files import safe_join, write_text
 
-__all__ = ["NAME", "matches", "read", "read_names", "write"]
+__all__ = ["NAME", "matches", "read", "write"]
 
 NAME = "yolo"
 _SPLITS = {
@@ -29,26 +30,28 @@ _SPLITS = {
 }
 _LIMIT = 64 << 20  # bytes of one label file
 _NUMBERS = re.compile(r"[-+0-9.eE\s]*\Z")
+_LISTS = {*NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", "notes.txt"}
 
 
 def matches(head: Head) -> bool:
     """Whether a folder (or its data.yaml) is a YOLO data set: label files, or YAML with names."""
-    path = head.path
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return "names" in checked.read_text(path, _LIMIT)
-    if not path.is_dir():
+    if head.suffix in (".yaml", ".yml"):
+        return b"names" in head.start
+    if not head.is_dir:
         return False
-    first = next((p for p in path.rglob("*.txt") if "labels" in p.relative_to(path).parts), None)
+    first = next(iter(_label_files(head.path)), None)
     if first is None or not (first.stat().st_size <= _LIMIT):
         return False
-    return bool(_NUMBERS.match(first.read_text(encoding="utf-8", errors="replace")))
+    return bool(_NUMBERS.match(first.read_text(encoding="utf-8-sig", errors="replace")))
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
-    """Read a YOLO data set: ``images/**`` and ``labels/**``, or ``train/images`` and so on.
+    """Read a YOLO data set: ``images/**`` and ``labels/**``, ``train/images`` and so on, or flat.
 
     Lines are ``class x y width height [confidence]`` or ``class x y x y x y ...``, all shares of
-    the picture. Pictures without a label file have nothing on them.
+    the picture; of a pose (``kpt_shape``) the box is read. Names come from data.yaml, classes.txt,
+    obj.names or notes.json. In folders ``labels/`` a picture without a label file has nothing on
+    it; where labelImg puts the files beside the pictures it has not been labelled yet.
 
     Args:
         path: The folder, or its data.yaml.
@@ -61,77 +64,39 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         TransectError: If there is no label file.
     """
     root = path if path.is_dir() else path.parent
-    yaml = path if path.is_file() else _yaml(root)
-    classes = read_names(yaml) if yaml else {}
-    inside = root.resolve()
-    labels = sorted(
-        p
-        for p in root.rglob("*.txt")
-        if "labels" in p.relative_to(root).parts and p.resolve().is_relative_to(inside)
-    )
+    yaml = path if path.is_file() else yaml_of(root)
+    labels = _label_files(root)
     if not labels:
-        raise TransectError(f"{root} has no labels/*.txt. Name the folder of the data set.")
-    own = pictures is None
+        raise TransectError(
+            f"{root} has no labels/*.txt and no text files beside its pictures. Name the folder of "
+            "the data set."
+        )
+    flat = not any("labels" in p.relative_to(root).parts for p in labels)
+    classes = names_of((root, *dict.fromkeys(p.parent for p in labels[:1])), yaml)
+    pose = keypoint_shape(yaml)
     pictures = pictures or Pictures(root)
     builder = Builder(pictures)
-    if own:
-        stems = {_without(name, "images"): name for name in list_pictures(pictures.folder)[0]}
-    else:
-        stems = {stem_of(name): name for name in pictures.paths}
+    # The folder images/ may stand above or below the folders of the splits.
+    stems = {_without(name, "images"): name for name in pictures.paths}
     for stem, name in stems.items():
         builder.picture(name, None, split=_split(stem))
+    seen = set()
     for file in labels:
         shown = file.relative_to(root).as_posix()
         stem = _without(shown, "labels")
         found = stems.get(stem) or pictures.find(stem)
+        lines = [line.split() for line in _lines(file)]
         if found is None:
-            builder.problem(shown, f"{shown} has no picture of that name. Add it to images/.")
+            what = f"{shown} has no picture of that name. Add it to images/."
+            builder.problem(
+                shown, what, why="no picture of that name", objects=sum(map(bool, lines))
+            )
             continue
-        try:
-            _read_labels(file, shown, builder.picture(found), classes, builder)
-        except TransectError as error:
-            builder.problem(shown, error)
+        seen.add(found)
+        _read_labels(lines, shown, builder.picture(found), classes, pose, builder)
+    for name in (set(stems.values()) - seen) if flat else ():
+        builder.unlabelled(name)
     return builder.done(classes.values())
-
-
-def read_names(path: Path) -> dict[int, str]:
-    """The classes in data.yaml, of which only ``names`` is read, by a parser for just that.
-
-    Args:
-        path: The YAML file: ``names: [a, b]``, a list of ``- a`` lines, or ``0: a`` lines.
-
-    Returns:
-        Number to name.
-
-    Raises:
-        TransectError: If the names are written in any other way.
-    """
-    lines = checked.read_text(path, _LIMIT).replace("\r\n", "\n").split("\n")
-    at = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
-    if at is None:
-        return {}
-    rest = lines[at].split(":", 1)[1].strip()
-    if rest and not rest.startswith("#"):
-        block = " ".join([rest, *lines[at + 1 :]]) if rest[0] in "[{" else rest
-        if rest[0] not in "[{":
-            raise TransectError(f"{path}: names must be a list. Write names: [a, b].")
-        close = block.find("]" if rest[0] == "[" else "}")
-        if close < 0 or close > 1_000_000:
-            raise TransectError(f"{path}: the list of names does not end. Close it.")
-        cells = _split_cells(block[1:close])
-        if rest[0] == "{":
-            return dict(_pair(cell, path) for cell in cells)
-        return {i: _scalar(cell, path) for i, cell in enumerate(cells)}
-    entries = list(
-        itertools.takewhile(
-            lambda line: not line.strip() or line[0] in " \t-#",
-            lines[at + 1 :],
-        )
-    )
-    cells = [line.strip() for line in entries if line.strip() and not line.strip().startswith("#")]
-    if all(cell.startswith("-") for cell in cells):
-        return {i: _scalar(cell[1:], path) for i, cell in enumerate(cells)}
-    return dict(_pair(cell, path) for cell in cells)
 
 
 def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = None) -> list[Path]:
@@ -168,11 +133,24 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
     return [*written, target]
 
 
-def _yaml(root: Path) -> Path | None:
-    """The YAML file of a data set: data.yaml, else the only one."""
-    found = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
-    named = [p for p in found if p.stem in ("data", "dataset")]
-    return named[0] if named else found[0] if len(found) == 1 else None
+def _label_files(root: Path) -> list[Path]:
+    """Files in folders ``labels/``; without any those beside a picture of the same name."""
+    inside = root.resolve()
+    every = sorted(
+        p
+        for p in root.rglob("*.txt")
+        if p.name.lower() not in _LISTS and p.resolve().is_relative_to(inside)
+    )
+    labels = [p for p in every if "labels" in p.relative_to(root).parts]
+    if labels:
+        return labels
+    suffixes = [s for suffix in IMAGE_SUFFIXES for s in (suffix, suffix.upper())]
+    return [p for p in every if any(p.with_suffix(suffix).is_file() for suffix in suffixes)]
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a label file; an empty one says that there is nothing."""
+    return [] if file.stat().st_size == 0 else checked.read_text(file, _LIMIT).splitlines()
 
 
 def _without(name: str, folder: str) -> str:
@@ -189,40 +167,51 @@ def _split(stem: str) -> str | None:
 
 
 def _read_labels(
-    file: Path, shown: str, name: str, classes: dict[int, str], builder: Builder
+    lines: list[list[str]],
+    shown: str,
+    name: str,
+    classes: dict[int, str],
+    pose: tuple[int, int] | None,
+    builder: Builder,
 ) -> None:
     """Add the objects of one label file."""
-    if file.stat().st_size == 0:
-        return
-    height, width = builder.size(name, "YOLO writes shares of it")
-    scale = np.array([width, height], np.float64)
-    content = checked.read_text(file, _LIMIT)
-    for i, line in enumerate(content.splitlines(), start=1):
-        cells = line.split()
+    for i, cells in enumerate(lines, start=1):
         if not cells:
             continue
         where = f"{shown} line {i}"
         try:
+            height, width = builder.size(name, "YOLO writes shares of it")
+            scale = np.array([width, height], np.float64)
             number = checked.integer(cells[0], f"{where}: class")
             if classes and number not in classes:
                 raise TransectError(f"{where} has the unknown class {number}. Add it to names.")
             label = classes.get(number, str(number))
             values = [checked.number(c, where) for c in cells[1:]]
+            if _is_pose(values, pose):
+                builder.reread("keypoints of a pose not kept, its box is")
+                values = values[:4]
             if any(not -0.5 <= v <= 1.5 for v in values):
                 raise TransectError(f"{where} has numbers beyond 0..1. Divide pixels by the size.")
             if len(values) in (4, 5):
                 middle, half = np.array(values[:2]) * scale, np.array(values[2:4]) * scale / 2
                 corners = (*(middle - half - 0.5).tolist(), *(middle + half - 0.5).tolist())
                 score = checked.confidence(values[4], where) if len(values) == 5 else None
-                builder.add(
-                    name, Instance(label, box=checked.box(corners, where), confidence=score)
-                )
+                box = checked.box(corners, where)
+                builder.add(name, Instance(label, box=box, confidence=score))
                 continue
             score = checked.confidence(values.pop(), where) if len(values) % 2 else None
             ring = checked.ring(values, where) * scale - 0.5
             builder.add(name, Instance(label, parts=((ring,),), confidence=score))
         except TransectError as error:
             builder.problem(shown, error)
+
+
+def _is_pose(values: list[float], pose: tuple[int, int] | None) -> bool:
+    """Whether a line is a box with keypoints: by ``kpt_shape``, else by its visibilities."""
+    if pose is not None:
+        return len(values) >= 4 + pose[0] * pose[1]
+    visible = values[6::3]
+    return len(values) >= 13 and len(values) % 3 == 1 and set(visible) <= {0.0, 1.0, 2.0}
 
 
 def _line(instance: Instance, picture: Picture, numbers: dict[str, int]) -> str | None:
