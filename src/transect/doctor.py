@@ -21,6 +21,7 @@ _EXTRAS = {
     "tune": "optuna",
     "onnx": "onnxruntime",
     "ray": "ray",
+    "xlsx": "openpyxl",
 }
 
 

@@ -57,10 +57,13 @@ class Problem:
     Attributes:
         name: The image or annotation file, relative to the survey.
         what: One sentence: what is wrong and what to do.
+        unsure: Images of which something may be missing because of it; they are not to be taken
+            for empty.
     """
 
     name: str
     what: str
+    unsure: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ class Survey:
         boxes: Columns image, x0, y0, x1, y1, class; or None.
         unknown: The identity that stands for "none we know".
         problems: Files that were left out, each with its sentence.
+        notes: How files were read that could be read otherwise, and how to say so; one sentence
+            each.
+        void_values: Numbers in the mask files whose pixels count for nothing.
+        background_values: Numbers besides 0 that mean background.
     """
 
     root: Path
@@ -97,8 +104,11 @@ class Survey:
     counts: pd.DataFrame | None = None
     identities: pd.DataFrame | None = None
     boxes: pd.DataFrame | None = None
-    unknown: str = "new_whale"
+    unknown: str = "unknown"
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    void_values: tuple[int, ...] = ()
+    background_values: tuple[int, ...] = ()
 
     def training(self) -> tuple[Image, ...]:
         """The images that training and folds may use."""

@@ -151,7 +151,7 @@ def test_named_classes_ignored_pixels_and_values_of_no_class(folder):
     save(folder / "masks" / "3.png", np.full((40, 60), 9, np.uint8))
     (folder / "classes.csv").write_text("value,name\n0,background\n7,kelp\n255,void\n")
     survey = open_survey(folder)
-    assert survey.classes == ("kelp", "void")
+    assert (survey.classes, survey.class_values, survey.void_values) == (("kelp",), (7,), (255,))
     assert sorted(np.unique(mask_labels(survey, "0.png"))) == [-1, 0, 1]
     assert [p.name for p in survey.problems] == ["masks/3.png"]
     assert "has the value 9, which is no class (they are 0, 7, 255)" in survey.problems[0].what
@@ -163,7 +163,7 @@ def test_named_classes_ignored_pixels_and_values_of_no_class(folder):
         open_survey(folder, question="count")
     (folder / "classes.csv").unlink()
     (folder / "classes.json").write_text('{"7": "kelp", "255": "void", "9": "sand"}')
-    assert open_survey(folder).classes == ("kelp", "sand", "void")
+    assert open_survey(folder).classes == ("kelp", "sand")
     (folder / "classes.json").write_text('{"a": 1}')
     with pytest.raises(TransectError, match="must map mask values to names"):
         open_survey(folder)
@@ -219,10 +219,8 @@ def test_broken_files_are_left_out_and_listed(masked):
 
 def test_masks_with_other_names_are_explained(masked):
     for i in range(4):
-        (masked / "masks" / f"{i}.png").rename(masked / "masks" / f"{i}_mask.png")
-    with pytest.raises(
-        TransectError, match=r"no mask in .* has the name of an image .masks/0_mask"
-    ):
+        (masked / "masks" / f"{i}.png").rename(masked / "masks" / f"q{i}.png")
+    with pytest.raises(TransectError, match=r"no mask in .* has the name of an image .masks/q0"):
         open_survey(masked)
 
 
@@ -231,8 +229,11 @@ def test_one_mask_for_two_images_of_a_name_is_not_guessed(masked):
     save(masked / "images" / "1.bmp", np.zeros((40, 60), np.uint8))
     (masked / "masks" / "1.png").rename(masked / "masks" / "1.tif")
     survey = open_survey(masked, missing="unlabelled")
-    assert sorted({p.name for p in survey.problems}) == ["masks/0.png", "masks/1.tif"]
-    assert {i.name for i in survey.images} == {"0.png", "2.png", "3.png"}
+    assert sorted({p.name for p in survey.problems}) == ["0.jpg", "masks/1.tif"]
+    assert {i.name for i in survey.training()} == {"0.png", "2.png", "3.png"}
+    assert {i.name for i in open_survey(masked, missing="empty").training()} == {
+        *("0.png", "2.png", "3.png")
+    }
 
 
 def test_links_out_of_the_folder_are_refused(masked, tmp_path_factory):
@@ -299,7 +300,7 @@ def test_dots_with_every_fault(folder):
     assert "line 33: the same dot stands twice" in text
     assert "x=99, y=5 lies outside 0.png (width 60, height 40)" in text
     assert "line 35: x must be a number; got 'abc'" in text
-    assert "line 36: x must be a number; got 'nan'" in text
+    assert "line 36: x must be a number; got ''" in text
     assert "'../../etc/passwd', which is not among the images" in text
     assert "'gone.png', which is not among the images" in text
     assert "line 39 has 2 cells, and the header has 4" in text
@@ -370,7 +371,9 @@ def test_unknown_classes_are_suggested(folder):
     with pytest.raises(TransectError, match="Did you mean 'pup'"):
         open_survey(folder)
     points(folder, "image,x,y,class\n0.png,1,1,pup\n")
-    assert open_survey(folder).classes == ("adult", "pup")
+    survey = open_survey(folder)
+    assert survey.classes == ("pup",)
+    assert any("classes.csv names adult, of which there is no object" in n for n in survey.notes)
 
 
 def test_boxes_give_dots_and_are_cut_to_the_image(folder):
@@ -379,11 +382,12 @@ def test_boxes_give_dots_and_are_cut_to_the_image(folder):
         "1.png,200,200,210,210,Tree\n1.png,5,5,5,9,Tree\n"
     )
     survey = open_survey(folder)
-    assert survey.boxes.iloc[1, 1:5].tolist() == [50, 30, 60, 40]
-    assert survey.points[["x", "y"]].to_numpy().tolist() == [[15, 20], [55, 35]]
-    assert len(survey.problems) == 2
+    assert survey.boxes.iloc[1, 1:5].tolist() == [50, 30, 59.5, 39.5]
+    assert survey.points[["x", "y"]].to_numpy().tolist() == [[15, 20], [54.75, 34.75]]
+    assert len(survey.problems) == 3
+    assert [i.name for i in survey.training()] == ["0.png", "2.png", "3.png"]
     (folder / "boxes.csv").write_text("image,x,y,width,height\n0.png,10,10,20,30\n")
-    assert open_survey(folder).boxes.iloc[0, 1:5].tolist() == [10, 10, 30, 40]
+    assert open_survey(folder).boxes.iloc[0, 1:5].tolist() == [10, 10, 30, 39.5]
     (folder / "boxes.csv").write_text("image,x1,y1,x2,y2\n0.png,10,11,20,30\n")
     assert open_survey(folder).boxes.iloc[0, 1:5].tolist() == [10, 11, 20, 30]
     (folder / "boxes.csv").write_text("image,x0\n0.png,10\n")
@@ -393,13 +397,14 @@ def test_boxes_give_dots_and_are_cut_to_the_image(folder):
 
 def test_counts_with_faults_and_missing_rows(folder):
     (folder / "counts.csv").write_text("image,adult,pup\n0,3,1\n1,-1,0\n2,x,0\n0,3,1\n")
-    with pytest.raises(TransectError, match=r"3 of 4 images have no row in counts.csv"):
+    with pytest.raises(TransectError, match=r"1 of 2 images have no row in counts.csv"):
         open_survey(folder)
     survey = open_survey(folder, missing="empty")
     assert survey.classes == ("adult", "pup")
     assert survey.counts.set_index("image").loc["0.png"].tolist() == [3, 1]
     assert survey.counts.set_index("image").loc["3.png"].tolist() == [0, 0]
-    assert len(survey.problems) == 3
+    assert [i.name for i in survey.training()] == ["0.png", "3.png"]
+    assert len(survey.problems) == 4
     assert fold_table(survey)["count"].tolist() == [4, 0, 0, 0]
     assert fold_table(survey)["class"].tolist() == ["adult", "", "", ""]
     assert "adult 3, pup 1" in survey_summary(survey)[1]

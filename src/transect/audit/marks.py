@@ -12,7 +12,8 @@ import pandas as pd
 from transect.audit.findings import Finding
 from transect.audit.masks import RARE_EMPTY, mask_findings
 from transect.audit.typos import class_typos
-from transect.data.tables import match_images, numbers, read_table
+from transect.data.cells import numbers
+from transect.data.tables import match_images, read_table
 from transect.errors import TransectError
 from transect.types import Image, Survey
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from transect.data.tables import match_images, numbers, read_table
+from transect.data.cells import numbers
+from transect.data.names import Matcher
+from transect.data.tables import matched_table, read_table
 from transect.errors import TransectError, unknown_name
 from transect.types import Image, Problem
 
@@ -20,18 +23,23 @@ _LISTED = 20
 
 
 def read_points(
-    path: Path, images: Sequence[Image], *, classes: Sequence[str] = ()
+    path: Path,
+    images: Sequence[Image],
+    *,
+    classes: Sequence[str] = (),
+    notes: list[str] | None = None,
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Read ``points.csv``: image, x, y and, if there are several kinds, class.
 
-    Dots twice at the same place, outside their image, or without a number are left out and
-    listed. x and y swapped, and positions given as shares of the image, are errors: training on
-    them would teach nonsense.
+    A row without x and y says that nothing is on the image. Dots twice at the same place, outside
+    their image, or without a number are left out and listed. x and y swapped, and positions given
+    as shares of the image, are errors: training on them would teach nonsense.
 
     Args:
         path: The table.
         images: The images that can be read.
         classes: The only classes allowed, or () for any.
+        notes: Where to say what was read otherwise than written.
 
     Returns:
         Columns image, x, y, class; and problems.
@@ -39,7 +47,9 @@ def read_points(
     Raises:
         TransectError: If the table cannot be read as a whole.
     """
-    table, problems = _matched(path, images, ["image", "x", "y"], ["class"])
+    table, problems = _matched(path, images, ["image", "x", "y"], ["class"], notes)
+    table, _ = _said_empty(table, ["x", "y"])
+    claimed = set(table["image"])
     problems += _keep_numbers(table, ["x", "y"], path.name)
     table = _kept(table)
     _check_classes(table, classes, path.name, "object")
@@ -63,21 +73,28 @@ def read_points(
         path.name, table, double, lambda i: "the same dot stands twice; one is left out."
     )
     points = table.loc[~outside & ~double, ["image", "x", "y", "class"]]
+    problems += _lost(path.name, claimed, points["image"])
     return points.reset_index(drop=True), problems
 
 
 def read_boxes(
-    path: Path, images: Sequence[Image], *, classes: Sequence[str] = ()
+    path: Path,
+    images: Sequence[Image],
+    *,
+    classes: Sequence[str] = (),
+    notes: list[str] | None = None,
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Read ``boxes.csv``: image, x0, y0, x1, y1 (or xmin ... or x, y, width, height) and class.
 
-    Boxes are cut to their image; boxes wholly outside, without area, or without numbers are left
-    out and listed.
+    A row without corners, or with zeros only, says that nothing is on the image. Boxes are cut to
+    their image, which reaches from -0.5 to its width minus 0.5; boxes wholly outside, without
+    area, or without numbers are left out and listed.
 
     Args:
         path: The table.
         images: The images that can be read.
         classes: The only classes allowed, or () for any.
+        notes: Where to say what was read otherwise than written.
 
     Returns:
         Columns image, x0, y0, x1, y1, class; and problems.
@@ -86,26 +103,34 @@ def read_boxes(
         TransectError: If the table cannot be read as a whole.
     """
     corners = ["x0", "y0", "x1", "y1"]
-    table, problems = _matched(path, images, ["image"], [*corners, "class", "x", "y"])
+    optional = [*corners, "class", "x", "y"]
+    table, problems = _matched(path, images, ["image"], optional, notes)
     if "x0" not in table and {"x", "y", "width", "height"} <= set(table.columns):
         for low, side, high in (("x", "width", "x1"), ("y", "height", "y1")):
             start, length = numbers(table[low]), numbers(table[side])
-            table[f"{low}0"] = [repr(v) for v in start.tolist()]
-            table[high] = [repr(v) for v in (start + length).tolist()]
+            for name, values in ((f"{low}0", start), (high, start + length)):
+                table[name] = ["" if v != v else repr(v) for v in values.tolist()]
     absent = [c for c in corners if c not in table]
     if absent:
         raise TransectError(
             f"{path} needs the columns image,x0,y0,x1,y1; {', '.join(absent)} is missing. Add it."
         )
+    table, _ = _said_empty(table, corners)
+    claimed = set(table["image"])
     problems += _keep_numbers(table, corners, path.name)
     table = _kept(table)
     _check_classes(table, classes, path.name, "object")
     table, more = _cut_boxes(table, images, path.name)
-    return table[["image", *corners, "class"]].reset_index(drop=True), problems + more
+    problems += more + _lost(path.name, claimed, table["image"])
+    return table[["image", *corners, "class"]].reset_index(drop=True), problems
 
 
 def read_counts(
-    path: Path, images: Sequence[Image], *, classes: Sequence[str] = ()
+    path: Path,
+    images: Sequence[Image],
+    *,
+    classes: Sequence[str] = (),
+    notes: list[str] | None = None,
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Read ``counts.csv``: image, then a column of non-negative numbers per class.
 
@@ -113,6 +138,7 @@ def read_counts(
         path: The table.
         images: The images that can be read.
         classes: The only classes allowed, or () for any.
+        notes: Where to say what was read otherwise than written.
 
     Returns:
         Columns image and the classes, one row per image; and problems. Rows with a cell that is
@@ -121,7 +147,8 @@ def read_counts(
     Raises:
         TransectError: If the table cannot be read as a whole.
     """
-    table, problems = _matched(path, images, ["image"], [])
+    table, problems = _matched(path, images, ["image"], [], notes)
+    claimed = set(table["image"])
     found = [c for c in table.columns if c not in ("image", "line")]
     unknown = [c for c in found if classes and c not in classes]
     if unknown or not found:
@@ -147,10 +174,13 @@ def read_counts(
         double,
         lambda i: f"{table['image'].iloc[i]} stands in an earlier row, which counts. Remove one.",
     )
-    return table.loc[~negative & ~double, ["image", *found]].reset_index(drop=True), problems
+    counts = table.loc[~negative & ~double, ["image", *found]].reset_index(drop=True)
+    return counts, problems + _lost(path.name, claimed, counts["image"])
 
 
-def read_identities(path: Path, images: Sequence[Image]) -> tuple[pd.DataFrame, list[Problem]]:
+def read_identities(
+    path: Path, images: Sequence[Image], *, notes: list[str] | None = None
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Read ``identities.csv``: image, identity and, where given, a box, side, group, date.
 
     A photo may show several individuals if each row has its own box.
@@ -159,6 +189,7 @@ def read_identities(path: Path, images: Sequence[Image]) -> tuple[pd.DataFrame, 
         path: The table.
         images: The images that can be read; side, group and date are taken from them where the
             table has none.
+        notes: Where to say what was read otherwise than written.
 
     Returns:
         Columns image, identity, the box columns if given (NaN for rows without), side, group,
@@ -169,7 +200,7 @@ def read_identities(path: Path, images: Sequence[Image]) -> tuple[pd.DataFrame, 
     """
     corners = ["x0", "y0", "x1", "y1"]
     optional = [*corners, "side", "group", "date"]
-    table, problems = _matched(path, images, ["image", "identity"], optional)
+    table, problems = _matched(path, images, ["image", "identity"], optional, notes)
     nameless = (table["identity"] == "").to_numpy()
     problems += _faults(
         path.name,
@@ -210,14 +241,52 @@ def read_identities(path: Path, images: Sequence[Image]) -> tuple[pd.DataFrame, 
 
 
 def _matched(
-    path: Path, images: Sequence[Image], columns: Sequence[str], optional: Sequence[str]
+    path: Path,
+    images: Sequence[Image],
+    columns: Sequence[str],
+    optional: Sequence[str],
+    notes: list[str] | None,
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Read a table and keep the rows whose image can be read."""
     table, problems = read_table(path, columns, optional=optional)
     names = [image.name for image in images]
     root = images[0].path.parent if images else path.parent
-    table, more = match_images(table, names, root, path.name)
-    return table, problems + more
+    if images:  # the folder that all names stand below
+        root = images[0].path.parents[images[0].name.count("/")]
+    matched = matched_table(table, names, root, path.name)
+    if notes is not None:
+        notes += matched.told
+    # A row with too few cells says something of an image, too: its name is what it may mean.
+    matcher, known = Matcher(names, folder=root), set(matched.rows["image"])
+    resolved = [
+        replace(p, unsure=tuple(n for t in p.unsure if (n := matcher.find(t)) and n not in known))
+        for p in problems
+    ]
+    return matched.rows, resolved + matched.problems
+
+
+def _said_empty(table: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, set[str]]:
+    """Take out rows that name an image and nothing else: it was looked at, and nothing is there.
+
+    DeepForest writes such a row with a box of zeros.
+    """
+    cells = table[list(columns)]
+    nothing = (cells == "").all(axis=1)
+    if len(columns) == 4:
+        nothing |= cells.isin(["0", "0.0"]).all(axis=1)
+    return table[~nothing].reset_index(drop=True), set(table.loc[nothing, "image"])
+
+
+def _lost(file: str, before: Iterable[str], after: Iterable[str]) -> list[Problem]:
+    """The images that had rows and have none left: they are not to be taken for empty."""
+    names = tuple(sorted(set(before) - set(after)))
+    if not names:
+        return []
+    what = f"{file} has no row that can be used for {names[0]}"
+    what += f" and {len(names) - 1} more images" if len(names) > 1 else ""
+    return [
+        Problem(file, f"{what}: kept from training, not taken for empty. Mend the rows.", names)
+    ]
 
 
 def _keep_numbers(table: pd.DataFrame, columns: Sequence[str], file: str) -> list[Problem]:
@@ -330,7 +399,8 @@ def _cut_boxes(
         _outside(corners[:, 3] - 2, corners[:, 2] - 2, height, width),
     )
     _refuse_shares(file, corners[:, 2], corners[:, 3], height, width)
-    cut = np.clip(corners, -0.5, np.stack([width, height, width, height], axis=1))
+    # Pixel centres are at integers, so an image ends half a pixel before its width.
+    cut = np.clip(corners, -0.5, np.stack([width, height, width, height], axis=1) - 0.5)
     empty = (cut[:, 2] <= cut[:, 0]) | (cut[:, 3] <= cut[:, 1])
     problems = _faults(
         file,

@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 
 from transect.data.folder import Progress, in_threads
-from transect.data.labels import IGNORED, class_labels
+from transect.data.manifest import MANIFEST
 from transect.data.masks import MaskFacts, mask_facts
+from transect.data.tables import table_file
 from transect.errors import TransectError
 from transect.types import Image, Survey
 
 __all__ = ["KIND_WORDS", "counted", "fingerprint", "fold_table", "survey_summary"]
 
-_TABLES = ("points.csv", "counts.csv", "boxes.csv", "identities.csv", "images.csv", "classes.csv")
+_TABLES = ("points", "counts", "boxes", "identities", "images", "classes")
 KIND_WORDS = {"binary": "binary", "classes": "class", "instances": "instance"}
 
 
@@ -92,6 +93,7 @@ def survey_summary(survey: Survey) -> tuple[str, ...]:
     depths = [image.depth for image in survey.images if image.depth is not None]
     if depths:
         lines.append(f"depth {min(depths):g} to {max(depths):g} for {len(depths)} images")
+    lines += survey.notes
     if survey.problems:
         what = counted(len(survey.problems), "problem")
         lines.append(f"{what}, left out or to be looked at; the first: {survey.problems[0].what}")
@@ -119,11 +121,11 @@ def fingerprint(survey: Survey) -> dict[str, Any]:
         row = [image.name, *image.size_hw, image.channels, image.dtype, image.split, *sizes]
         digest.update(json.dumps(row).encode() + b"\n")
     tables = {}
-    for name in _TABLES:
-        path = survey.root / name
-        if path.is_file():
-            tables[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{name} {tables[name]}\n".encode())
+    files = [table_file(survey.root, name) for name in _TABLES] + [survey.root / MANIFEST]
+    for path in files:
+        if path is not None and path.is_file():
+            tables[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.name} {tables[path.name]}\n".encode())
     sizes_hw = Counter(f"{i.size_hw[0]}x{i.size_hw[1]}" for i in survey.images)
     return {
         "question": survey.question,
@@ -165,11 +167,8 @@ def _coverage(facts: MaskFacts | None, survey: Survey) -> float:
     """Share of foreground pixels, those to be ignored aside."""
     if facts is None:
         return 0.0
-    void = (
-        [v for v, label in class_labels(survey).items() if label < 0] if survey.class_values else []
-    )
-    wanted = ~np.isin(facts.values, [0, *void])
-    counted = ~np.isin(facts.values, void)
+    wanted = ~np.isin(facts.values, [0, *survey.background_values, *survey.void_values])
+    counted = ~np.isin(facts.values, survey.void_values)
     return float(facts.pixels[wanted].sum() / max(facts.pixels[counted].sum(), 1))
 
 
@@ -181,7 +180,7 @@ def _main_class(facts: MaskFacts | None, survey: Survey) -> str:
     pairs = [
         (int(n), names[int(v)])
         for v, n in zip(facts.values, facts.pixels, strict=True)
-        if int(v) in names and names[int(v)].lower() not in IGNORED
+        if int(v) in names
     ]
     return max(pairs)[1] if pairs else ""
 

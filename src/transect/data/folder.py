@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import pandas as pd
 
+from transect.data.cells import numbers
 from transect.data.images import IMAGE_SUFFIXES, image_info
-from transect.data.tables import match_images, numbers, read_table
+from transect.data.tables import match_images, read_table
 from transect.errors import TransectError, unknown_name
 from transect.types import Image, Problem
 

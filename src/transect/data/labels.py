@@ -12,10 +12,7 @@ from transect.data.images import read_labels
 from transect.errors import TransectError
 from transect.types import Image, Survey
 
-__all__ = ["IGNORED", "class_labels", "mask_labels", "size_sentence", "value_sentence"]
-
-IGNORED = ("ignore", "void", "unlabelled", "unlabeled")
-"""Class names in classes.csv whose pixels count for nothing."""
+__all__ = ["class_labels", "mask_labels", "size_sentence", "value_sentence"]
 
 
 def mask_labels(survey: Survey, image: Image | str) -> NDArray[np.int32]:
@@ -45,10 +42,9 @@ def _labels_from(path: Path, size_hw: tuple[int, int], survey: Survey) -> NDArra
     labels = read_labels(path)
     if labels.shape != tuple(size_hw):
         raise TransectError(size_sentence(path.as_posix(), labels.shape, size_hw))
-    if survey.mask_kind == "instances":
-        return labels
-    if survey.mask_kind == "binary":
-        return (labels > 0).astype(np.int32)
+    if survey.mask_kind != "classes":
+        binary = labels > 0 if survey.mask_kind == "binary" else labels
+        return _set_aside(labels, binary.astype(np.int32), survey)
     top = int(labels.max(initial=0))
     values = class_labels(survey)
     if top > 1 << 20:
@@ -65,10 +61,23 @@ def _labels_from(path: Path, size_hw: tuple[int, int], survey: Survey) -> NDArra
     return mapped
 
 
+def _set_aside(
+    labels: NDArray[np.int32], meant: NDArray[np.int32], survey: Survey
+) -> NDArray[np.int32]:
+    """Mark what counts for nothing, and what is background, by the numbers in the file."""
+    for values, label in ((survey.background_values, 0), (survey.void_values, -1)):
+        if values:
+            meant[np.isin(labels, values)] = label
+    return meant
+
+
 def class_labels(survey: Survey) -> dict[int, int]:
-    """Mask value to label: 1, 2, ... by class, -1 for classes that are to be ignored."""
-    pairs = zip(survey.class_values, survey.classes, strict=True)
-    return {v: -1 if n.lower() in IGNORED else i for i, (v, n) in enumerate(pairs, start=1)}
+    """Mask value to label: 1, 2, ... by class, 0 for background, -1 for what counts for nothing."""
+    return {
+        **{value: i for i, value in enumerate(survey.class_values, start=1)},
+        **dict.fromkeys(survey.background_values, 0),
+        **dict.fromkeys(survey.void_values, -1),
+    }
 
 
 def size_sentence(name: str, got: Sequence[int], want: Sequence[int]) -> str:

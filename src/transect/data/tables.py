@@ -1,29 +1,49 @@
-"""CSV tables as people make them: any usual encoding and delimiter, every bad row named."""
+"""Tables as people make them: any usual encoding and delimiter, Excel, every bad row named."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from transect.data.cells import is_missing, plain_numbers
 from transect.data.names import Matcher, Matches
+from transect.data.sheets import SHEET_SUFFIXES, is_workbook, sheet_rows
 from transect.errors import TransectError
 from transect.types import Problem
 
-__all__ = ["ALIASES", "MatchedTable", "match_images", "matched_table", "numbers", "read_table"]
+__all__ = [
+    "ALIASES",
+    "MatchedTable",
+    "match_images",
+    "matched_table",
+    "read_table",
+    "table_file",
+]
 
 TABLE_LIMIT = 1 << 30
 """Most bytes of a table; ten million rows are less."""
 
+_NUMBERS = frozenset(
+    ("x", "y", "x0", "y0", "x1", "y1", "width", "height", "depth", "scale", "confidence", "score")
+)
+_WORDS = frozenset(
+    ("image", "class", "identity", "group", "date", "side", "split", "kind", "name", "comment")
+)
+"""Columns that hold numbers; and those whose cells are never rewritten."""
+
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "image": ("image", "filename", "file_name", "file", "image_name", "image_id", "name", "id"),
-    "class": ("class", "label", "category", "species", "class_name"),
+    "image": (
+        *("image", "filename", "file_name", "file", "image_name", "image_path", "imagepath"),
+        *("images", "file_path", "filepath", "path", "photo", "picture", "image_id", "name", "id"),
+    ),
+    "class": ("class", "label", "category", "species", "class_name", "labels", "category_name"),
     "identity": ("identity", "individual", "individual_id", "name", "label", "class", "id"),
     "x": ("x", "col", "column"),
     "y": ("y", "row"),
@@ -37,13 +57,34 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 """Names that are taken for a column, the first one found wins."""
 
 
+def table_file(root: Path, name: str) -> Path | None:
+    """Find the table of a survey: ``name`` with .csv, .tsv or, from Excel, .xlsx and .xlsm.
+
+    Raises:
+        TransectError: If there are several.
+    """
+    suffixes = (".csv", ".tsv", *SHEET_SUFFIXES)
+    # A sync or an archive may have changed the case.
+    found = sorted(
+        path
+        for path in (root.iterdir() if root.is_dir() else ())
+        if path.stem.lower() == name and path.suffix.lower() in suffixes and path.is_file()
+    )
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise TransectError(f"{root} has both {names}. Keep the one that counts.")
+    return found[0] if found else None
+
+
 def read_table(
     path: Path, columns: Sequence[str], *, optional: Iterable[str] = ()
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Read a CSV with a header into text cells, under the names that we use.
+    """Read a table with a header into text cells, under the names that we use.
 
     UTF-8 with or without a byte-order mark, UTF-16 and Latin-1 are told apart; so are commas,
-    semicolons, tabs and bars.
+    semicolons, tabs and bars, or a first line ``sep=;`` says it. Lines of comment (``#``) before
+    the header, the row names of R and blank cells at the ends of lines are passed over. An Excel
+    workbook gives the first sheet that has the columns.
 
     Args:
         path: The file.
@@ -52,57 +93,98 @@ def read_table(
 
     Returns:
         All columns as stripped text, plus ``line``, the line in the file; and one problem per
-        row that has too many or too few cells (those rows are left out).
+        row that has too many or too few cells (those rows are left out). Numbers have a decimal
+        point and no thousands (see ``cells.plain_numbers``); cells like NA are empty, but for
+        the names of images.
 
     Raises:
         TransectError: If the file cannot be read, is empty, or lacks a column.
     """
-    text = _text(path)
-    header_line = text.split("\n", 1)[0]
-    delimiter = max(",;\t|", key=header_line.count)
+    optional = tuple(optional)
+    if is_workbook(path):
+        return _from_workbook(path, columns, optional)
+    text, above, delimiter = _body(_text(path))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows, lines, problems = [], [], []
+    rows: list[tuple[int, list[str]]] = []
     try:
-        header = [cell.strip() for cell in next(reader, [])]
         for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) != len(header):
-                problems.append(
-                    Problem(
-                        path.name,
-                        f"{path.name} line {reader.line_num} has {len(row)} cells, and the header "
-                        f"has {len(header)}; the row is left out. Mend the line.",
-                    )
-                )
-                continue
-            rows.append([cell.strip() for cell in row])
-            lines.append(reader.line_num)
+            rows.append((reader.line_num + above, [cell.strip() for cell in row]))
     except csv.Error as error:
         raise TransectError(
-            f"{path} line {reader.line_num} is not CSV ({error}). Save the table again as CSV."
+            f"{path} line {reader.line_num + above} is not CSV ({error}). Save the table again as "
+            "CSV."
         ) from error
+    return _from_rows(path, rows, delimiter, columns, optional)
+
+
+def _from_workbook(
+    path: Path, columns: Sequence[str], optional: Sequence[str]
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """The first sheet of a workbook that has the columns."""
+    first: TransectError | None = None
+    for rows in sheet_rows(path).values():
+        numbered = [(line, row) for line, row in enumerate(rows, start=1) if any(row)]
+        try:
+            return _from_rows(path, numbered, "", columns, optional)
+        except TransectError as error:
+            first = first or error
+    raise first or TransectError(f"{path} has no sheet with a cell. Write a header and rows.")
+
+
+def _from_rows(
+    path: Path,
+    rows: Sequence[tuple[int, list[str]]],
+    delimiter: str,
+    columns: Sequence[str],
+    optional: Sequence[str],
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """A table from its rows, the header first, each with its line."""
+    header = _trimmed(rows[0][1], 1) if rows else []
+    filled = [(line, row) for line, row in rows[1:] if any(row)]
+    width = len(header)
+    if filled and all(len(_trimmed(row, width + 1)) == width + 1 for _, row in filled):
+        header, width = ["row name", *header], width + 1  # R writes none above its row names
     names = _named(path, header, columns, optional)
-    table = pd.DataFrame(rows, columns=pd.Index(names), dtype=str)
+    kept, lines, problems = [], [], []
+    for line, row in filled:
+        cells = _trimmed(row, width)
+        if len(cells) == width:
+            kept.append(cells)
+            lines.append(line)
+            continue
+        what = f"{path.name} line {line} has {len(cells)} cells, and the header has {width}"
+        place = names.index("image") if "image" in names else width
+        unsure = tuple(cells[place : place + 1])
+        problems.append(Problem(path.name, f"{what}; the row is left out. Mend the line.", unsure))
+    cleaned = _cleaned(names, kept, delimiter)
+    table = pd.DataFrame(dict(zip(names, cleaned, strict=True)), dtype=str)
     table["line"] = np.asarray(lines, np.int64)
     return table, problems
 
 
-def numbers(column: Iterable[str]) -> NDArray[np.float64]:
-    """Turn text cells into numbers; what is no finite number becomes NaN.
+def _trimmed(row: Sequence[str], width: int) -> list[str]:
+    """A row without the blank cells beyond a width."""
+    end = len(row)
+    while end > width and not row[end - 1]:
+        end -= 1
+    return list(row[:end])
 
-    A decimal comma is understood (tables with semicolons have them).
 
-    Example:
-        >>> numbers(["1", "2,5", "x", "inf"])
-        array([1. , 2.5, nan, nan])
-    """
-    values = pd.to_numeric(
-        pd.Series(list(column), dtype=object).astype(str).str.replace(",", ".", regex=False),
-        errors="coerce",
-    ).to_numpy(np.float64, copy=True)
-    values[~np.isfinite(values)] = np.nan
-    return values
+def _cleaned(
+    names: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str
+) -> list[list[str]]:
+    """The columns of a table: numbers written plainly, NA made empty, images' names left alone."""
+    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
+    for i, name in enumerate(names):
+        if name != "image":
+            columns[i] = ["" if is_missing(cell) else cell for cell in columns[i]]
+    figures = [i for i, name in enumerate(names) if name in _NUMBERS]
+    others = [i for i, name in enumerate(names) if name not in _NUMBERS | _WORDS]
+    for places, spaces in ((figures, True), (others, False)):
+        plain = plain_numbers([columns[i] for i in places], delimiter=delimiter, spaces=spaces)
+        for i, column in zip(places, plain, strict=True):
+            columns[i] = column
+    return columns
 
 
 @dataclass(frozen=True)
@@ -112,13 +194,11 @@ class MatchedTable:
     Attributes:
         rows: Those whose image exists.
         problems: One per name that means no image.
-        doubtful: Images that a name without image may have meant (see ``names.Matches``).
         told: One sentence per way in which names were read otherwise than written.
     """
 
     rows: pd.DataFrame
     problems: list[Problem]
-    doubtful: frozenset[str]
     told: tuple[str, ...]
 
 
@@ -156,6 +236,8 @@ def matched_table(table: pd.DataFrame, names: Iterable[str], root: Path, file: s
         )
         for text, why in matches.refused.items()
     ]
+    if matches.doubtful:
+        problems[0] = replace(problems[0], unsure=tuple(sorted(matches.doubtful)))
     if len(table) and not matches.found:
         example = next(iter(matcher.names), "a.png")
         raise TransectError(
@@ -165,7 +247,7 @@ def matched_table(table: pd.DataFrame, names: Iterable[str], root: Path, file: s
     kept = table[table["image"].isin(list(matches.found))].copy()
     kept["image"] = kept["image"].map(dict(matches.found))
     kept = kept.reset_index(drop=True)
-    return MatchedTable(kept, problems, matches.doubtful, _told(matches, file))
+    return MatchedTable(kept, problems, _told(matches, file))
 
 
 def _told(matches: Matches, file: str) -> tuple[str, ...]:
@@ -178,6 +260,18 @@ def _told(matches: Matches, file: str) -> tuple[str, ...]:
         f"(first: {texts[0]!r} is {matches.found[texts[0]]})"
         for how, texts in ways.items()
     )
+
+
+def _body(text: str) -> tuple[str, int, str]:
+    """What of a file is the table, how many lines stand above it, and what parts its cells."""
+    above, delimiter = 0, ""
+    while True:
+        line, _, rest = text.partition("\n")
+        told = re.fullmatch(r"\s*\"?sep=(.)\"?[;,\s]*", line, re.IGNORECASE)
+        delimiter = told[1] if told else delimiter
+        if not rest.strip() or not (told or not line.strip() or line.lstrip().startswith("#")):
+            return text, above, delimiter or max(",;\t|", key=line.count)
+        text, above = rest, above + 1
 
 
 def _text(path: Path) -> str:
@@ -205,7 +299,9 @@ def _named(
     path: Path, header: list[str], columns: Sequence[str], optional: Iterable[str]
 ) -> list[str]:
     """Rename the header's columns to our names."""
-    lowered = [cell.lower().replace(" ", "_") for cell in header]
+    lowered = [
+        cell.lower().replace(" ", "_") or f"column_{i}" for i, cell in enumerate(header, start=1)
+    ]
     names = list(lowered)
     if len(set(lowered)) < len(lowered):
         double = next(name for name in lowered if lowered.count(name) > 1)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.data.cells import numbers
 from transect.data.exchange import Annotations, Builder, Instance, Pictures
 from transect.data.formats.head import Head
 from transect.data.images import read_image
-from transect.data.tables import numbers, read_table
+from transect.data.tables import read_table
 from transect.errors import TransectError
 
 __all__ = ["NAME", "SEA_LIONS", "DotRule", "find_dots", "matches", "pair_of", "read"]
