@@ -88,7 +88,8 @@ def with_counts(
     order = tuple(name for name in allowed if name not in unused)
     order = order or (*columns, *sorted(dotted - set(columns)))
     if not order:
-        raise TransectError(f"{root} has not a single dot. Add rows to points.csv.")
+        why = f" that can be used (first problem: {problems[0].what})" if problems else ""
+        raise TransectError(f"{root} has not a single dot{why}. Add rows to points.csv.")
     if counts is not None:
         counts = counts.reindex(columns=["image", *order], fill_value=0.0)
         if points is not None:
