@@ -334,7 +334,7 @@ def answer_by_cosine(
     import torch
 
     from transect.openset.decider import share_weights
-    from transect.openset.evidence import evidence_from_scores
+    from transect.openset.evidence import FitOptions, evidence_from_scores
     from transect.openset.policies import fit_policy
 
     def vectors(x: Any) -> np.ndarray:
@@ -355,7 +355,7 @@ def answer_by_cosine(
     known = vectors(pixels)
     truth = np.where(np.isin(label[aside], label[taught]), label[aside], -1)
     evidence = evidence_from_scores(nearest(known[aside], known[taught], label[taught]))
-    policy = fit_policy("constant", evidence, truth, weights=share_weights(truth, SHARE_NEW))
+    policy = fit_policy("constant", evidence, truth, FitOptions(share_weights(truth, SHARE_NEW)))
     now, started = clock
     seconds = now() - started
     asked, identity = drawings(root / "asked")

@@ -608,6 +608,9 @@ class IdentifyDecide:
         to_identity: max, mean, sum or prototype.
         policies: Compared out of fold; names of ``identify`` policies.
         share_new: Prior share of unknown queries, or None: from the training table.
+        false_new: Share of known individuals that may be called new; with it, or the next, the
+            level of "new" holds these rates and ``policies`` are not asked. None asks them.
+        false_match: Share of new individuals that may be given a name.
         known_first: ``geometry``: geometric proof overrides rank 1.
         top_k: Candidates reported.
         abstain: Least quality for an answer; None never abstains.
@@ -625,6 +628,8 @@ class IdentifyDecide:
     to_identity: str = "max"
     policies: tuple[str, ...] = ("constant", "first_drop", "quantile", "temperature", "stack")
     share_new: float | None = None
+    false_new: float | None = None
+    false_match: float | None = None
     known_first: str | None = None
     top_k: int = 5
     abstain: float | None = None

@@ -8,12 +8,13 @@ from tests.identify.worlds import world
 from transect.errors import TransectError
 from transect.openset.decider import Decider, choose_decider, share_weights
 from transect.openset.evidence import NOBODY, UNKNOWN, rewards
+from transect.recipe import IdentifyDecide
 
 
 def test_the_chosen_policy_is_the_best_out_of_fold():
     evidence, truth = world(0, queries=400)
     names = ("constant", "first_drop", "quantile")
-    decider, _ = choose_decider(evidence, truth, policies=names)
+    decider, _ = choose_decider(evidence, truth, IdentifyDecide(policies=names))
     assert set(decider.compared) == set(names)
     assert decider.compared[decider.chosen] >= max(decider.compared.values()) - 0.01
     fresh, fresh_truth = world(9, queries=400)
@@ -23,7 +24,7 @@ def test_the_chosen_policy_is_the_best_out_of_fold():
 
 def test_probabilities_are_calibrated_and_never_rise_down_the_list():
     evidence, truth = world(0, queries=1500, lift=1.5)
-    decider, _ = choose_decider(evidence, truth, policies=("constant",))
+    decider, _ = choose_decider(evidence, truth, IdentifyDecide(policies=("constant",)))
     fresh, fresh_truth = world(4, queries=3000, lift=1.5)
     answer = decider.decide(fresh)
     assert (np.diff(answer.probability, axis=1) <= 1e-12).all()
@@ -42,7 +43,7 @@ def test_json_round_trip():
         evidence, proof=np.random.default_rng(0).random(300), proof_identity=truth
     )
     decider, _ = choose_decider(
-        evidence, truth, policies=("constant", "override", "reverse"), abstain=0.5
+        evidence, truth, IdentifyDecide(policies=("constant", "override", "reverse"), abstain=0.5)
     )
     back = Decider.from_json(json.loads(json.dumps(decider.to_json(), allow_nan=False)))
     assert back == decider
@@ -55,7 +56,9 @@ def test_json_round_trip():
 def test_poor_photos_are_told_apart():
     evidence, truth = world(0, queries=50)
     quality = np.linspace(0, 1, 50)
-    decider, _ = choose_decider(evidence, truth, policies=("constant",), abstain=0.5)
+    decider, _ = choose_decider(
+        evidence, truth, IdentifyDecide(policies=("constant",), abstain=0.5)
+    )
     assert not decider.decide(evidence).cannot_tell.any()
     answer = decider.decide(dataclasses.replace(evidence, quality=quality))
     assert np.array_equal(answer.cannot_tell, quality < 0.5)
@@ -63,13 +66,15 @@ def test_poor_photos_are_told_apart():
 
 def test_groups_never_part():
     evidence, truth = world(0, queries=60)
-    decider, _ = choose_decider(evidence, truth, policies=("constant",), groups=np.zeros(60))
+    decider, _ = choose_decider(
+        evidence, truth, IdentifyDecide(policies=("constant",)), groups=np.zeros(60)
+    )
     assert np.isfinite(decider.compared["constant"])
 
 
 def test_override_is_not_tried_without_proofs():
     evidence, truth = world(0)
-    decider, _ = choose_decider(evidence, truth, policies=("constant", "override"))
+    decider, _ = choose_decider(evidence, truth, IdentifyDecide(policies=("constant", "override")))
     assert set(decider.compared) == {"constant"}
 
 
@@ -83,14 +88,16 @@ def test_weights_give_the_stated_share():
 
 def test_without_unknown_queries_the_stated_share_is_believed():
     evidence, truth = world(0, share=0.0)
-    decider, _ = choose_decider(evidence, truth, policies=("constant",))
+    decider, _ = choose_decider(evidence, truth, IdentifyDecide(policies=("constant",)))
     assert decider.decide(evidence).new.max() <= 0.011
     assert (decider.decide(evidence).ranked != NOBODY).all()
 
 
 def test_the_honest_answers_score_what_the_comparison_said():
     evidence, truth = world(0, queries=300)
-    decider, honest = choose_decider(evidence, truth, policies=("constant", "temperature"))
+    decider, honest = choose_decider(
+        evidence, truth, IdentifyDecide(policies=("constant", "temperature"))
+    )
     assert honest.ranked.shape == (300, 5)
     value = rewards(honest.ranked, truth).mean()
     assert value == pytest.approx(decider.compared[decider.chosen])

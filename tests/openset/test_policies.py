@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.identify.worlds import world
 from transect.errors import TransectError
-from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence, rewards
+from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence, FitOptions, rewards
 from transect.openset.policies import (
     PLAIN,
     Constant,
@@ -132,7 +132,9 @@ def test_sum_counts_pictures_above_the_level():
 
 def test_quantile_meets_its_share_on_many_queries_and_keeps_its_level_on_few():
     evidence, truth = world(0, queries=400)
-    policy = fit_policy("quantile", evidence, truth, share_new=0.276)
+    policy = fit_policy(
+        "quantile", evidence, truth, FitOptions(np.ones(len(truth)), share_new=0.276)
+    )
     assert policy.share == 0.276
     fresh, _ = world(5, queries=1000, share=0.6)
     new = (policy.rank(fresh)[:, 0] == UNKNOWN).mean()
@@ -174,7 +176,6 @@ def test_reverse_check_swaps_new_for_an_individual_seen_nowhere_else():
     truth = np.array([0, 1, UNKNOWN])
     base = Constant(0.5)
     assert base.rank(evidence, top_k=2).tolist() == [[0, UNKNOWN], [UNKNOWN, 1], [UNKNOWN, 0]]
-    from transect.openset.evidence import FitOptions
     from transect.openset.overrides import ReverseCheck
 
     policy = ReverseCheck.fit(base, evidence, truth, FitOptions(np.ones(3)))
@@ -201,8 +202,8 @@ def test_groups_get_levels_of_their_own_where_data_allow():
 
 def test_weights_shift_the_level():
     evidence, truth = world(0, lift=1.2)
-    heavy = fit_policy("first_drop", evidence, truth, weights=np.where(truth < 0, 10.0, 1.0))
-    light = fit_policy("first_drop", evidence, truth, weights=np.where(truth < 0, 0.1, 1.0))
+    heavy = fit_policy("first_drop", evidence, truth, FitOptions(np.where(truth < 0, 10.0, 1.0)))
+    light = fit_policy("first_drop", evidence, truth, FitOptions(np.where(truth < 0, 0.1, 1.0)))
     assert heavy.level > light.level
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from transect.identify.scoring import labels_of, score_answers
 from transect.openset.decider import Decider, Decision, choose_decider, share_weights
 from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence
 from transect.openset.fusion import Candidates, Fusion, fuse_out_of_fold, ordered
+from transect.openset.rates import Rates, rates_sentence
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
 from transect.types import Progress
@@ -159,17 +160,14 @@ def decide_out_of_fold(
         proof_identity=oof.proof_identity,
         groups=_kinds(subjects),
     )
-    policies = tuple(decide.policies)
-    if decide.known_first == "geometry" and "override" not in policies:
-        policies += ("override",)
+    if decide.known_first == "geometry" and "override" not in decide.policies:
+        decide = replace(decide, policies=(*decide.policies, "override"))
     decider, honest = choose_decider(
         evidence,
         oof.truth,
-        policies=policies,
+        decide,
         groups=groups,
         share_new=share,
-        top_k=decide.top_k,
-        abstain=decide.abstain,
         per_group=20 if evidence.groups is not None else 0,
         seed=recipe.seed,
     )
@@ -196,6 +194,9 @@ def decide_out_of_fold(
     )
     write_arrays(run, oof, fused, honest)
     progress.say(f"decision: {fusion.how} scores, policy {decider.chosen}")
+    if isinstance(decider.policy, Rates):
+        asked = (decide.false_new, decide.false_match)
+        progress.say(rates_sentence(decider.policy, asked, metrics))
     return metrics
 
 

@@ -34,9 +34,10 @@ from transect.identify.scorers import (
 from transect.identify.scoring import labels_of
 from transect.matching import lnbnn_scores
 from transect.openset.aggregation import by_encounter, to_identity
-from transect.openset.decider import Decision
+from transect.openset.decider import Decider, Decision
 from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence, evidence_from_scores
 from transect.openset.fusion import Candidates, gather
+from transect.openset.rates import Rates
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
 from transect.types import Image, Problem, Progress
@@ -224,7 +225,7 @@ class Identifier:
         if encounters:
             evidence = self._together(photos, looked.candidates, fused, evidence)
         decision = decisions.decider.decide(evidence)
-        why = reasons(decision, evidence, self.people, decisions.decider.chosen)
+        why = reasons(decision, evidence, self.people, decisions.decider)
         return Answered(photos, decision, evidence, rows, proof_rows, why)
 
     def _member_scores(
@@ -338,10 +339,12 @@ def _named_apart(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def reasons(
-    decision: Decision, evidence: Evidence, people: NDArray[np.str_], policy: str
+    decision: Decision, evidence: Evidence, people: NDArray[np.str_], decider: Decider
 ) -> tuple[str, ...]:
     """Why each photo got its answer, in one sentence."""
     found = []
+    policy = decider.chosen
+    ranked_only = isinstance(decider.policy, Rates) and not decider.policy.held
     for row in range(len(evidence)):
         first = int(decision.ranked[row, 0])
         lead = int(evidence.identities[row, 0]) if evidence.identities.shape[1] else NOBODY
@@ -356,6 +359,8 @@ def reasons(
                 f"new: {lead_name} comes nearest, {-decision.margin[row]:.2f} below the level of "
                 f"{policy}"
             )
+        elif ranked_only:
+            text = "first of the ranking; at the rates asked for, new ones cannot be told apart"
         elif first != lead:
             text = f"proven by geometry, though {lead_name} scores higher"
         else:

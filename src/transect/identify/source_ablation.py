@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,9 +80,8 @@ def decided_by(
             proof_identity=held_out.proof_identity if proven else None,
         ),
         held_out.truth,
-        policies=tuple(p for p in decide.policies if proven or p != "override"),
+        replace(decide, policies=tuple(p for p in decide.policies if proven or p != "override")),
         share_new=share,
-        top_k=decide.top_k,
         seed=recipe.seed,
     )
     return Decisions(fusion, decider, share)

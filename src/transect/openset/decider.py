@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -15,6 +15,7 @@ from transect.openset.evidence import (
     NOBODY,
     UNKNOWN,
     Evidence,
+    FitOptions,
     Policy,
     check_truth,
     clearly_better,
@@ -22,12 +23,12 @@ from transect.openset.evidence import (
     rewards,
 )
 from transect.openset.policies import (
-    PLAIN,
     fit_policy,
     policy_from_json,
     policy_to_json,
-    softened,
 )
+from transect.openset.rates import RATES, check_rates, softened
+from transect.recipe import IdentifyDecide
 from transect.tabular.binary import platt, sigmoid
 
 __all__ = ["Decider", "Decision", "choose_decider", "share_weights"]
@@ -175,12 +176,10 @@ def share_weights(truth: NDArray[np.integer], share_new: float | None) -> NDArra
 def choose_decider(
     evidence: Evidence,
     truth: NDArray[np.integer],
+    decide: IdentifyDecide,
     *,
-    policies: Sequence[str] = PLAIN,
     groups: NDArray[np.generic] | None = None,
     share_new: float | None = None,
-    top_k: int = 5,
-    abstain: float | None = None,
     per_group: int = 0,
     folds: int = 5,
     seed: int = 0,
@@ -190,11 +189,11 @@ def choose_decider(
     Args:
         evidence: Q out-of-fold queries.
         truth: (Q,) identity, or ``UNKNOWN`` if it has no gallery picture.
-        policies: Names; ``override`` and ``reverse`` alone mean: on top of the best plain one.
+        decide: ``policies`` are compared; ``override`` and ``reverse`` among them mean: on top of
+            the best plain one. With ``false_new`` or ``false_match`` the policy ``rates`` decides,
+            whatever else is named. ``top_k`` and ``abstain`` are of the answers.
         groups: (Q,) encounter or identity; queries of one group are never on both sides.
         share_new: Share of unknown among new photos; None takes that of the queries.
-        top_k: Places that count and are given.
-        abstain: Least quality for an answer, or None.
         per_group: As in ``fit_policy``.
         folds: Of the comparison.
         seed: Of the division and of the stack.
@@ -206,12 +205,19 @@ def choose_decider(
         only the luckiest.
 
     Raises:
-        TransectError: If no query is left, or on an unknown name.
+        TransectError: If no query is left, on an unknown name, or on a rate that is none.
     """
     truths = np.asarray(truth, np.int64)
     check_truth(evidence, truths)
     weights = share_weights(truths, share_new)
     part = _parts(len(truths), groups, folds, seed)
+    options = FitOptions(
+        weights, decide.top_k, share_new, seed, decide.false_new, decide.false_match
+    )
+    policies = decide.policies
+    if decide.false_new is not None or decide.false_match is not None:
+        check_rates(decide.false_new, decide.false_match)
+        policies = (RATES,)
 
     def seen_by_none(name: str) -> NDArray[np.float64]:
         worth = np.zeros(len(truths))
@@ -219,18 +225,10 @@ def choose_decider(
             train, test = part != fold, part == fold
             if not train.any():
                 train = test  # one group only: nothing better can be had
-            policy = fit_policy(
-                name,
-                evidence.take(train),
-                truths[train],
-                weights=weights[train],
-                top_k=top_k,
-                share_new=share_new,
-                per_group=per_group,
-                seed=seed,
-            )
-            ranked = policy.rank(evidence.take(test), top_k=top_k)
-            worth[test] = rewards(ranked, truths[test], top_k=top_k)
+            own = evidence.take(train)
+            policy = fit_policy(name, own, truths[train], options.take(train), per_group=per_group)
+            ranked = policy.rank(evidence.take(test), top_k=decide.top_k)
+            worth[test] = rewards(ranked, truths[test], top_k=decide.top_k)
         return worth
 
     plain = [name for name in policies if name not in ("override", "reverse")] or ["constant"]
@@ -253,19 +251,12 @@ def choose_decider(
 
     def fitted(rows: NDArray[np.bool_]) -> Decider:
         own, real, weight = evidence.take(rows), truths[rows], weights[rows]
-        policy = fit_policy(
-            best,
-            own,
-            real,
-            weights=weight,
-            top_k=top_k,
-            share_new=share_new,
-            per_group=per_group,
-            seed=seed,
-        )
+        policy = fit_policy(best, own, real, options.take(rows), per_group=per_group)
         slope, offset = _calibrated_new(policy, own, real, weight)
         temperature, cover = _calibrated_candidates(own, real, weight)
-        return Decider(policy, slope, offset, temperature, cover, top_k, abstain, compared, best)
+        return Decider(
+            policy, slope, offset, temperature, cover, decide.top_k, decide.abstain, compared, best
+        )
 
     everything = np.ones(len(truths), bool)
     found: list[tuple[NDArray[np.int64], Decision]] = []

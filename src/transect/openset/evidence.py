@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -260,12 +260,20 @@ class FitOptions:
         top_k: Places that count.
         share_new: Prior share of unknown queries; None takes the weighted share of the truth.
         seed: Of what is random in the stack.
+        false_new: Largest share of known queries that may be called new; of the policy ``rates``.
+        false_match: Largest share of unknown queries that may be given a name; likewise.
     """
 
     weights: NDArray[np.float64]
     top_k: int = 5
     share_new: float | None = None
     seed: int = 0
+    false_new: float | None = None
+    false_match: float | None = None
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> FitOptions:
+        """The same for some of the queries."""
+        return replace(self, weights=self.weights[rows])
 
 
 def check_truth(evidence: Evidence, truth: NDArray[np.integer]) -> None:

@@ -31,6 +31,7 @@ from transect.openset.evidence import (
 )
 from transect.openset.novelty import fit_newness, newness, newness_features
 from transect.openset.overrides import Override, ReverseCheck, best_from
+from transect.openset.rates import RATES, Rates, softened
 
 __all__ = ["PLAIN", "WRAPPERS", "Constant", "FirstDrop", "FitOptions", "Override", "PerGroup"]
 __all__ += ["Policy", "Quantile", "ReverseCheck", "Stack", "Sum", "Temperature", "fit_policy"]
@@ -335,13 +336,15 @@ _FITS: dict[str, Callable[[Evidence, NDArray[np.int64], FitOptions], Policy]] = 
     "temperature": Temperature.fit,
     "stack": Stack.fit,
     "sum": Sum.fit,
+    RATES: Rates.fit,
 }
-PLAIN = tuple(_FITS)
+PLAIN = tuple(name for name in _FITS if name != RATES)  # those that need no rate to hold
 WRAPPERS = ("override", "reverse")
 _CLASSES: dict[str, type[Any]] = {
     c.name: c
     for c in (
-        Constant, FirstDrop, Quantile, Temperature, Stack, Sum, Override, ReverseCheck, PerGroup
+        Constant, FirstDrop, Quantile, Temperature, Stack, Sum, Rates, Override, ReverseCheck,
+        PerGroup,
     )
 }  # fmt: skip
 
@@ -350,27 +353,21 @@ def fit_policy(
     name: str,
     evidence: Evidence,
     truth: NDArray[np.integer],
+    options: FitOptions | None = None,
     *,
-    weights: NDArray[np.floating] | None = None,
-    top_k: int = 5,
-    share_new: float | None = None,
     per_group: int = 0,
-    seed: int = 0,
 ) -> Policy:
     """Fit a policy by name on out-of-fold evidence.
 
     Args:
-        name: constant, first_drop, quantile, temperature, stack or sum; with ``+override`` or
-            ``+reverse`` behind it, that policy on top, e.g. ``constant+override``.
+        name: constant, first_drop, quantile, temperature, stack, sum or rates; with ``+override``
+            or ``+reverse`` behind it, that policy on top, e.g. ``constant+override``.
         evidence: Q queries that no part of the scores was trained on.
         truth: (Q,) identity, or ``UNKNOWN``; a query whose identity has no gallery picture is
             unknown.
-        weights: (Q,), or None for equal ones.
-        top_k: Places that count.
-        share_new: As in ``FitOptions``.
+        options: What the fit may use; None counts each query alike.
         per_group: Least number of known, and of unknown, queries of a kind for a policy of its
             own; 0 is off.
-        seed: As in ``FitOptions``.
 
     Returns:
         The policy.
@@ -383,16 +380,15 @@ def fit_policy(
     base, *tops = name.split("+")
     if base not in _FITS:
         raise unknown_name("a policy", base, _FITS)
-    weight = np.ones(len(truths)) if weights is None else np.asarray(weights, np.float64)
-    options = FitOptions(weight, top_k, share_new, seed)
+    options = options or FitOptions(np.ones(len(truths)))
     policy = _FITS[base](evidence, truths, options)
-    if per_group and evidence.groups is not None:
+    if per_group and evidence.groups is not None and base != RATES:
         parts: dict[str, Policy] = {}
         for kind in np.unique(evidence.groups):
             rows = np.flatnonzero(evidence.groups == kind)
             unknown = int((truths[rows] == UNKNOWN).sum())
             if min(unknown, len(rows) - unknown) >= per_group:
-                part = dataclasses.replace(options, weights=weight[rows])
+                part = options.take(rows)
                 parts[str(kind)] = _FITS[base](evidence.take(rows), truths[rows], part)
         if parts:
             policy = PerGroup(policy, parts)
@@ -448,14 +444,6 @@ def policy_from_json(values: Any) -> Policy:
             )
     policy: Policy = kind(**given)
     return policy
-
-
-def softened(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """(Q, K) softmax over the candidates of each query; 0 where there is nobody."""
-    real = scores > -FAR
-    top = np.where(real[:, :1], scores[:, :1], 0.0)
-    power = np.exp(np.where(real, (scores - top) / temperature, -np.inf))
-    return power / np.maximum(power.sum(axis=1, keepdims=True), 1e-300)
 
 
 def _walked(evidence: Evidence) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -1,0 +1,177 @@
+"""Policy of stated rates: how often a known one may be called new, and a new one be given a name.
+
+The user chooses one of the rates, or both. The level is a quantile of what queries of that kind
+reached out of fold, so the rate holds for new photos of the same survey whatever the share of
+unknown among them. Where both are asked for and no level holds both, nobody is called new: the
+ranking of the known is given, beside the probability of being new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transect.errors import TransectError
+from transect.metrics.identify import auroc
+from transect.openset.evidence import FAR, UNKNOWN, Evidence, FitOptions, clipped, insert_unknown
+
+__all__ = ["RATES", "Rates", "check_rates", "rates_sentence", "softened"]
+
+RATES = "rates"
+_TEMPERATURES = (0.1, 0.2, 0.5, 1.0, 2.0)  # in units of the scores' spread; our guess
+_CLEARLY = 0.01  # of AUROC, by which a softmax must part the two kinds better; our guess
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A leader at or above the level is believed.
+
+    Attributes:
+        temperature: Of the softmax over the candidates that gives the leader's strength; 0 takes
+            the leader's own score.
+        level: Below it a query is new.
+        held: 1 if the level holds what was asked for; 0 if nothing does, and only the ranking of
+            the known is given.
+    """
+
+    name: ClassVar[str] = RATES
+    temperature: float
+    level: float
+    held: int = 1
+
+    def rank(self, evidence: Evidence, *, top_k: int = 5) -> NDArray[np.int64]:
+        """Candidates at or above the level, "none we know", the rest; without a level, last."""
+        if not self.held:
+            everybody = np.where(evidence.scores[:, 0] > -FAR, top_k, 0)
+            return insert_unknown(evidence.identities, everybody, top_k)
+        strong = strength(evidence, self.temperature) >= self.level
+        return insert_unknown(evidence.identities, strong.sum(axis=1), top_k)
+
+    def margin(self, evidence: Evidence) -> NDArray[np.float64]:
+        """The leader's strength less the level."""
+        return strength(evidence, self.temperature)[:, 0] - self.level
+
+    @staticmethod
+    def fit(evidence: Evidence, truth: NDArray[np.int64], options: FitOptions) -> Rates:
+        """Choose the strength that parts known from unknown best, then the level.
+
+        Raises:
+            TransectError: If no rate is asked for, or one is not between 0 and 1.
+        """
+        check_rates(options.false_new, options.false_match)
+        temperature = _best_temperature(evidence, truth)
+        lead = strength(evidence, temperature)[:, 0]
+        known = np.sort(lead[truth != UNKNOWN])
+        unknown = np.sort(lead[truth == UNKNOWN])
+        levels = []
+        if options.false_new is not None:
+            levels.append(_level_of_false_new(known, options.false_new))
+        if options.false_match is not None:
+            levels.append(_level_of_false_match(unknown, options.false_match))
+        real = [level for level in levels if level is not None]
+        if len(real) < len(levels):  # too few photos for a level: the middle of the two kinds
+            middle = [float(np.median(part)) for part in (known, unknown) if len(part)]
+            return Rates(temperature, clipped(np.mean(middle)), 0)
+        held = len(levels) == 1 or levels[0] >= levels[1]
+        return Rates(temperature, clipped(np.mean(real)), int(held))
+
+
+def rates_sentence(
+    policy: Rates, asked: tuple[float | None, float | None], found: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """What was asked for and what came of it, in one or two sentences.
+
+    Args:
+        policy: The fitted one.
+        asked: Largest shares of known called new, and of new given a name; None: not asked.
+        found: Metrics out of fold: ``false_new``, ``false_match`` and ``auroc_new``, each with a
+            value, where there are any.
+    """
+    kinds = ("known ones called new", "new ones given a name")
+    wanted = [
+        f"{words} at most {rate:.0%}"
+        for words, rate in zip(kinds, asked, strict=True)
+        if rate is not None
+    ]
+    came = [
+        f"{words} {found[name]['value']:.3f}"
+        for words, name in (
+            ("false new", "false_new"),
+            ("false match", "false_match"),
+            ("AUROC of new against known", "auroc_new"),
+        )
+        if name in found
+    ]
+    text = f"asked: {' and '.join(wanted)}; out of fold: {', '.join(came)}"
+    if policy.held:
+        return text
+    return (
+        f"{text}. No level holds what was asked, so nobody is called new: use the ranking and the "
+        "column new_probability, or ask for other rates."
+    )
+
+
+def check_rates(false_new: float | None, false_match: float | None) -> None:
+    """Refuse rates that are none.
+
+    Raises:
+        TransectError: If neither is given, or one is not between 0 and 1.
+    """
+    if false_new is None and false_match is None:
+        raise TransectError(
+            "the policy rates needs a rate to hold. Set decide.false_new=0.1, decide.false_match, "
+            "or both."
+        )
+    for name, rate in (("false_new", false_new), ("false_match", false_match)):
+        if rate is not None and not 0 < rate < 1:
+            raise TransectError(
+                f"decide.{name} is a share between 0 and 1; got {rate}. Set e.g. decide.{name}=0.1."
+            )
+
+
+def strength(evidence: Evidence, temperature: float) -> NDArray[np.float64]:
+    """(Q, K) what a level is compared with: scores, or their softmax over the candidates."""
+    return softened(evidence.scores, temperature) if temperature > 0 else evidence.scores
+
+
+def softened(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """(Q, K) softmax over the candidates of each query; 0 where there is nobody."""
+    real = scores > -FAR
+    top = np.where(real[:, :1], scores[:, :1], 0.0)
+    power = np.exp(np.where(real, (scores - top) / temperature, -np.inf))
+    return power / np.maximum(power.sum(axis=1, keepdims=True), 1e-300)
+
+
+def _best_temperature(evidence: Evidence, truth: NDArray[np.int64]) -> float:
+    """The softmax that parts the two kinds best; 0 for the plain score unless one is clearly so."""
+    unknown = truth == UNKNOWN
+    if unknown.all() or not unknown.any():
+        return 0.0
+    real = evidence.scores[evidence.scores > -FAR]
+    unit = max(float(np.std(real)), 1e-9) if len(real) > 1 else 1.0
+    best, value = 0.0, auroc(-evidence.scores[:, 0], unknown) + _CLEARLY
+    for factor in _TEMPERATURES:
+        parted = auroc(-strength(evidence, factor * unit)[:, 0], unknown)
+        if parted > value:
+            best, value = factor * unit, parted
+    return best
+
+
+def _level_of_false_new(known: NDArray[np.float64], rate: float) -> float | None:
+    """The highest level that at most this share of known queries stays below, if there is one.
+
+    Of n exchangeable values and one more, the new one lies below the j-th with probability at most
+    j / (n + 1): the quantile of conformal prediction (Vovk et al. 2005).
+    """
+    place = int(np.floor(rate * (len(known) + 1)))
+    return float(known[place - 1]) if place else None
+
+
+def _level_of_false_match(unknown: NDArray[np.float64], rate: float) -> float | None:
+    """The lowest level that at most this share of unknown queries reaches, if there is one."""
+    place = int(np.floor(rate * (len(unknown) + 1)))
+    return float(np.nextafter(unknown[-place], np.inf)) if place else None
