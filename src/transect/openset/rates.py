@@ -76,7 +76,7 @@ class Rates:
         if len(real) < len(levels):  # too few photos for a level: the middle of the two kinds
             middle = [float(np.median(part)) for part in (known, unknown) if len(part)]
             return Rates(temperature, clipped(np.mean(middle)), 0)
-        held = len(levels) == 1 or levels[0] >= levels[1]
+        held = len(real) == 1 or real[0] >= real[1]
         return Rates(temperature, clipped(np.mean(real)), int(held))
 
 
