@@ -26,7 +26,7 @@ from transect.recipe import (
     set_field,
 )
 from transect.run import RunFolder, data_record, locked
-from transect.types import Progress, Quiet, Survey
+from transect.types import MaskKind, Progress, Quiet, Survey
 
 __all__ = ["Run", "calibrate", "catalogue", "predict", "report", "score", "submit", "train"]
 
@@ -85,6 +85,7 @@ def train(
     settings: Mapping[str, str] | None = None,
     question: str | None = None,
     missing: str | None = None,
+    masks: MaskKind | None = None,
     quick: bool = False,
     resume: bool = False,
     seed: int | None = None,
@@ -104,6 +105,8 @@ def train(
         settings: Fields to change: path to JSON text, as ``--set`` takes them.
         question: segment, count or identify, if the folder could answer several.
         missing: ``empty`` if an image without a mask has no objects.
+        masks: What the numbers in the masks are: binary, classes or instances; None asks the
+            survey.
         quick: The recipe's short twin.
         resume: Go on with the run in ``out``.
         seed: Of everything random; None keeps the recipe's.
@@ -135,7 +138,7 @@ def train(
         for path, value in (settings or {}).items():
             set_field(recipe, path, value)  # and so does a wrong field
     if not is_main_process():
-        return _train_along(root, folder, _device(device), threads, question, missing)
+        return _train_along(root, folder, _device(device), threads, question, missing, masks)
     if folder.exists() and not resume:
         raise TransectError(
             f"{folder.path} already holds a run. Add --resume to go on with it, "
@@ -147,10 +150,12 @@ def train(
         if resume and folder.exists():
             question = folder.recipe().question
             missing = folder.data().get("missing", missing)
+            masks = folder.data()["mask_kind"]
         survey = open_survey(
             root,
             question=question,
             missing=missing,
+            mask_kind=masks,
             progress=lambda done, total: progress.step("reading", done, total),
         )
         if isinstance(recipe, str):
@@ -437,6 +442,7 @@ def _train_along(
     threads: int | None,
     question: str | None,
     missing: str | None,
+    masks: MaskKind | None,
 ) -> Run:
     """What all processes but the first do: read, wait for the recipe, train, write nothing."""
     from transect.data.survey import open_survey
@@ -445,7 +451,7 @@ def _train_along(
 
     prepare_process(threads, keep_memory=False)
     with tempfile.TemporaryDirectory(prefix="transect-") as scratch:
-        survey = open_survey(root, question=question, missing=missing)
+        survey = open_survey(root, question=question, missing=missing, mask_kind=masks)
         task = _task(survey.question)
         prepared = task.prepare(survey, Path(scratch), Quiet())
         Team(device).wait()

@@ -110,6 +110,7 @@ class AuditReport:
         count = Counter(str(finding.severity) for finding in self.findings)
         head = ", ".join(f"{count[s]} {s}{'s' * (count[s] != 1)}" for s in _ORDER if count[s])
         out = [f"{self.facts.get('images', 0)} images looked at: {head or 'nothing found'}"]
+        out += [f"{'read':<22}{note}" for note in self.facts.get("notes", ())]
         for f in self.findings:
             names = ", ".join(f.images[:_SHOWN])
             more = f" and {len(f.images) - _SHOWN} more" if len(f.images) > _SHOWN else ""
@@ -130,6 +131,8 @@ class AuditReport:
         import cv2
 
         page.section("Audit", lead="What is broken in the survey, what leaks, and what to do.")
+        for note in self.facts.get("notes", ()):
+            page.text(f"{note[0].upper()}{note[1:]}.")
         if self.findings:
             rows = [
                 (f.severity, f.kind, f.text, f.fix, ", ".join(f.images[:20])) for f in self.findings

@@ -101,6 +101,7 @@ def audit(
         "images": len(images),
         "readable": len(prints),
         "question": survey.question if survey is not None else None,
+        "notes": list(survey.notes) if survey is not None else [],
         "features": feature_facts(prints),
         "distributions": spread_facts(joined),
         "clusters": np.bincount(clusters).tolist() if len(clusters) else [],

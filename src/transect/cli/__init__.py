@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        with _terminable():
+        with _terminable(), _masks_as_said(options):
             return int(options.call(options) or 0)
     except TransectError as error:
         print(f"transect: {error}", file=sys.stderr)
@@ -45,6 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _masks_as_said(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """Read masks as ``--masks`` says, wherever the command opens a survey."""
+    if getattr(options, "masks", None) is None:
+        return contextlib.nullcontext()
+    from transect.data.manifest import masks_read_as
+
+    return masks_read_as(options.masks)
 
 
 @contextlib.contextmanager

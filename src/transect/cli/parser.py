@@ -50,6 +50,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     audit.add_argument("data", metavar="DATA", help="the survey, or with --next a run that counts")
     audit.add_argument("new", metavar="NEW", nargs="?", help="new pictures: how do they differ?")
     audit.add_argument("--question", choices=("segment", "count", "identify"))
+    _masks(audit)
     audit.add_argument("--folds", metavar="FOLDS.csv", help="of a run: leaks across its folds")
     audit.add_argument("--run", metavar="RUN", help="keep the audit in a run that has none")
     audit.add_argument("--json", action="store_true", help="print JSON")
@@ -80,6 +81,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     train.add_argument("--out", metavar="RUN", help="run folder (default runs/<name of DATA>)")
     train.add_argument("--budget", metavar="TIME", help="time for all of it: 90s, 15m, 2h")
     train.add_argument("--question", choices=("segment", "count", "identify"))
+    _masks(train)
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="settings")
     train.add_argument(
         "--missing",
@@ -115,6 +117,7 @@ def parser_of_words() -> argparse.ArgumentParser:
         help="also without pictures that have a copy or a neighbour in another fold",
     )
     score.add_argument("--json", action="store_true", help="print JSON")
+    _masks(score)
 
     predict = _command(commands, "predict", predict_command, "answer the question for new pictures")
     predict.add_argument("run", metavar="RUN")
@@ -148,6 +151,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     calibrate.add_argument("run", metavar="RUN")
     calibrate.add_argument("pilot", metavar="PILOT", help="a small survey with dots")
     calibrate.add_argument("--scale", type=float, default=1.0, metavar="S")
+    _masks(calibrate)
 
     submit = _command(commands, "submit", submit_command, "write the competition's file")
     submit.add_argument("run", metavar="RUN")
@@ -181,6 +185,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     convert.add_argument("--from", dest="source_format", metavar="FORMAT", help="if not detected")
     convert.add_argument("--to", dest="target_format", metavar="FORMAT", help="if not clear")
     convert.add_argument("--images", metavar="FOLDER", help="where the pictures are")
+    _masks(convert)
 
     demo = _command(commands, "demo", demo_command, "the whole job on a built-in survey")
     demo.add_argument(
@@ -206,6 +211,15 @@ def _command(commands: Any, name: str, call: Any, about: str) -> argparse.Argume
     parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
     parser.set_defaults(call=call)
     return parser
+
+
+def _masks(parser: argparse.ArgumentParser) -> None:
+    """How the masks of a survey are to be read, for every command that opens one."""
+    parser.add_argument(
+        "--masks",
+        choices=("binary", "classes", "instances"),
+        help="what the numbers in masks/ are, if survey.json and the masks do not tell",
+    )
 
 
 def _machine(parser: argparse.ArgumentParser) -> None:

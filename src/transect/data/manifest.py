@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -10,9 +13,10 @@ from transect.errors import TransectError, unknown_name
 from transect.files import read_json, write_json
 from transect.types import MaskKind
 
-__all__ = ["MANIFEST", "Manifest", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "masks_read_as", "masks_said", "read_manifest", "write_manifest"]
 
 MANIFEST = "survey.json"
+_SAID: ContextVar[MaskKind | None] = ContextVar("masks", default=None)
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,24 @@ def write_manifest(root: Path, manifest: Manifest) -> Path | None:
         return None
     write_json(root / MANIFEST, known)
     return root / MANIFEST
+
+
+@contextlib.contextmanager
+def masks_read_as(kind: MaskKind | None) -> Iterator[None]:
+    """Read the masks of every survey that is opened within as the user says (``--masks``).
+
+    A survey is opened in many places of a command, and what its masks mean is the same in all.
+
+    Args:
+        kind: binary, classes or instances; None leaves it to ``survey.json`` and the masks.
+    """
+    token = _SAID.set(kind)
+    try:
+        yield
+    finally:
+        _SAID.reset(token)
+
+
+def masks_said() -> MaskKind | None:
+    """What the user says of masks, if anything."""
+    return _SAID.get()

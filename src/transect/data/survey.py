@@ -12,7 +12,7 @@ from transect.data.describe import fingerprint, fold_table, survey_summary
 from transect.data.folder import Progress, list_images, list_pictures
 from transect.data.folder import with_table as _with_table
 from transect.data.labels import mask_labels
-from transect.data.manifest import read_manifest
+from transect.data.manifest import masks_said, read_manifest
 from transect.data.missing import missing_ones
 from transect.data.tables import read_table, table_file
 from transect.data.with_counts import with_counts
@@ -60,7 +60,8 @@ def open_survey(
             boxes.csv an image without rows is empty anyway: they cannot say it otherwise.
         unknown: The identity that stands for "none we know"; None asks ``survey.json``, then takes
             "unknown", or the "new_whale" of the whale competitions where that is used.
-        mask_kind: binary, classes or instances; None asks ``survey.json``, then the masks.
+        mask_kind: binary, classes or instances; None takes what ``masks_read_as`` says, then
+            asks ``survey.json``, then the masks.
         progress: Called with (done, all) for images, then for masks.
 
     Returns:
@@ -70,6 +71,7 @@ def open_survey(
         TransectError: If nothing usable is left, or one mistake runs through the whole survey.
     """
     _check_words(root, question, missing)
+    mask_kind = mask_kind or masks_said()
     images, problems = list_images(root / "images", progress=progress)
     survey = Survey(root, _question(root, question), images, ())
     found = list(problems)

@@ -64,7 +64,11 @@ def with_masks(
         )
     stored = read_manifest(survey.root).masks
     meaning = meaning_of(
-        [masks[name] for name in facts], list(facts.values()), names=names, told=told or stored
+        [masks[name] for name in facts],
+        list(facts.values()),
+        names=names,
+        told=told or stored,
+        counting=survey.question == "count",
     )
     if told is None and stored is not None:
         meaning = replace(meaning, why=f"{MANIFEST} says so")

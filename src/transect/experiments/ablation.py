@@ -240,7 +240,12 @@ def _groups(data: Path, folder: Path) -> dict[str, str]:
     from transect.data.survey import open_survey
 
     facts = RunFolder.open(folder).data()
-    survey = open_survey(data, question=facts["question"], missing=facts.get("missing"))
+    survey = open_survey(
+        data,
+        question=facts["question"],
+        missing=facts.get("missing"),
+        mask_kind=facts["mask_kind"],
+    )
     return {image.name: image.group for image in survey.images if image.group is not None}
 
 

@@ -22,7 +22,7 @@ from transect.data.annotations import read_boxes, read_identities, read_points
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.folder import list_images, stem_of, with_table
 from transect.data.formats.head import Head
-from transect.data.manifest import Manifest, read_manifest, write_manifest
+from transect.data.manifest import Manifest, write_manifest
 from transect.data.outlines import box_ring
 from transect.data.png import write_png
 from transect.data.shapes import box_of, centre_of, window_of
@@ -77,8 +77,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     if (path / "classes.csv").is_file():
         classes = tuple(read_table(path / "classes.csv", ["name"])[0]["name"])
     if (path / "masks").is_dir():
-        kind = read_manifest(path).masks
-        survey = open_survey(path, question="segment", missing="unlabelled", mask_kind=kind)
+        survey = open_survey(path, question="segment", missing="unlabelled")
         known = {(p.name, p.what) for p in found}
         found += [p for p in survey.problems if (p.name, p.what) not in known]
         named = survey.classes
