@@ -44,15 +44,15 @@ def main() -> None:
         if not root.exists():
             split(options.data, root, seed)
         for job in (ours, peer):
-            if options.only in (None, job.__name__):
-                process = context.Process(
-                    target=job, args=(root, options.budget, seed, core, settings)
-                )
-                process.start()
-                process.join()
+            if options.only not in (None, job.__name__):
+                continue
+            arguments = (root, options.budget, seed, core, settings)
+            process = context.Process(target=job, args=arguments)
+            process.start()
+            process.join()
             found = root / f"{job.__name__}.json"
-            if not found.is_file():
-                raise SystemExit(f"{job.__name__} has no result with seed {seed}")
+            if process.exitcode:
+                raise SystemExit(f"{job.__name__} failed with seed {seed}")
             print(seed, job.__name__, json.loads(found.read_text()), flush=True)
 
 
