@@ -22,6 +22,7 @@ __all__ = [
     "Member",
     "Network",
     "Optimizer",
+    "Phase",
     "PseudoRound",
     "Recipe",
     "Schedule",
@@ -642,6 +643,21 @@ class IdentifyDecide:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One part of a run in the plan of its time.
+
+    Attributes:
+        name: timing, training, choosing, predicting, deciding, report, and others by question.
+        seconds: Of wall clock that it is given.
+        why: What it is for, and what its length rests on.
+    """
+
+    name: str = ""
+    seconds: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides a result, but the data and the device.
 
@@ -654,6 +670,8 @@ class Recipe:
             and ``scale:0.8``.
         view_mean: arithmetic, geometric or power:ALPHA.
         drop_views: Leave out a view that does not pay out of fold.
+        drop_stages: Where several stages of a member have a weight, compare each alone with the
+            mean of all out of fold and keep what answers best (masks only).
         blend: mean, weighted (by out-of-fold score), rank, vote, weighted_vote, power:ALPHA,
             stack.
         pseudo: Rounds of pseudo-labels; after each one the stages that name it in ``round`` are
@@ -662,6 +680,8 @@ class Recipe:
         seed: Of everything random.
         notes: Where the recipe comes from, one paragraph.
         why: What ``auto`` decided and why, one line each.
+        plan: The parts of the run with their time, where a budget was given; a record of what was
+            planned, which changes no result but how many images the decisions are tuned on.
     """
 
     name: str = "custom"
@@ -671,12 +691,14 @@ class Recipe:
     views: tuple[str, ...] = ("identity",)
     view_mean: str = "arithmetic"
     drop_views: bool = True
+    drop_stages: bool = False
     blend: str = "mean"
     pseudo: tuple[PseudoRound, ...] = ()
     decide: SegmentDecide | CountDecide | IdentifyDecide = field(default_factory=SegmentDecide)
     seed: int = 0
     notes: str = ""
     why: tuple[str, ...] = ()
+    plan: tuple[Phase, ...] = ()
 
 
 _RECORDS: dict[str, type] = {
@@ -691,6 +713,7 @@ _RECORDS: dict[str, type] = {
         Member,
         Network,
         Optimizer,
+        Phase,
         PseudoRound,
         Recipe,
         Schedule,

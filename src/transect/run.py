@@ -165,8 +165,8 @@ def environment() -> dict[str, Any]:
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """A short hash of everything in a recipe that decides its result."""
-    text = json.dumps(to_json(recipe), sort_keys=True)
+    """A short hash of everything in a recipe that decides its result: not of what it cost."""
+    text = json.dumps(to_json(dataclasses.replace(recipe, why=(), plan=())), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -1,5 +1,8 @@
 """What `auto` decides for surveys of masks."""
 
+import dataclasses
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -7,20 +10,31 @@ import pytest
 from tests.small import write_disc_survey
 from transect.data.survey import open_survey
 from transect.recipe import Augment, Geometry, Member, Stage
-from transect.segment import auto
-from transect.segment.cost import Cost
+from transect.segment import auto, planning
+from transect.segment.cost import Cost, training_share
 from transect.segment.pictures import Pictures
+from transect.segment.planning import Scale
 
 
 @pytest.fixture(autouse=True)
 def known_cost(monkeypatch):
-    cost = Cost(step=0.5, window=0.01, decision=0.001)
+    cost = Cost(step=0.5, window=0.01, decision=0.0005)
     monkeypatch.setattr(auto, "cost_of", lambda *_, **__: cost)
 
 
-def planned(root, seconds=60.0):
-    pictures = Pictures(open_survey(root, question="segment"))
-    return auto.plan(pictures, budget_seconds=seconds, device="cpu", seed=0)
+def planned(root, seconds=60.0, **options):
+    pictures = Pictures(open_survey(root, question="segment", missing="unlabelled"))
+    return auto.plan(pictures, budget_seconds=seconds, device="cpu", seed=0, **options)
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    return write_disc_survey(tmp_path_factory.mktemp("auto") / "survey", count=100)
+
+
+def trained(recipe):
+    (member,) = recipe.members
+    return recipe.folds.use * sum(stage.epochs * stage.steps for stage in member.stages)
 
 
 def test_sixteen_bits_are_normalised_by_the_survey_and_eight_as_the_network_learnt(tmp_path):
@@ -32,51 +46,121 @@ def test_sixteen_bits_are_normalised_by_the_survey_and_eight_as_the_network_lear
     assert planned(root).members[0].geometry.normalise == "survey"
 
 
-def test_one_fold_alone_holds_out_no_more_than_its_decisions_need(tmp_path, monkeypatch):
-    root = write_disc_survey(tmp_path / "survey", count=100)
-    folds = planned(root).folds
+def test_one_fold_alone_holds_out_no_more_than_its_decisions_need(survey, monkeypatch):
+    folds = planned(survey).folds
     assert (folds.count, folds.use) == (5, 1)
-    monkeypatch.setattr(auto, "_HELD_OUT", 10)
-    folds = planned(root).folds
+    monkeypatch.setattr(planning, "_HELD_OUT", 10)
+    folds = planned(survey).folds
     assert (folds.count, folds.use) == (10, 1)
-    many = planned(root, seconds=7200.0).folds
-    assert many.count == 5
-    assert many.use > 1
 
 
-def test_few_steps_on_whole_pictures_become_more_on_smaller_ones():
+def test_a_second_fold_waits_until_one_training_is_long(survey):
+    # 13 steps a pass, so a training is full with 1000 steps.
+    for seconds, use in ((900.0, 1), (1450.0, 2), (7200.0, 5)):
+        recipe = planned(survey, seconds)
+        assert recipe.folds.use == use
+        assert trained(recipe) / use >= 1000
+
+
+@pytest.mark.parametrize("seconds", [180.0, 900.0, 3600.0, 12 * 3600.0])
+def test_training_gets_its_share_and_nothing_stays_unused(survey, seconds):
+    recipe = planned(survey, seconds)
+    spent = {phase.name: phase.seconds for phase in recipe.plan}
+    assert spent["training"] == pytest.approx(0.5 * trained(recipe), abs=0.1)
+    assert spent["training"] > training_share(seconds) * seconds
+    assert 0.88 * seconds < sum(spent.values()) < 1.02 * seconds
+
+
+def test_dear_decisions_look_at_fewer_images_before_training_gets_less(survey, monkeypatch):
+    assert planned(survey, 180.0).decide.pictures == 20  # all that one fold of five holds out
+    dear = Cost(step=0.5, window=0.01, decision=0.05)
+    monkeypatch.setattr(auto, "cost_of", lambda *_, **__: dear)
+    recipe = planned(survey, 180.0)
+    assert 12 <= recipe.decide.pictures < 20
+    spent = {phase.name: phase.seconds for phase in recipe.plan}
+    assert spent["training"] > training_share(180.0) * 180.0
+
+
+def test_the_overlap_stage_waits_for_steps_and_is_named_where_it_is_left_out(survey):
+    short, long = planned(survey, 120.0), planned(survey, 900.0)
+    assert [stage.name for stage in short.members[0].stages] == ["main"]
+    assert any("Lovász" in line for line in short.why if line.startswith("left out"))
+    main, overlap = long.members[0].stages
+    assert "lovasz" in overlap.loss
+    assert (main.weight, overlap.weight, long.drop_stages) == (1.0, 1.0, True)
+    share = overlap.epochs * overlap.steps / (trained(long) / long.folds.use)
+    assert share == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_what_the_user_sets_is_planned_around_and_the_reasons_follow(survey):
+    free = planned(survey, 900.0)
+    fixed = planned(survey, 900.0, settings={"folds.use": "3", "views": '["identity"]'})
+    assert (fixed.folds.use, fixed.views) == (3, ("identity",))
+    assert trained(fixed) == pytest.approx(trained(free), rel=0.05)  # shared by three
+    assert any("5, of which 3 trained" in line for line in fixed.why)
+    assert "set by you: folds.use=3" in fixed.why
+    assert not any("views identity, " in line for line in fixed.why)
+
+
+def test_images_without_masks_teach_once_a_training_is_long(survey, tmp_path):
+    root = shutil.copytree(survey, tmp_path / "half")
+    for number in range(20):
+        (root / "masks" / f"p{number}.png").unlink()
+    long, short = planned(root, 1500.0), planned(root, 300.0)
+    assert [stage.data for stage in long.members[0].stages] == ["train", "train", "mixed"]
+    assert len(long.pseudo) == 1
+    assert any(phase.name == "labelling" for phase in long.plan)
+    assert not short.pseudo
+    assert any("20 images without masks" in line for line in short.why)
+
+
+def test_few_steps_on_whole_images_become_more_on_smaller_ones():
     geometry = Geometry(fit="whole", size_hw=(128, 128))
     member = Member(name="main", geometry=geometry, stages=(Stage(batch=16),))
-    assert auto._cheaper(member, (101, 101), 9, 1000) is None
-    changed, step, window = auto._cheaper(member, (101, 101), 90, 500)
-    assert (changed.stages[0].batch, changed.geometry, step, window) == (8, geometry, 0.5, 1.0)
-    changed, step, window = auto._cheaper(member, (101, 101), 90, 40)
+    assert planning.cheaper(member, (101, 101), Scale(9, 9), 1000) == member
+    changed = planning.cheaper(member, (101, 101), Scale(90, 90), 500)
+    assert (changed.stages[0].batch, changed.geometry) == (8, geometry)
+    changed = planning.cheaper(member, (101, 101), Scale(90, 90), 40)
     assert changed.geometry.size_hw == (64, 64)
     assert changed.geometry.resize_hw == (50, 50)
-    assert (step, window) == (0.125, 0.25)
 
 
-def test_few_steps_on_tiles_become_more_on_tiles_that_still_hold_an_object():
+def test_tiles_get_smaller_while_they_hold_the_usual_and_the_large_objects():
     member = Member(
         name="main", geometry=Geometry(fit="tile", size_hw=(256, 256)), stages=(Stage(batch=8),)
     )
-    changed, step, window = auto._cheaper(member, (500, 500), 25, 120)
-    assert changed.geometry == Geometry(fit="tile", size_hw=(128, 128))
-    assert (changed.stages[0].batch, step, window) == (8, 0.25, 0.25)
-    changed, step, _ = auto._cheaper(member, (500, 500), 40, 120)
-    assert (changed.geometry.size_hw, step) == ((192, 192), 0.5625)
-    assert auto._cheaper(member, (500, 500), 100, 120) is None
+
+    def side(usual, large):
+        changed = planning.cheaper(member, (500, 500), Scale(usual, large), 120)
+        return changed.geometry.size_hw[0]
+
+    assert (side(25, 30), side(40, 40), side(100, 100)) == (128, 192, 256)
+    assert side(25, 48) == 192  # the usual would fit 128 px, those of one image in twenty not
+
+
+def test_a_changed_input_is_timed_again(survey, monkeypatch):
+    asked = []
+
+    def cost_of(_, member, *__, **___):
+        asked.append(member.geometry.size_hw)
+        return Cost(step=0.5, window=0.01, decision=0.0005)
+
+    monkeypatch.setattr(auto, "cost_of", cost_of)
+    monkeypatch.setattr(auto, "_geometry", lambda *_: Geometry(size_hw=(256, 256)))
+    planned(survey, 120.0)
+    assert asked == [(256, 256), (128, 128)]
 
 
 def test_the_usual_object_is_measured(tmp_path):
     root = write_disc_survey(tmp_path / "survey", kind="instances")
-    found = auto._object_px(Pictures(open_survey(root, question="segment")))
-    assert 9 < found < 18  # discs of 5 to 9 px radius
+    usual, large = auto._object_px(Pictures(open_survey(root, question="segment")))
+    assert 9 < usual < 18  # discs of 5 to 9 px radius
+    assert usual <= large < 20
 
 
 def test_short_trainings_get_milder_changes():
     strong = Augment(hflip=0.5, scale=(0.5, 2.0), rotate=45, rotate_p=0.3, contrast=0.3)
-    mild = auto._milder(strong, 0.5)
+    mild = planning.milder(strong, 0.5)
     assert mild.scale == pytest.approx((0.5**0.5, 2.0**0.5))
     assert (mild.rotate_p, mild.contrast, mild.hflip) == (0.15, 0.15, 0.5)
-    assert auto._milder(strong, 1.0) == strong
+    assert planning.milder(strong, 1.0) == dataclasses.replace(strong)

@@ -18,6 +18,7 @@ from transect.recipe import Recipe
 from transect.run import RunFolder
 from transect.segment import auto, shortening
 from transect.segment.blending import answering, gates_of
+from transect.segment.choosing import choose
 from transect.segment.deciding import Decisions, decide_out_of_fold
 from transect.segment.demonstration import judge, simulate
 from transect.segment.evidence import keep_evidence
@@ -30,8 +31,8 @@ from transect.segment.predicting import Predictor, answer_folder, submission
 from transect.segment.rates import settle_rates
 from transect.segment.rounds import train_members
 from transect.segment.scoring import picture_scores, score_record
-from transect.segment.views import choose_views
 from transect.train.distributed import is_main_process
+from transect.train.spent import Spent, plan_table
 from transect.types import Progress, Survey
 
 __all__ = [
@@ -94,35 +95,37 @@ def train(
     run.write_json("inputs.json", _inputs(pictures, recipe))
     folds = _folds(run, pictures, recipe)
     used = range(recipe.folds.use or recipe.folds.count)
+    for line in plan_table(recipe.plan):
+        progress.say(line)
     train_members(run, recipe, pictures, folds, device=device, progress=progress)
     if not is_main_process():
         return
-    views = choose_views(run, recipe, pictures, folds, device=device, progress=progress)
-    for member in dict.fromkeys((*answering(recipe), *gates_of(recipe))):
-        for fold in used:
-            predict_held_out(
-                run,
-                recipe,
-                member,
-                pictures,
-                folds,
-                fold,
-                views=views,
-                device=device,
-                progress=progress,
-            )
-    weigh_members(run, recipe, pictures, folds)
-    write_neighbours(run, recipe, pictures.images, folds, progress)
-    decisions = decide_out_of_fold(run, recipe, pictures, folds, progress)
-    if not (run.path / "metrics.json").is_file():
-        out_of_fold = OutOfFold(run, recipe, pictures.images)
-        metrics = _score_out_of_fold(run, out_of_fold, pictures, folds, decisions)
-        keep_evidence(run, pictures, out_of_fold, decisions, next(iter(metrics)))
-        keep_doubtful_masks(run, pictures, out_of_fold)
-        run.write_json("facts.json", _facts(pictures, folds))
-        run.write_json("metrics.json", metrics)
+    spent = Spent(run)
+    with spent.on("choosing"):
+        choices = choose(run, recipe, pictures, folds, device=device, progress=progress)
+    with spent.on("predicting"):
+        for member in dict.fromkeys((*answering(recipe), *gates_of(recipe))):
+            for fold in used:
+                predict_held_out(
+                    run, recipe, member, pictures, folds, fold,
+                    choices=choices.nested, device=device, progress=progress,
+                )  # fmt: skip
+    with spent.on("deciding"):
+        weigh_members(run, recipe, pictures, folds)
+        write_neighbours(run, recipe, pictures.images, folds, progress)
+        decisions = decide_out_of_fold(run, recipe, pictures, folds, progress)
+    with spent.on("report"):
+        if not (run.path / "metrics.json").is_file():
+            out_of_fold = OutOfFold(run, recipe, pictures.images)
+            metrics = _score_out_of_fold(run, out_of_fold, pictures, folds, decisions)
+            keep_evidence(run, pictures, out_of_fold, decisions, next(iter(metrics)))
+            keep_doubtful_masks(run, pictures, out_of_fold)
+            run.write_json("facts.json", _facts(pictures, folds))
+            run.write_json("metrics.json", metrics)
+        report(path)
+    for line in plan_table(recipe.plan, spent.seconds):
+        progress.say(line)
     metrics = run.read_json("metrics.json")
-    report(path)
     main = next(iter(metrics))
     low, high = metrics[main]["interval"]
     progress.say(f"out of fold: {main} {metrics[main]['value']:.4f} [{low:.4f}, {high:.4f}]")

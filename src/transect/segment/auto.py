@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from transect.data.inputs import suited_normalisation
+from transect.errors import TransectError
 from transect.recipe import (
     Augment,
     Folds,
@@ -18,27 +21,30 @@ from transect.recipe import (
     Member,
     Network,
     Optimizer,
+    Phase,
     Recipe,
     Schedule,
     SegmentDecide,
     Stage,
+    set_field,
 )
-from transect.segment.cost import cost_of, made_affordable
+from transect.segment.cost import Cost, cost_of
 from transect.segment.pictures import Pictures
+from transect.segment.planning import Scale, planned_for, units
 from transect.train.budget import time_for
 from transect.types import Image, Survey
 
 __all__ = ["plan"]
 
-_EPOCH_STEPS = 50  # our choice: a kill loses about this many steps
-_LONG_STEPS = 1500  # from here on the usual rate and strong augmentation will do; our guess
-_FEW_STEPS = 1000  # fewer are worth less than more at a smaller input, see `_cheaper`; our guess
-_AROUND = 4  # sides of a usual object that a tile must hold, our guess
-_LEAST_STEPS = 20  # fewer teach nothing: a budget that is too short for them is overrun
-_HELD_OUT = 40  # pictures that one fold must keep for its decisions and its score; our choice
 
-
-def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed: int) -> Recipe:
+def plan(
+    pictures: Pictures,
+    *,
+    budget_seconds: float | None,
+    device: str,
+    seed: int,
+    settings: Mapping[str, str] | None = None,
+) -> Recipe:
     """Choose a recipe for a survey, a device and a time.
 
     Args:
@@ -46,55 +52,102 @@ def plan(pictures: Pictures, *, budget_seconds: float | None, device: str, seed:
         budget_seconds: For everything; None takes half an hour on a CPU, an hour on a GPU.
         device: Where training will run; steps are timed there.
         seed: Of everything random.
+        settings: The user's own fields, as ``--set`` takes them: the rest is planned around them.
 
     Returns:
-        A recipe whose every number is settled; ``why`` holds one line per decision.
+        A recipe whose every number is settled; ``plan`` is the table of its time, and ``why``
+        holds one line per decision, as it came out in the end.
     """
     seconds, why = time_for(budget_seconds, device)
     facts = _facts(pictures)
-    recipe = _suited(pictures, facts, device, seed)
-    why += recipe.why
-    (member,) = recipe.members
+    timing = [0.0]
+
+    def timed(member: Member) -> Cost:
+        began = time.monotonic()
+        cost = cost_of(pictures, member, metric, device=device)
+        timing.append(time.monotonic() - began)
+        return cost
+
+    def pinned(recipe: Recipe) -> Recipe:
+        return _with_settings(recipe, settings or {})
+
+    recipe = pinned(_suited(pictures, facts, device, seed))
     assert isinstance(recipe.decide, SegmentDecide)
     metric = recipe.decide.metric
-    began = time.monotonic()
-    cost = cost_of(pictures, member, metric, device=device)
-    seconds -= time.monotonic() - began
-    recipe = made_affordable(recipe, cost, pictures, seconds=seconds)
-    total = cost.steps_within(seconds, recipe, pictures)
+    scale = Scale(facts.usual_px, facts.large_px)
+    found = planned_for(
+        recipe,
+        pictures,
+        left=lambda: seconds - sum(timing),
+        scale=scale,
+        timed=timed,
+        pinned=pinned,
+    )
+    recipe, spent = found.recipe, sum(timing)
+    phases = (Phase("timing", round(spent, 1), "a step, a window and a decision"), *recipe.plan)
+    reasons = (*why, *_reasons(recipe, facts, pictures, settings or {}))
+    out = [f"left out: {line}" for line in found.left_out]
+    return dataclasses.replace(recipe, plan=phases, why=(*reasons, *out))
+
+
+def _with_settings(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
+    """The recipe with the user's fields; those of a stage that is not there yet come later."""
+    for path, value in settings.items():
+        with contextlib.suppress(TransectError):
+            recipe = set_field(recipe, path, value)
+    return recipe
+
+
+def _reasons(
+    recipe: Recipe, facts: _Facts, pictures: Pictures, settings: Mapping[str, str]
+) -> list[str]:
+    """One line per decision, read from the recipe as it came out."""
     (member,) = recipe.members
-    cheaper = _cheaper(member, pictures.images[0].size_hw, facts.object_px, total)
-    if cheaper:
-        member, cost = cheaper[0], cost.times(step=cheaper[1], window=cheaper[2])
-        recipe = dataclasses.replace(recipe, members=(member,))
-        total = cost.steps_within(seconds, recipe, pictures)
-        height, width = member.geometry.size_hw
-        why.append(
-            f"input after all: {height} x {width} px and batches of {member.stages[0].batch}, "
-            "since the budget allows few steps"
-        )
-    recipe = dataclasses.replace(recipe, folds=_folds(pictures, recipe.folds, total))
-    total = max(_LEAST_STEPS, cost.steps_within(seconds, recipe, pictures))
-    use = recipe.folds.use or recipe.folds.count
-    epochs = int(np.clip(round(total / (use * _EPOCH_STEPS)), 1, 400))
-    steps = min(total // (use * epochs), 2 * _EPOCH_STEPS)
-    why.append(
-        f"folds: {recipe.folds.count}, of which {use} trained, {epochs * steps} steps each: a step "
-        f"takes {cost.step:.2f} s here and {max(seconds, 0) / 60:.1f} min are left of the budget"
+    geometry, network, stage = member.geometry, member.network, member.stages[0]
+    assert isinstance(network, Network)
+    assert isinstance(recipe.decide, SegmentDecide)
+    size = " x ".join(str(side) for side in geometry.size_hw)
+    if geometry.fit == "whole":
+        own = " x ".join(str(side) for side in pictures.images[0].size_hw)
+        lines = [f"input: whole images of {own} px, as {size} px"]
+    else:
+        sizes = {image.size_hw for image in pictures.images}
+        lines = [
+            f"input: tiles of {size} px, since images measure up to {max(map(max, sizes))} px in "
+            f"{len(sizes)} sizes; objects measure {facts.usual_px:.0f} px as a rule and up to "
+            f"{facts.large_px:.0f} px in some images"
+        ]
+    lines.append(
+        "augmentation: left-right flips only, since a depth column says that up is not down; mild "
+        "zoom, grey values"
+        if facts.upright
+        else "augmentation: all flips and quarter turns, zoom, colour"
     )
-    why.append(
-        f"decisions: tuned out of fold for {metric}; views {', '.join(recipe.views)}; "
-        f"loss {member.stages[0].loss}"
+    lines.append(
+        f"network: {network.encoder} with a {network.decoder} decoder, batches of {stage.batch}, "
+        f"{pictures.inputs(geometry).network_channels} input channels, output "
+        f"{', '.join(pictures.planes)}"
     )
-    member = _trained_for(member, epochs, steps)
-    return dataclasses.replace(recipe, members=(member,), why=tuple(why))
+    trained = recipe.folds.use or recipe.folds.count
+    held_out = len(pictures.images) * trained / recipe.folds.count
+    lines.append(
+        f"folds: {recipe.folds.count}, of which {trained} trained; the {held_out:.0f} images that "
+        "they hold out decide and score"
+    )
+    lines.append(
+        f"decisions: tuned out of fold for {recipe.decide.metric}; views "
+        f"{', '.join(recipe.views)}; losses {', then '.join(one.loss for one in member.stages)}"
+    )
+    if pictures.images and recipe.pseudo:
+        lines.append("pseudo-labels: images without masks are labelled once and learnt from")
+    return lines + [f"set by you: {path}={value}" for path, value in settings.items()]
 
 
 def _suited(pictures: Pictures, facts: _Facts, device: str, seed: int) -> Recipe:
     """What suits the survey and the device, whatever the time; epochs are not settled yet."""
     kind = pictures.kind
-    geometry, of_input = _geometry(pictures.images, facts)
-    augment, of_changes = _augment(facts)
+    geometry = _geometry(pictures.images, facts)
+    augment = _augment(facts)
     network = Network(
         encoder="efficientnet_lite0",
         decoder="unet",
@@ -114,12 +167,6 @@ def _suited(pictures: Pictures, facts: _Facts, device: str, seed: int) -> Recipe
         average="ema",
         ema=0.98,
     )
-    of_network = (
-        f"network: {network.encoder} with ImageNet weights (the ones that need no network) and "
-        f"a U-Net decoder, batch {stage.batch}, "
-        f"{pictures.inputs(geometry).network_channels} input channels, "
-        f"output {', '.join(pictures.planes)}"
-    )
     decide = SegmentDecide(
         metric="ap50" if kind == "instances" else "salt_map" if facts.empty_share > 0.2 else "dice",
         flat_rule=facts.flat_are_empty,
@@ -133,7 +180,7 @@ def _suited(pictures: Pictures, facts: _Facts, device: str, seed: int) -> Recipe
             ),
         ),
         folds=Folds(
-            count=min(5, max(2, _units(pictures.images))),
+            count=min(5, max(2, units(pictures.images))),
             use=1,
             stratify=_strata(pictures.survey),
             seed=seed,
@@ -142,31 +189,7 @@ def _suited(pictures: Pictures, facts: _Facts, device: str, seed: int) -> Recipe
         decide=decide,
         seed=seed,
         notes="Chosen by auto for this survey, device and budget.",
-        why=(of_input, of_changes, of_network),
     )
-
-
-def _folds(pictures: Pictures, folds: Folds, steps: int) -> Folds:
-    """As many folds as the steps are worth; one alone holds out no more than it needs."""
-    # Our guess: a model needs some 700 steps before a second one is worth more than going on.
-    if steps >= 1000:
-        return dataclasses.replace(folds, use=int(np.clip(steps // 700, 2, folds.count)))
-    enough = min(len(pictures.images) // _HELD_OUT, _units(pictures.images) // 10)
-    return dataclasses.replace(folds, use=1, count=int(np.clip(enough, folds.count, 10)))
-
-
-def _trained_for(member: Member, epochs: int, steps: int) -> Member:
-    """The member with its epochs, and with the rate and the augmentation that suit so many steps.
-
-    A short training must take longer steps: after 35, loss .90 with 3e-3, 1.17 with 1e-3. And it
-    meets too few pictures to profit from strong changes. Nuclei, Dice with all of them and with a
-    third: 120 steps of 256 px .852 and .865, 480 steps of 128 px .880 and .889.
-    """
-    share = float(np.clip(epochs * steps / _LONG_STEPS, 1 / 3, 1))
-    (stage,) = member.stages
-    optimizer = dataclasses.replace(stage.optimizer, lr=stage.optimizer.lr / share)
-    stage = dataclasses.replace(stage, epochs=epochs, steps=steps, optimizer=optimizer)
-    return dataclasses.replace(member, stages=(stage,), augment=_milder(member.augment, share))
 
 
 @dataclass(frozen=True)
@@ -177,39 +200,52 @@ class _Facts:
     rgb: bool
     empty_share: float
     flat_are_empty: bool
-    object_px: float
+    usual_px: float
+    large_px: float
 
 
 def _facts(pictures: Pictures) -> _Facts:
     """Look at the annotations once."""
     coverage, flat, images = pictures.coverage, pictures.flat, pictures.images
     upright = any(image.depth is not None for image in images)
+    usual_px, large_px = _object_px(pictures)
     return _Facts(
         upright=upright,
         rgb=any(image.channels >= 3 for image in images),
         empty_share=float(np.mean(coverage == 0)),
         flat_are_empty=bool(flat.any() and (coverage[flat] == 0).all()),
-        object_px=_object_px(pictures),
+        usual_px=usual_px,
+        large_px=large_px,
     )
 
 
-def _object_px(pictures: Pictures, looked_at: int = 32) -> float:
-    """Side of the object that the usual foreground pixel belongs to; 0 without any."""
+def _object_px(pictures: Pictures, looked_at: int = 64) -> tuple[float, float]:
+    """Side of the object that the usual foreground pixel belongs to, and in the fullest twentieth.
+
+    Returns:
+        Over all images, and the side that the same measure of one image in twenty exceeds; 0
+        without objects.
+    """
     found = []
     for i in range(0, len(pictures.images), max(1, len(pictures.images) // looked_at)):
         labels = np.maximum(pictures.labels(i), 0)
         if pictures.kind != "instances":
             labels = cv2.connectedComponents((labels > 0).astype(np.uint8))[1]
         areas = np.bincount(labels.ravel())[1:]
-        found.append(areas[areas > 0])
-    areas = np.sort(np.concatenate(found))
-    if not len(areas):
-        return 0.0
-    middle = np.searchsorted(areas.cumsum(), areas.sum() / 2)
-    return float(np.sqrt(areas[middle]))
+        if areas.any():
+            found.append(np.sort(areas[areas > 0]))
+    if not found:
+        return 0.0, 0.0
+    usual = _usual_side(np.sort(np.concatenate(found)))
+    return usual, float(np.quantile([_usual_side(areas) for areas in found], 0.95))
 
 
-def _geometry(images: Sequence[Image], facts: _Facts) -> tuple[Geometry, str]:
+def _usual_side(areas: NDArray[np.int64]) -> float:
+    """Side of the object that holds the middle pixel of all, from sorted areas."""
+    return float(np.sqrt(areas[np.searchsorted(areas.cumsum(), areas.sum() / 2)]))
+
+
+def _geometry(images: Sequence[Image], facts: _Facts) -> Geometry:
     """Whole pictures if all are small and alike, else tiles."""
     sizes = {image.size_hw for image in images}
     largest = max(max(size) for size in sizes)
@@ -220,22 +256,15 @@ def _geometry(images: Sequence[Image], facts: _Facts) -> tuple[Geometry, str]:
     if len(sizes) == 1 and largest <= 192:
         height, width = next(iter(sizes))
         size = (-(-height // 32) * 32, -(-width // 32) * 32)
-        geometry = Geometry(
+        return Geometry(
             fit="whole", size_hw=size, border="reflect", channels=channels, normalise=normalise
-        )
-        return geometry, (
-            f"input: whole pictures of {height} x {width} px, reflected to {size[0]} x {size[1]}"
         )
     sides = np.median([min(image.size_hw) for image in images])
     side = 256 if sides >= 224 else max(64, int(sides) // 32 * 32)
-    geometry = Geometry(fit="tile", size_hw=(side, side), channels=channels, normalise=normalise)
-    return geometry, (
-        f"input: tiles of {side} px, since pictures measure up to {largest} px "
-        f"in {len(sizes)} sizes"
-    )
+    return Geometry(fit="tile", size_hw=(side, side), channels=channels, normalise=normalise)
 
 
-def _augment(facts: _Facts) -> tuple[Augment, str]:
+def _augment(facts: _Facts) -> Augment:
     """Geometry that is physically possible, and moderate colour."""
     common = Augment(
         hflip=0.5,
@@ -249,14 +278,10 @@ def _augment(facts: _Facts) -> tuple[Augment, str]:
         blur_p=0.1,
     )
     if facts.upright:
-        upright = dataclasses.replace(
+        return dataclasses.replace(
             common, valid=("hflip",), scale=(0.85, 1.2), shift=0.08, affine_p=0.5
         )
-        return upright, (
-            "augmentation: left-right flips only, since a depth column says that up is not down; "
-            "mild zoom, grey values"
-        )
-    turned = dataclasses.replace(
+    return dataclasses.replace(
         common,
         vflip=0.5,
         rot90=0.5,
@@ -266,67 +291,6 @@ def _augment(facts: _Facts) -> tuple[Augment, str]:
         saturation=0.3 if facts.rgb else 0.0,
         invert=0.0,
     )
-    return turned, "augmentation: all flips and quarter turns, zoom 0.7 to 1.4, colour"
-
-
-def _milder(augment: Augment, share: float) -> Augment:
-    """Smaller changes of size and tone, and rarer ones of angle."""
-    low, high = augment.scale
-    return dataclasses.replace(
-        augment,
-        scale=(low**share, high**share),
-        rotate_p=augment.rotate_p * share,
-        brightness=augment.brightness * share,
-        contrast=augment.contrast * share,
-        gamma=augment.gamma * share,
-        saturation=augment.saturation * share,
-    )
-
-
-def _cheaper(
-    member: Member, picture_hw: tuple[int, int], object_px: float, steps: int
-) -> tuple[Member, float, float] | None:
-    """Trade pixels per step for steps, where a budget allows too few of them.
-
-    Small whole pictures get smaller, tiles get smaller unless they would no longer hold an object
-    and its surroundings. Measured with the same seconds of training. Simulated salt, two surveys of
-    198 patches of 101 px: 40 steps of 16 at 128 px .546 and .523, 80 of 8 .559 and .504, 300 of 8
-    at 64 px .623 and .624 (salt metric). Nuclei: 120 steps of 8 tiles of 256 px Dice .865, instance
-    AP at .5 .71; 212 of 192 px .880, .73; 480 of 128 px .889, .74.
-
-    Returns:
-        The member, and the factors by which a step and a window become cheaper; None if there
-        are steps enough.
-    """
-    if steps >= _FEW_STEPS:
-        return None
-    (stage,), full = member.stages, member.geometry.size_hw
-    whole = member.geometry.fit == "whole"
-    batch = max(8, stage.batch // 2) if whole else stage.batch
-    least = 1.0 if whole else _AROUND * object_px
-    size, cheaper = full, 1.0
-    for part in (1.0, 0.75, 0.5):
-        smaller = (_of_32(full[0] * part), _of_32(full[1] * part))
-        if part < 1 and min(smaller) < least:
-            break
-        size, cheaper = smaller, smaller[0] * smaller[1] / (full[0] * full[1])
-        if steps * stage.batch / batch / cheaper >= _FEW_STEPS:
-            break
-    if size == full and batch == stage.batch:
-        return None
-    geometry = dataclasses.replace(member.geometry, size_hw=size)
-    if whole and size != full:
-        content = (picture_hw[0] * size[0] // full[0], picture_hw[1] * size[1] // full[1])
-        geometry = dataclasses.replace(geometry, resize_hw=content)
-    changed = dataclasses.replace(
-        member, geometry=geometry, stages=(dataclasses.replace(stage, batch=batch),)
-    )
-    return changed, cheaper * batch / stage.batch, cheaper
-
-
-def _of_32(side: float) -> int:
-    """The nearest multiple of 32, at least 32."""
-    return max(32, round(side / 32) * 32)
 
 
 def _batch(geometry: Geometry, device: str) -> int:
@@ -334,12 +298,6 @@ def _batch(geometry: Geometry, device: str) -> int:
     pixels, most = (2**19, 16) if device == "cpu" else (2**21, 32)
     area = geometry.size_hw[0] * geometry.size_hw[1]
     return int(np.clip(2 ** int(np.log2(pixels / area)), 4, most))
-
-
-def _units(images: Sequence[Image]) -> int:
-    """How many pictures or groups can be divided among folds."""
-    groups = {image.group for image in images if image.group is not None}
-    return len(groups) if groups else len(images)
 
 
 def _strata(survey: Survey) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a run on masks takes beside training steps, measured on the survey before it begins."""
+"""What the parts of a run on masks take, measured on the survey before it begins."""
 
 from __future__ import annotations
 
@@ -7,31 +7,37 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
 from transect.predict.tiling import tile_starts
 from transect.recipe import Geometry, Member, Recipe, SegmentDecide
-from transect.segment.deciding import Values, grids_of, labels_of, middle, splitter_of
+from transect.segment.choosing import compared_on
+from transect.segment.deciding import TIMES_ASKED, TRIED, grids_of, middle, try_decisions
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import stages_of_round
-from transect.segment.scoring import tuned_metric
 from transect.segment.targets import planes_of
 from transect.segment.training import pace_of
-from transect.segment.views import LOOKED_AT
 from transect.types import Image
 
-__all__ = ["Cost", "cost_of", "made_affordable", "snapshots_of", "windows_of"]
+__all__ = [
+    "PAGE_SECONDS",
+    "Cost",
+    "cost_of",
+    "made_affordable",
+    "snapshots_of",
+    "training_share",
+    "windows_of",
+]
 
-_PREDICTING, _DECIDING = 0.15, 0.1  # most of a budget that each may take, if there is a choice
+_PREDICTING = 0.6  # most of what is not training that predicting and choosing may take; our choice
 _LEAST_PICTURES = 12  # our choice: fewer cannot tell one threshold from another
-_ROUNDS = 2.5  # times that a picture meets every value of the grids; measured on nuclei
+_ENOUGH_PICTURES = 64  # our guess: more only where they take a twentieth of the time
 _SCORE_DECISIONS = 2  # all metrics and the gallery, per picture; measured on nuclei
-_PAGE_SECONDS = 5.0  # charts and report; measured on one busy core
-_TRIED: tuple[dict[str, Any], ...] = ({"threshold": 0.6}, {"seed_threshold": 0.5}, {"min_area": 20})
-_SLACK = 1.1  # validation, snapshots, a busier machine; our guess
+PAGE_SECONDS = 5.0
+"""Charts and report; measured on one busy core."""
+_SLACK = 1.05  # snapshots and states, the first step of every stage; our guess
 
 
 @dataclass(frozen=True)
@@ -48,25 +54,36 @@ class Cost:
     window: float
     decision: float
 
-    def times(self, *, step: float, window: float) -> Cost:
-        """The same with cheaper or dearer steps and windows."""
-        return dataclasses.replace(self, step=self.step * step, window=self.window * window)
-
     def steps_within(self, seconds: float, recipe: Recipe, pictures: Pictures) -> int:
         """Training steps that fit beside all else; negative if the rest alone is too long."""
-        aside = self.predicting(recipe, pictures) + self.deciding(recipe, pictures) + _PAGE_SECONDS
+        aside = (
+            self.choosing(recipe, pictures)
+            + self.predicting(recipe, pictures)
+            + self.deciding(recipe, pictures)
+            + PAGE_SECONDS
+        )
         return int((seconds - aside) / (_SLACK * self.step))
 
+    def choosing(self, recipe: Recipe, pictures: Pictures) -> float:
+        """Comparing stages and views on a few held-out pictures."""
+        share = min(compared_on(recipe) / len(pictures.images), _held_out(recipe))
+        first = next(member for member in recipe.members if member.weight)
+        views = len(recipe.views) if recipe.drop_views and len(recipe.views) > 1 else 0
+        windows = windows_of(pictures.images, first.geometry) * views
+        for member in recipe.members if recipe.drop_stages else ():
+            stages = sum(bool(stage.weight) for stage in member.stages)
+            windows += windows_of(pictures.images, member.geometry) * (stages if stages > 1 else 0)
+        return share * windows * self.window
+
     def predicting(self, recipe: Recipe, pictures: Pictures) -> float:
-        """Comparing views on a few pictures, then all held-out ones by every member."""
-        share, views = _held_out(recipe), len(recipe.views)
-        compared = min(LOOKED_AT / len(pictures.images), share) if views > 1 else 0.0
+        """All held-out pictures by every member, with all views."""
         each = sum(
-            windows_of(pictures.images, member.geometry) * snapshots_of(recipe, member)
+            windows_of(pictures.images, member.geometry)
+            * (1 if recipe.drop_stages else snapshots_of(recipe, member))
             for member in recipe.members
             if member.weight
         )
-        return each * self.window * views * (share + compared)
+        return each * self.window * len(recipe.views) * _held_out(recipe)
 
     def deciding(self, recipe: Recipe, pictures: Pictures) -> float:
         """Tuning on some held-out pictures, then scoring all of them."""
@@ -74,7 +91,7 @@ class Cost:
         held_out = round(_held_out(recipe) * len(pictures.images))
         values = sum(len(grid) for grid in grids_of(pictures.kind).values())
         tuned = min(recipe.decide.pictures, held_out)
-        return self.decision * (tuned * values * _ROUNDS + held_out * _SCORE_DECISIONS)
+        return self.decision * (tuned * values * TIMES_ASKED + held_out * _SCORE_DECISIONS)
 
 
 def cost_of(pictures: Pictures, member: Member, metric: str, *, device: str) -> Cost:
@@ -87,33 +104,76 @@ def cost_of(pictures: Pictures, member: Member, metric: str, *, device: str) -> 
     )
 
 
-def made_affordable(recipe: Recipe, cost: Cost, pictures: Pictures, *, seconds: float) -> Recipe:
-    """Spend less on prediction and decisions where they would eat up a short budget.
+def training_share(seconds: float) -> float:
+    """The least share of a budget that training gets: half of 3 minutes, .85 of an hour.
 
-    Views go first, then the overlap of tiles, then pictures that decisions are tuned on.
+    Between and beyond these it goes with the logarithm of the time, up to .9.
+
+    Args:
+        seconds: Of the whole budget.
+
+    Returns:
+        In [0.4, 0.9].
+
+    Example:
+        >>> [round(training_share(60 * minutes), 2) for minutes in (3, 15, 60)]
+        [0.55, 0.72, 0.87]
     """
+    known = np.log([60.0, 180.0, 900.0, 3600.0])
+    return float(np.interp(np.log(max(seconds, 1.0)), known, (0.42, 0.55, 0.72, 0.87)))
+
+
+def made_affordable(
+    recipe: Recipe, cost: Cost, pictures: Pictures, *, seconds: float, most: int
+) -> Recipe:
+    """Spend less on prediction and decisions where training would get less than its share.
+
+    What predicting and choosing take too much of goes first: views, then the overlap of tiles.
+    Decisions then look at as many held-out pictures as fit into what is left beside training, at
+    least at 12.
+
+    Args:
+        recipe: With its folds.
+        cost: Measured here.
+        pictures: The survey.
+        seconds: For everything from now on.
+        most: Pictures that decisions may be tuned on.
+
+    Returns:
+        The recipe, with other views, overlap and ``decide.pictures``.
+    """
+    aside = (1 - training_share(seconds)) * seconds - PAGE_SECONDS
     views = recipe.views
-    while cost.predicting(recipe, pictures) > _PREDICTING * seconds and len(views) > 1:
+
+    def too_much(part: float) -> bool:
+        return cost.predicting(recipe, pictures) + cost.choosing(recipe, pictures) > part * aside
+
+    recipe = _deciding_on(recipe, _LEAST_PICTURES)
+    while too_much(_PREDICTING) and len(views) > 1:
         views = views[: len(views) // 2]
         recipe = dataclasses.replace(recipe, views=views)
-    if cost.predicting(recipe, pictures) > _PREDICTING * seconds:
-        recipe = dataclasses.replace(
-            recipe,
-            members=tuple(
-                dataclasses.replace(
-                    member, geometry=dataclasses.replace(member.geometry, overlap=0.25)
-                )
-                for member in recipe.members
-            ),
+    if too_much(_PREDICTING):
+        members = tuple(
+            dataclasses.replace(m, geometry=dataclasses.replace(m.geometry, overlap=0.25))
+            for m in recipe.members
         )
-    decide = recipe.decide
-    assert isinstance(decide, SegmentDecide)
-    while cost.deciding(recipe, pictures) > _DECIDING * seconds and decide.pictures > (
-        _LEAST_PICTURES
-    ):
-        decide = dataclasses.replace(decide, pictures=max(_LEAST_PICTURES, decide.pictures // 2))
-        recipe = dataclasses.replace(recipe, decide=decide)
-    return recipe
+        recipe = dataclasses.replace(recipe, members=members)
+    held_out = round(_held_out(recipe) * len(pictures.images))
+    count = max(min(most, _LEAST_PICTURES), min(most, held_out))
+    while count > _LEAST_PICTURES:
+        recipe = _deciding_on(recipe, count)
+        parts = (cost.choosing, cost.predicting, cost.deciding)
+        enough = count <= _ENOUGH_PICTURES or cost.deciding(recipe, pictures) <= 0.05 * seconds
+        if enough and sum(part(recipe, pictures) for part in parts) <= aside:
+            break
+        count = max(_LEAST_PICTURES, int(count / 1.25))
+    return _deciding_on(recipe, count)
+
+
+def _deciding_on(recipe: Recipe, count: int) -> Recipe:
+    """The recipe with decisions tuned on so many pictures."""
+    assert isinstance(recipe.decide, SegmentDecide)
+    return dataclasses.replace(recipe, decide=dataclasses.replace(recipe.decide, pictures=count))
 
 
 def _held_out(recipe: Recipe) -> float:
@@ -174,15 +234,10 @@ def _decision_seconds(pictures: Pictures, metric: str, shown: int = 4) -> float:
         planes = planes_of(labels, pictures.kind, classes).astype(np.float32) / np.float32(255)
         blurred = np.atleast_3d(cv2.GaussianBlur(planes, (0, 0), 2.0))
         pairs.append((np.moveaxis(blurred, -1, 0).astype(np.float32), labels))
-    # A search shares what a picture's decisions have in common, so a few different ones are timed.
-    tried = [Values(), *(Values(**change) for change in _TRIED)]
     rounds = []
     for _ in range(2):  # the first imports what it needs
         began = time.perf_counter()
         for maps, truth in pairs:
-            shared = splitter_of(maps, pictures.kind)
-            for values in tried:
-                answer = labels_of(maps, values, pictures.kind, split=shared)
-                tuned_metric(metric, answer, truth, pictures.kind, classes)
-        rounds.append((time.perf_counter() - began) / (len(pairs) * len(tried)))
+            try_decisions(maps, truth, metric, pictures.kind, classes)
+        rounds.append((time.perf_counter() - began) / (len(pairs) * len(TRIED)))
     return min(rounds)

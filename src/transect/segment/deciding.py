@@ -22,11 +22,14 @@ from transect.segment.oof import OutOfFold, parts_of
 from transect.segment.pictures import Pictures
 from transect.segment.refining import refined
 from transect.segment.scoring import tuned_metric
+from transect.segment.settling import tuned_images
 from transect.types import MaskKind, Progress
 
 _Number = TypeVar("_Number", bound=np.generic)
 
 __all__ = [
+    "TIMES_ASKED",
+    "TRIED",
     "Decisions",
     "Values",
     "decide_out_of_fold",
@@ -34,7 +37,11 @@ __all__ = [
     "labels_of",
     "middle",
     "splitter_of",
+    "try_decisions",
 ]
+
+TIMES_ASKED = 2.5
+"""Times that the search meets every value of the grids per picture; measured on nuclei."""
 
 # Our choice: more of each picture changes the tuned numbers little and costs minutes.
 _TUNED_SIDE = 512
@@ -134,6 +141,31 @@ def labels_of(
 def splitter_of(maps: NDArray[np.float32], kind: MaskKind) -> InstanceSplitter | None:
     """What ``labels_of`` a picture's maps can share between decisions; None for kinds but one."""
     return InstanceSplitter(maps[0], maps[1]) if kind == "instances" else None
+
+
+TRIED = (Values(), Values(threshold=0.6), Values(seed_threshold=0.5), Values(min_area=20))
+"""Decisions whose time is taken: a search shares what they have in common, so several are."""
+
+
+def try_decisions(
+    maps: NDArray[np.float32],
+    truth: NDArray[np.integer],
+    metric: str,
+    kind: MaskKind,
+    classes: int,
+) -> None:
+    """Decide on a picture as a search does, ``TRIED`` one after another, to take the time.
+
+    Args:
+        maps: (T, H, W) probabilities.
+        truth: (H, W) labels, none below 0.
+        metric: That scores each answer.
+        kind: How masks are read.
+        classes: Number of classes.
+    """
+    shared = splitter_of(maps, kind)
+    for values in TRIED:
+        tuned_metric(metric, labels_of(maps, values, kind, split=shared), truth, kind, classes)
 
 
 @dataclass(frozen=True)
@@ -249,10 +281,18 @@ def decide_out_of_fold(
     number = {image.name: i for i, image in enumerate(pictures.images)}
     chosen = [number[image.name] for image in out_of_fold.images]
     parts = parts_of(folds, chosen)
-    looked_at = chosen[:: max(1, -(-len(chosen) // spec.pictures))]
     grids = grids_of(pictures.kind)
     if not out_of_fold.has_image_head:
         grids.pop("empty_threshold", None)
+    classes = len(pictures.survey.classes)
+
+    def once(i: int) -> None:
+        truth = np.maximum(middle(pictures.labels(i)), 0)
+        found = middle(out_of_fold.maps(pictures.images[i]))
+        try_decisions(found, truth, spec.metric, pictures.kind, classes)
+
+    asked = TIMES_ASKED * sum(len(grid) for grid in grids.values()) / len(TRIED)
+    looked_at = tuned_images(run, recipe, chosen, once=once, asked=asked)
     fixed = {
         field.name: float(getattr(spec, field.name))
         for field in dataclasses.fields(Values)
@@ -268,12 +308,12 @@ def decide_out_of_fold(
             grids["use_crf"] = (0, 1)
     truths = {i: np.maximum(middle(pictures.labels(i)), 0) for i in looked_at}
     splitters = {i: splitter_of(found, pictures.kind) for i, found in maps.items()}
-    asked = 0
+    done = 0
 
     def score(values: Mapping[str, float], row: int) -> float:
-        nonlocal asked
-        asked += 1
-        progress.step("deciding", asked % 1000, 1000)
+        nonlocal done
+        done += 1
+        progress.step("deciding", done % 1000, 1000)
         i = looked_at[row]
         decision = Values.of(values)
         answer = labels_of(
@@ -284,9 +324,7 @@ def decide_out_of_fold(
             flat=bool(pictures.flat[i]),
             split=splitters[i],
         )
-        return tuned_metric(
-            spec.metric, answer, truths[i], pictures.kind, len(pictures.survey.classes)
-        )
+        return tuned_metric(spec.metric, answer, truths[i], pictures.kind, classes)
 
     tuned = nested_search(
         score,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.inputs import Inputs
+from transect.errors import TransectError
 from transect.files import atomic_path, read_json, safe_join, write_json
 from transect.predict.dense import DenseMember
 from transect.recipe import Member, Recipe, SegmentDecide
@@ -33,17 +35,46 @@ from transect.segment.training import build_member
 from transect.types import Image, MaskKind, Progress
 
 __all__ = [
+    "Choice",
     "OutOfFold",
+    "held_out_parts",
     "latest_fit",
     "loaded_member",
     "parts_of",
     "predict_held_out",
     "snapshots_of",
+    "stages_trained",
+    "trained_folds",
     "weigh_members",
 ]
 
 _STACKED_PIXELS = 200_000  # our choice: enough for a handful of coefficients
 _TOGETHER = 16  # pictures predicted at once, our choice; large ones are tiled one by one
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a trained recipe answers.
+
+    Attributes:
+        views: Test-time views, the identity first.
+        stages: Member to the names of the stages whose snapshots answer, of any round; members
+            that it does not name answer with the snapshots of their last round, as weighted.
+    """
+
+    views: tuple[str, ...] = ("identity",)
+    stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, read back by ``from_json``."""
+        stages = {member: list(names) for member, names in self.stages.items()}
+        return {"kept": list(self.views), "stages": stages}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Choice:
+        """Read what ``to_json`` gave; other entries are passed over."""
+        stages = {str(m): tuple(names) for m, names in value.get("stages", {}).items()}
+        return Choice(tuple(value["kept"]), stages)
 
 
 def latest_fit(folder: Path, *, before_round: int | None = None) -> Path:
@@ -57,33 +88,89 @@ def latest_fit(folder: Path, *, before_round: int | None = None) -> Path:
         ``folder`` itself for what was trained before any round, else ``folder/roundN``. Rounds
         that made the member worse, which ``worse.json`` says, do not count.
     """
+    return _fits(folder, before_round)[-1]
+
+
+def _fits(folder: Path, before_round: int | None) -> list[Path]:
+    """All finished trainings of a member's fold that count, in the order of their rounds."""
     rounds = sorted(
         int(path.parent.name.removeprefix("round"))
         for path in folder.glob("round*/done.json")
         if path.parent.name.removeprefix("round").isdigit()
         and not path.with_name("worse.json").is_file()
     )
-    rounds = [number for number in rounds if before_round is None or number < before_round]
-    return folder / f"round{rounds[-1]}" if rounds else folder
+    kept = [number for number in rounds if before_round is None or number < before_round]
+    return [folder, *(folder / f"round{number}" for number in kept)]
 
 
 def snapshots_of(
-    run: RunFolder, member: str, folds: Sequence[int], *, before_round: int | None = None
+    run: RunFolder,
+    member: str,
+    folds: Sequence[int],
+    *,
+    before_round: int | None = None,
+    stages: Sequence[str] = (),
 ) -> list[tuple[Path, float]]:
     """The weight files of a member with their shares, over some of its folds.
 
+    Args:
+        run: The run.
+        member: Its name.
+        folds: Whose models.
+        before_round: Only rounds before this one; None takes all.
+        stages: Of these stages, of whatever round; () takes the last round as it is weighted.
+
+    Returns:
+        Files and shares.
+
     Raises:
-        TransectError: If a fold was not finished.
+        TransectError: If a fold was not finished, or no stage of that name left weights.
     """
     found = []
     for fold in folds:
-        folder = latest_fit(run.fold(member, fold), before_round=before_round)
-        done = read_json(folder / "done.json")
-        found += [
-            (safe_join(folder, entry["file"]), float(entry["weight"]))
-            for entry in done["snapshots"]
-        ]
+        fits = _fits(run.fold(member, fold), before_round)
+        own = []
+        for folder in fits if stages else fits[-1:]:
+            for entry in read_json(folder / "done.json")["snapshots"]:
+                if not stages or entry["stage"] in stages:
+                    own.append((safe_join(folder, entry["file"]), float(entry["weight"])))
+        if not own:
+            raise TransectError(
+                f"{member}, fold {fold}, has no weights of stage {' or '.join(stages)}. "
+                "Train again."
+            )
+        found += own
     return found
+
+
+def stages_trained(run: RunFolder, recipe: Recipe, member: Member) -> tuple[str, ...]:
+    """The stages of a member that left weights to answer with on every trained fold.
+
+    Args:
+        run: The run.
+        recipe: Its folds.
+        member: One of its members.
+
+    Returns:
+        Their names, in the order of training.
+    """
+    names: list[list[str]] = []
+    for fold in trained_folds(recipe):
+        fits = _fits(run.fold(member.name, fold), None)
+        entries = [e for folder in fits for e in read_json(folder / "done.json")["snapshots"]]
+        names.append([str(entry["stage"]) for entry in entries if entry["weight"] > 0])
+    return tuple(n for n in dict.fromkeys(names[0]) if all(n in own for own in names))
+
+
+def trained_folds(recipe: Recipe) -> range:
+    """The folds that a recipe trains."""
+    return range(recipe.folds.use or recipe.folds.count)
+
+
+def held_out_parts(recipe: Recipe, folds: NDArray[np.int64]) -> dict[int, int]:
+    """Every held-out image of a trained fold to its part, see ``parts_of``."""
+    used = trained_folds(recipe)
+    return parts_of(folds, [i for i, fold in enumerate(folds.tolist()) if fold in used])
 
 
 def loaded_member(
@@ -93,7 +180,7 @@ def loaded_member(
     folds: Sequence[int],
     *,
     device: str,
-    views: Sequence[str] | None = None,
+    choice: Choice,
     before_round: int | None = None,
 ) -> DenseMember:
     """Load a member's snapshots of some folds, of the last round or of the last before one.
@@ -103,16 +190,17 @@ def loaded_member(
     facts = run.read_json("inputs.json")
     inputs = Inputs.from_json(facts["members"][member.name], member.geometry)
     planes = len(facts["planes"])
+    stages = choice.stages.get(member.name, ())
     return DenseMember(
         recipe,
         member,
-        snapshots_of(run, member.name, folds, before_round=before_round),
+        snapshots_of(run, member.name, folds, before_round=before_round, stages=stages),
         build=lambda: build_member(member, inputs, planes, pretrained=False),
         inputs=inputs,
         outputs=planes,
         activation="softmax" if facts["mask_kind"] == "classes" else "sigmoid",
         device=device,
-        views=views,
+        views=choice.views,
         feeders=[
             loaded_member(
                 run,
@@ -120,7 +208,7 @@ def loaded_member(
                 feeder,
                 folds,
                 device=device,
-                views=("identity",),
+                choice=Choice(),
                 before_round=FED_ROUND,
             )
             for feeder in feeders_of(recipe, member)
@@ -136,34 +224,43 @@ def predict_held_out(
     folds: NDArray[np.int64],
     fold: int,
     *,
-    views: Sequence[str],
+    choices: Mapping[int, Choice],
     device: str,
     progress: Progress,
 ) -> None:
     """Write the maps of a fold's held-out pictures, skipping those that are written already.
 
     Each file is (T, H, W) uint8, 255 for probability 1; ``filled.json`` of the fold holds the
-    image-level probabilities. A member of weight 0 is asked for these only.
+    image-level probabilities. A member of weight 0 is asked for these only. Every part of the
+    held-out pictures is predicted as was chosen without it.
     """
     filled_path = run.oof(member.name) / f"filled{fold}.json"
     if filled_path.is_file():
         return
-    model = loaded_member(run, recipe, member, [fold], device=device, views=views)
+    parts = held_out_parts(recipe, folds)
     held_out = np.flatnonzero(folds == fold).tolist()
-    filled = {}
-    for start in range(0, len(held_out), _TOGETHER):
-        some = held_out[start : start + _TOGETHER]
-        images = [pictures.images[i] for i in some]
-        pixels = [pictures.cache.image(i) for i in some]
-        paths = [map_path(run, member.name, image) for image in images]
-        shares = model.filled_of(pixels, images)
-        filled.update({image.name: share for image, share in zip(images, shares, strict=True)})
-        if member.weight > 0 and not all(path.is_file() for path in paths):
-            for path, found in zip(paths, model.maps_of(pixels, images), strict=True):
-                maps = np.round(found * 255).astype(np.uint8)
-                with atomic_path(path) as temporary, temporary.open("wb") as file:
-                    np.save(file, maps, allow_pickle=False)
-        progress.step(f"predicting fold {fold}", start + len(some), len(held_out))
+    filled: dict[str, float] = {}
+    loaded: list[tuple[Choice, DenseMember]] = []
+    for part in sorted({parts[i] for i in held_out}):
+        choice = choices[part]
+        model = next((model for known, model in loaded if known == choice), None)
+        if model is None:
+            model = loaded_member(run, recipe, member, [fold], device=device, choice=choice)
+            loaded.append((choice, model))
+        own = [i for i in held_out if parts[i] == part]
+        for start in range(0, len(own), _TOGETHER):
+            some = own[start : start + _TOGETHER]
+            images = [pictures.images[i] for i in some]
+            pixels = [pictures.cache.image(i) for i in some]
+            paths = [map_path(run, member.name, image) for image in images]
+            shares = model.filled_of(pixels, images)
+            filled.update({image.name: share for image, share in zip(images, shares, strict=True)})
+            if member.weight > 0 and not all(path.is_file() for path in paths):
+                for path, found in zip(paths, model.maps_of(pixels, images), strict=True):
+                    maps = np.round(found * 255).astype(np.uint8)
+                    with atomic_path(path) as temporary, temporary.open("wb") as file:
+                        np.save(file, maps, allow_pickle=False)
+            progress.step(f"predicting fold {fold}", len(filled), len(held_out))
     write_json(filled_path, filled)
 
 

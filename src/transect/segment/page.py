@@ -19,6 +19,7 @@ from transect.run import RunFolder, recipe_digest
 from transect.segment.findings import advice, curves, seconds_by_fold
 from transect.segment.leakfree import score_without
 from transect.segment.neighbours import WARNING
+from transect.train.spent import Spent
 
 __all__ = ["write_report"]
 
@@ -230,6 +231,16 @@ def _training(page: Page, run: RunFolder, recipe: Recipe) -> None:
         page.figure(charts.bars(seconds, title="Training time", unit=" s"), "Time by fold.")
     for line in recipe.why:
         page.text(line)
+    if recipe.plan:
+        spent = Spent(run).seconds
+        page.table(
+            ["phase", "planned (s)", "spent (s)", "why"],
+            [
+                [one.name, f"{one.seconds:.0f}", f"{spent.get(one.name, 0.0):.0f}", one.why]
+                for one in recipe.plan
+            ],
+            caption="Where the budget was planned to go, and where it went.",
+        )
     if (run.path / "likeness.json").is_file():
         like = run.read_json("likeness.json")
         page.text(

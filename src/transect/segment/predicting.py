@@ -27,7 +27,7 @@ from transect.run import RunFolder
 from transect.segment.blending import Blend, answering, gates_of
 from transect.segment.deciding import Decisions, labels_of
 from transect.segment.neighbours import Adjoining, adjoining, beside, borders_of, pulled
-from transect.segment.oof import loaded_member
+from transect.segment.oof import Choice, loaded_member
 from transect.segment.refining import refined
 from transect.segment.streaming import by_row, label_bands
 from transect.types import Image, MaskKind, Progress
@@ -52,7 +52,7 @@ class Predictor:
         """Load every member with the snapshots of all trained folds."""
         recipe: Recipe = run.recipe()
         facts = run.read_json("inputs.json")
-        views = run.read_json("views.json")["kept"]
+        choice = Choice.from_json(run.read_json("views.json"))
         folds = range(recipe.folds.use or recipe.folds.count)
         self.kind: MaskKind = facts["mask_kind"]
         self.class_names: tuple[str, ...] = tuple(facts["classes"])
@@ -65,7 +65,7 @@ class Predictor:
         parts = [[fold] for fold in self._own] or [list(folds)]
         self._parts = [
             [
-                loaded_member(run, recipe, member, part, device=device, views=views)
+                loaded_member(run, recipe, member, part, device=device, choice=choice)
                 for member in answering(recipe)
             ]
             for part in parts
@@ -74,7 +74,7 @@ class Predictor:
         # Those that are loaded anyway, or the gate that gives no masks.
         alone = [member for member in gates_of(recipe) if member.weight <= 0]
         self._gates = [
-            loaded_member(run, recipe, member, list(folds), device=device, views=views)
+            loaded_member(run, recipe, member, list(folds), device=device, choice=choice)
             for member in alone
         ]
         if not alone:

@@ -23,7 +23,7 @@ from transect.files import atomic_path, read_json, safe_join, write_json
 from transect.recipe import Member, PseudoRound, Recipe, Stage
 from transect.run import RunFolder
 from transect.segment.deciding import Values, labels_of
-from transect.segment.oof import loaded_member
+from transect.segment.oof import Choice, loaded_member
 from transect.segment.pictures import Pictures
 from transect.types import Image, Progress, Survey
 
@@ -282,10 +282,9 @@ def label_round(
     folds = [fold] if spec.fold_wise else range(recipe.folds.use or recipe.folds.count)
     names = teachers_of(recipe, spec, number)
     pixels_of = cache.cache
+    choice = Choice(recipe.views)
     models = [
-        loaded_member(
-            run, recipe, member, folds, device=device, views=recipe.views, before_round=number
-        )
+        loaded_member(run, recipe, member, folds, device=device, choice=choice, before_round=number)
         for member in recipe.members
         if member.name in names
     ]

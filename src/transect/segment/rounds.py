@@ -27,7 +27,7 @@ from transect.segment.cascade import (
 )
 from transect.segment.likeness import write_weights_by_likeness
 from transect.segment.neighbours import check_neighbours
-from transect.segment.oof import latest_fit, loaded_member
+from transect.segment.oof import Choice, latest_fit, loaded_member
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import (
     check_rounds,
@@ -38,6 +38,7 @@ from transect.segment.pseudo import (
 )
 from transect.segment.training import fit_fold
 from transect.train.plan import told
+from transect.train.spent import Spent
 from transect.types import Image, Progress, Survey
 
 __all__ = ["train_members", "watched_metric"]
@@ -89,21 +90,24 @@ def train_members(
     used = range(recipe.folds.use or recipe.folds.count)
     write_weights_by_likeness(run, recipe, pictures.images, unlabelled.images, progress=progress)
     weights = _draw_weights(run, pictures)
+    spent = Spent(run)
     for number in range(len(recipe.pseudo) + 1):
         labels: dict[int, Path] = {}
         if number and unlabelled.images:
             for fold in used:
-                labels[fold] = label_round(
-                    run, recipe, pictures, number, fold,
-                    cache=unlabelled, device=device, progress=progress,
-                )  # fmt: skip
+                with spent.on("labelling"):
+                    labels[fold] = label_round(
+                        run, recipe, pictures, number, fold,
+                        cache=unlabelled, device=device, progress=progress,
+                    )  # fmt: skip
         for member in recipe.members:
             for fold in used:
-                _fit(
-                    run, recipe, pictures, folds, member, fold, number,
-                    labels=labels.get(fold), unlabelled=unlabelled, weights=weights,
-                    device=device, progress=progress,
-                )  # fmt: skip
+                with spent.on("training"):
+                    _fit(
+                        run, recipe, pictures, folds, member, fold, number,
+                        labels=labels.get(fold), unlabelled=unlabelled, weights=weights,
+                        device=device, progress=progress,
+                    )  # fmt: skip
             if not number and is_fed(recipe, member.name):
                 _feed(
                     run, recipe, pictures, folds, member, unlabelled,
@@ -208,7 +212,7 @@ def _feed(
     for fold in np.unique(folds).tolist():
         load = partial(
             loaded_member, run, recipe, member, [fold],
-            device=device, views=("identity",), before_round=FED_ROUND,
+            device=device, choice=Choice(), before_round=FED_ROUND,
         )  # fmt: skip
         held_out = [pictures.images[i] for i in np.flatnonzero(folds == fold)]
         folder = fed_folder(run, member.name)

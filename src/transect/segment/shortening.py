@@ -37,7 +37,8 @@ def within_budget(
     ]
     seconds = budget_seconds - (time.monotonic() - began)
     slowest = max(costs, key=lambda cost: cost.window)
-    recipe = made_affordable(recipe, slowest, pictures, seconds=seconds)
+    most = recipe.decide.pictures
+    recipe = made_affordable(recipe, slowest, pictures, seconds=seconds, most=most)
     seconds -= labelling_seconds(recipe, pictures, costs)
     seconds -= averaging_seconds(recipe, pictures, costs)
     needed = training_seconds(recipe, pictures, costs)
