@@ -24,7 +24,7 @@ from transect.segment.demonstration import judge, simulate
 from transect.segment.evidence import keep_evidence
 from transect.segment.leakfree import keep_doubtful_masks, score_without
 from transect.segment.neighbours import write_neighbours
-from transect.segment.oof import OutOfFold, predict_held_out, weigh_members
+from transect.segment.oof import OutOfFold, predict_held_out, weigh_emptiness, weigh_members
 from transect.segment.page import write_report
 from transect.segment.pictures import Pictures
 from transect.segment.predicting import Predictor, answer_folder, submission
@@ -113,6 +113,7 @@ def train(
     with spent.on("deciding"):
         weigh_members(run, recipe, pictures, folds)
         write_neighbours(run, recipe, pictures.images, folds, progress)
+        weigh_emptiness(run, recipe, pictures, folds)
         decisions = decide_out_of_fold(run, recipe, pictures, folds, progress)
     with spent.on("report"):
         if not (run.path / "metrics.json").is_file():

@@ -282,7 +282,7 @@ def decide_out_of_fold(
     chosen = [number[image.name] for image in out_of_fold.images]
     parts = parts_of(folds, chosen)
     grids = grids_of(pictures.kind)
-    if not out_of_fold.has_image_head:
+    if not out_of_fold.tells_empty:
         grids.pop("empty_threshold", None)
     classes = len(pictures.survey.classes)
 

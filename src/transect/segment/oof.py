@@ -27,6 +27,7 @@ from transect.segment.blending import (
     write_weights,
 )
 from transect.segment.cascade import FED_ROUND, feeders_of
+from transect.segment.emptiness import Emptiness, evidence_of, fit_emptiness
 from transect.segment.neighbours import beside, borders_of, neighbours_of, pulled
 from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric
@@ -45,6 +46,7 @@ __all__ = [
     "snapshots_of",
     "stages_trained",
     "trained_folds",
+    "weigh_emptiness",
     "weigh_members",
 ]
 
@@ -287,7 +289,7 @@ class OutOfFold:
 
     Attributes:
         images: Those that have predictions of every member.
-        has_image_head: Whether any member tells if there is an object at all.
+        tells_empty: Whether anything but the maps tells if there is an object at all.
     """
 
     def __init__(self, run: RunFolder, recipe: Recipe, images: Sequence[Image]) -> None:
@@ -303,7 +305,9 @@ class OutOfFold:
         self._filled = _filled(run, recipe)
         self._joined = neighbours_of(run)
         self._by_name = {image.name: image for image in self.images}
-        self.has_image_head = bool(self._filled)
+        self._empty = Emptiness.of(run)
+        self._probable: dict[str, float] = {}
+        self.tells_empty = bool(self._filled) or self._empty.fitted
 
     def maps(self, image: Image) -> NDArray[np.float32]:
         """(T, H, W) probabilities, blended over members as the recipe says."""
@@ -323,7 +327,15 @@ class OutOfFold:
         return self._blend.of(soft, held_out=image.name)
 
     def filled(self, image: Image) -> float:
-        """Probability of any object, by the image-level heads; 1 without such heads."""
+        """Probability of any object, by weights that were fitted without the image's part."""
+        if image.name not in self._probable:
+            head, fitted = self.head(image), self._empty.fitted
+            maps = self.maps(image) if fitted else np.zeros((1, 1, 1), np.float32)
+            self._probable[image.name] = self._empty.filled(head, maps, held_out=image.name)
+        return self._probable[image.name]
+
+    def head(self, image: Image) -> float:
+        """Probability of any object, by the image-level heads alone; 1 without such heads."""
         return self._filled.get(image.name, 1.0)
 
 
@@ -360,6 +372,23 @@ def weigh_members(
                 values.append(tuned_metric(metric, labels, truth, kind, classes))
         scores[member.name] = float(np.mean(values))
     write_weights(run, recipe, scores)
+
+
+def weigh_emptiness(
+    run: RunFolder, recipe: Recipe, pictures: Pictures, folds: NDArray[np.int64]
+) -> None:
+    """Weigh what tells empty images from filled ones, where whole binary masks are drawn."""
+    whole = all(member.geometry.fit == "whole" for member in recipe.members)
+    if pictures.kind != "binary" or not whole or (run.path / "empty.json").is_file():
+        return
+    parts = held_out_parts(recipe, folds)
+    found = OutOfFold(run, recipe, pictures.images)
+    number = {image.name: i for i, image in enumerate(pictures.images)}
+    evidence = {
+        image.name: evidence_of(found.head(image), found.maps(image)) for image in found.images
+    }
+    filled = {name: bool(pictures.coverage[number[name]] > 0) for name in evidence}
+    fit_emptiness(run, evidence, filled, {name: parts[number[name]] for name in evidence})
 
 
 def _stack_members(

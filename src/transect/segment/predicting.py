@@ -26,6 +26,7 @@ from transect.report.pictures import overlay
 from transect.run import RunFolder
 from transect.segment.blending import Blend, answering, gates_of
 from transect.segment.deciding import Decisions, labels_of
+from transect.segment.emptiness import Emptiness
 from transect.segment.neighbours import Adjoining, adjoining, beside, borders_of, pulled
 from transect.segment.oof import Choice, loaded_member
 from transect.segment.refining import refined
@@ -81,6 +82,7 @@ class Predictor:
             names = {member.name for member in gates_of(recipe)}
             asked = [member.name in names for member in answering(recipe)] * len(self._parts)
             self._gates = [one for one, yes in zip(self._members, asked, strict=True) if yes]
+        self._empty = Emptiness.of(run)
         self._neighbours = bool(getattr(recipe.decide, "neighbours", False))
         self._joined: Adjoining = {}
         self._borders: dict[str, dict[str, NDArray[np.float32]]] = {}
@@ -139,10 +141,11 @@ class Predictor:
         *,
         filled: float | None = None,
     ) -> NDArray[np.int32]:
-        """Turn blended probabilities into a mask; ``filled`` is asked for if it is not given."""
+        """Turn blended probabilities into a mask; the heads are asked unless ``filled`` says."""
         if filled is None:
             told = [m.filled(pixels, image) for m in self._gates if m.has_image_head]
             filled = float(np.mean(told)) if told else 1.0
+        filled = self._empty.filled(filled, maps)
         values = self._decisions.final
         if values.use_crf:
             maps = refined(maps, pixels, self.kind)
