@@ -131,9 +131,7 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
         "networks: efficientnet_lite0 with ImageNet weights, its vectors projected by what photos "
         f"of one individual share; {reason}"
     )
-    why.append(
-        "scores: networks, geometry and votes of keypoints, fused by what wins out of fold"
-    )
+    why.append("scores: networks, geometry and votes of keypoints, fused by what wins out of fold")
     why.append(
         f"new ones: a level that calls at most {_FALSE_NEW:.0%} of known individuals new, whatever "
         "the share of new photos; decide.false_new sets it, decide.false_match the other rate"
@@ -147,8 +145,9 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
             sources=("embedding", "geometry", "lnbnn"),
             fuse="best",
             to_identity="max",
-            # Asked only where no rate is to be held (decide.false_new=null). Not the stack of classifiers: on two splits of drawings it promised .004 and .011 more
-            # than a constant out of fold, and gave .005 and .007 less on new drawings.
+            # Asked only where no rate is to be held (decide.false_new=null). Not the stack of
+            # classifiers: on two splits of drawings it promised .004 and .011 more than a constant
+            # out of fold, and gave .005 and .007 less on new drawings.
             policies=("constant", "temperature", "override"),
             share_new=share,
             false_new=_FALSE_NEW,
