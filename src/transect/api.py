@@ -146,7 +146,7 @@ def train(
         )
     with locked(folder.path):
         chosen_device = _device(device)
-        prepare_process(threads, keep_memory=False)
+        prepare_process(threads)
         if resume and folder.exists():
             question = folder.recipe().question
             missing = folder.data().get("missing", missing)
@@ -273,7 +273,7 @@ def predict(
         )
     if not images.exists():
         raise TransectError(f"{images} does not exist. Give a folder of pictures or one picture.")
-    prepare_process(threads, keep_memory=False)
+    prepare_process(threads)
     found: dict[str, Any] = task.predict(
         folder.path,
         images,
@@ -298,7 +298,7 @@ def submit(
     from transect.train.process import prepare_process
 
     folder, task = _opened(run)
-    prepare_process(threads, keep_memory=False)
+    prepare_process(threads)
     task.submit(
         folder.path,
         Path(images),
@@ -371,7 +371,7 @@ def catalogue(
     from transect.identify.catalogue_commands import change
     from transect.train.process import prepare_process
 
-    prepare_process(threads, keep_memory=False)
+    prepare_process(threads)
     return change(
         Path(folder),
         action,
@@ -449,7 +449,7 @@ def _train_along(
     from transect.train.distributed import Team
     from transect.train.process import prepare_process
 
-    prepare_process(threads, keep_memory=False)
+    prepare_process(threads)
     with tempfile.TemporaryDirectory(prefix="transect-") as scratch:
         survey = open_survey(root, question=question, missing=missing, mask_kind=masks)
         task = _task(survey.question)

@@ -1,5 +1,6 @@
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from transect.errors import TransectError
 from transect.recipe import Optimizer, Schedule, Stage
 from transect.train.engine import fit
 from transect.train.plan import StagePlan, no_better_than
+from transect.train.process import kept_memory
 
 STAGE = Stage(
     name="a",
@@ -456,3 +458,19 @@ batches = IndexBatches(sampler_for(stage, Items(64), seed=0), make, batch=8, see
 fit(Net, [StagePlan(stage, batches, squared)], folder=Path(sys.argv[1]), seed=0,
     evaluate=score, progress=progress)
 """
+
+
+def test_training_keeps_freed_memory(tmp_path):
+    faults = []
+
+    def step(model, batch, progress):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**26, dtype=torch.uint8)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        return squared(model, batch, progress)
+
+    with kept_memory() as kept:
+        if not kept:
+            pytest.skip("this C library has no such setting")
+    fit(Net, [StagePlan(Stage(epochs=2), Line(), step)], folder=tmp_path, seed=0)
+    assert min(faults[1:]) < 2**26 / resource.getpagesize() / 10

@@ -27,3 +27,26 @@ def test_hopeless_sweeps_say_so():
         suggest([1e-3, 1e-2, 1e-1, 1, 10], [1, 2, 3, 4, 5])
     with pytest.raises(TransectError, match="after 2 steps"):
         suggest([1e-3, 1e-2], [1, 2])
+
+
+def test_what_is_swept_is_the_update_that_trains():
+    class Told:
+        updates = 0
+
+        def __call__(self, model, batch, progress):
+            return squared(model, batch, progress)
+
+        def after_update(self, model):
+            Told.updates += 1
+
+    seen = []
+
+    class Counted(Line):
+        def epoch(self, epoch):
+            for batch in super().epoch(epoch):
+                seen.append(1)
+                yield batch
+
+    sweep = find_lr(Net, StagePlan(Stage(accumulate=3), Counted(), Told()), seed=0, steps=20)
+    assert Told.updates >= len(sweep.lrs)
+    assert len(seen) == 3 * Told.updates

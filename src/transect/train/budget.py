@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from transect.train.loop import autocast, move, place_model
-from transect.train.optim import build_optimizer, freeze, hold_frozen_norms
+from transect.train.loop import updates_of
 from transect.train.plan import StagePlan
+from transect.train.process import kept_memory
+from transect.train.update import fresh, move
 
 __all__ = ["Pace", "measure", "time_for"]
 
@@ -24,7 +25,8 @@ class Pace:
     """What a stage costs on this device.
 
     Attributes:
-        step_seconds: A training step: forward, backward, update.
+        step_seconds: What a batch costs: its share of an update with everything that the stage
+            asks for, clipping, averages and repeated batches included.
         batch_seconds: Building a batch, beside which the step runs.
         evaluate_seconds: An evaluation; 0 if there is none.
         startup_seconds: Making the model and the first step.
@@ -56,55 +58,43 @@ def measure(
         plan: The stage.
         device: Where.
         evaluate: Is run once, if given.
-        steps: Measured after one that warms up; the fastest counts.
+        steps: Updates measured after one that warms up; the fastest counts.
         most_seconds: No further step begins after this time.
 
     Returns:
         The pace. Torch's random state is changed; nothing else is.
     """
     began = time.perf_counter()
-    place = torch.device(device)
-    model = place_model(build(), place)
-    freeze(model, plan.stage.freeze)
-    optimizer = build_optimizer(model, plan.stage.optimizer)
-    begin = getattr(plan.step, "start_stage", None)
-    if begin is not None:
-        begin(model)
-    prepare = getattr(plan.batches, "prepare", None)
-    if prepare is not None:
-        prepare(model.eval(), 0)
-    model.train()
-    hold_frozen_norms(model)
+    stage, place = plan.stage, torch.device(device)
     making, training = [], []
     startup = 0.0
-    endless = itertools.chain.from_iterable(plan.batches.epoch(k) for k in itertools.count())
-    for k in range(steps + 1):
-        start = time.perf_counter()
-        batch = move(next(endless), place)
-        made = time.perf_counter()
-        with autocast(plan.stage, place):
-            loss, _ = plan.step(model, batch, 0.0)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        float(loss.detach())  # waits for the device
-        end = time.perf_counter()
-        if k == 0:
-            startup = end - began
-        if k > 0 or end - began > most_seconds:
-            making.append(made - start)
-            training.append(end - made)
-        if end - began > most_seconds:
-            break
-    seconds = 0.0
-    if evaluate is not None:
-        model.eval()
-        start = time.perf_counter()
-        with torch.no_grad():
-            evaluate(model)
-        seconds = time.perf_counter() - start
+    with kept_memory():
+        update = fresh(build, plan, place)
+        endless = itertools.chain.from_iterable(plan.batches.epoch(k) for k in itertools.count())
+        for k in range(steps + 1):
+            start = time.perf_counter()
+            group = [move(batch, place) for batch in itertools.islice(endless, stage.accumulate)]
+            made = time.perf_counter()
+            loss, _ = update(group, stage.optimizer.lr, 0.0)
+            float(loss)  # waits for the device
+            end = time.perf_counter()
+            if k == 0:
+                startup = end - began
+            if k > 0 or end - began > most_seconds:
+                making.append((made - start) / len(group))
+                training.append(end - made)
+            if end - began > most_seconds:
+                break
+        seconds = 0.0
+        if evaluate is not None:
+            update.raw.eval()
+            start = time.perf_counter()
+            with torch.no_grad():
+                evaluate(update.raw)
+            seconds = time.perf_counter() - start
     # The fastest: what else the machine does in these few seconds says nothing of the next hour.
-    return Pace(min(training), min(making), seconds, startup)
+    per_batch = updates_of(stage, plan.batches.steps) / plan.batches.steps
+    return Pace(min(training) * per_batch, min(making), seconds, startup)
 
 
 def time_for(budget_seconds: float | None, device: str) -> tuple[float, list[str]]:

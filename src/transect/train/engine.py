@@ -37,16 +37,8 @@ from transect.train.checkpoint import (
 )
 from transect.train.checkpoint_selection import Score, best_epoch, check_keep, kept, stale_epochs
 from transect.train.distributed import Team
-from transect.train.loop import (
-    Epoch,
-    NotFiniteError,
-    TooBigError,
-    autocast,
-    move,
-    place_model,
-    updates_of,
-)
-from transect.train.optim import build_optimizer, freeze, hold_frozen_norms
+from transect.train.loop import Epoch, NotFiniteError, updates_of
+from transect.train.optim import hold_frozen_norms
 from transect.train.plan import (
     Batches,
     FitResult,
@@ -56,7 +48,8 @@ from transect.train.plan import (
     StagePlan,
     Stateful,
 )
-from transect.train.process import interruptible, repeatable
+from transect.train.process import interruptible, kept_memory, repeatable
+from transect.train.update import TooBigError, Update, autocast, equipped, move, place_model
 
 __all__ = ["fit", "seed_of"]
 
@@ -115,7 +108,7 @@ def fit(
         return finished
     run.writer = Writer(every=save_seconds)
     try:
-        with repeatable(run.team.device), interruptible():
+        with repeatable(run.team.device), interruptible(), kept_memory():
             run.start()
             while run.stage_number < len(run.plans):
                 run.train_stage()
@@ -155,9 +148,7 @@ class _Fit:
         self.compile, self.depth = False, 2
         self.writer: Writer
         self.model: nn.Module
-        self.called: nn.Module
-        self.optimizer: torch.optim.Optimizer
-        self.ema: Ema | None = None
+        self.update: Update
         self.plateau: schedules.Plateau | None = None
         self.state: State
         self.stage_number = 0
@@ -333,18 +324,24 @@ class _Fit:
 
     def _equip(self) -> None:
         """What trains the model in this stage."""
-        freeze(self.model, self.stage.freeze)
-        self.optimizer = build_optimizer(self.model, self.stage.optimizer)
-        self.ema = Ema(self.model, self.stage.ema) if self.stage.average == "ema" else None
+        self.update = equipped(self.model, self.plan, self.team.device, wrap=self._wrapped)
         plateau = self.stage.schedule.name == "plateau"
         self.plateau = schedules.Plateau(self.stage.schedule) if plateau else None
-        self.called = self.team.wrap(self.model)
-        if self.compile:
-            self.called = torch.compile(self.called)  # type: ignore[assignment]
-        for part in (self.plan.step, self.batches):
-            begin = getattr(part, "start_stage", None)
-            if begin is not None:
-                begin(self.model)
+
+    def _wrapped(self, model: nn.Module) -> nn.Module:
+        """What is called in training."""
+        called = self.team.wrap(model)
+        return torch.compile(called) if self.compile else called  # type: ignore[return-value]
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Of the present stage."""
+        return self.update.optimizer
+
+    @property
+    def ema(self) -> Ema | None:
+        """Of the present stage, if it has one."""
+        return self.update.ema
 
     def _leave(self) -> None:
         """End a stage: note its snapshots, put the weights it delivers into the model."""
@@ -419,10 +416,10 @@ class _Fit:
             prepare(self.model, number)
         self.model.train()
         hold_frozen_norms(self.model)
+        self.update.micro = self.micro
         epoch = Epoch(
-            stage, self.plan.step, self.batches, self.called, self.model, self.optimizer,
-            self.team.device, number, self.micro, self.ema, self._lr_at,
-            self._report, self.team.rank, self.team.world, self.depth,
+            self.update, self.batches, number, self._lr_at, self._report,
+            self.team.rank, self.team.world, self.depth,
         )  # fmt: skip
         try:
             loss, parts = epoch.run()

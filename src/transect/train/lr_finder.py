@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from transect.errors import TransectError
-from transect.train.loop import autocast, move, place_model
-from transect.train.optim import build_optimizer, freeze, hold_frozen_norms, set_lr
 from transect.train.plan import StagePlan
+from transect.train.update import fresh, move
 
 __all__ = ["Sweep", "find_lr", "suggest"]
 
@@ -58,26 +57,16 @@ def find_lr(
         TransectError: If the loss never falls.
     """
     torch.manual_seed(seed)
-    place = torch.device(device)
-    model = place_model(build(), place)
-    freeze(model, plan.stage.freeze)
-    optimizer = build_optimizer(model, plan.stage.optimizer)
-    begin = getattr(plan.step, "start_stage", None)
-    if begin is not None:
-        begin(model)
-    model.train()
-    hold_frozen_norms(model)
+    place, many = torch.device(device), plan.stage.accumulate
+    update = fresh(build, plan, place)
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0
     endless = itertools.chain.from_iterable(plan.batches.epoch(k) for k in itertools.count())
-    for k, batch in enumerate(itertools.islice(endless, steps)):
+    for k in range(steps):
         lr = low * (high / low) ** (k / max(1, steps - 1))
-        set_lr(optimizer, lr)
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(plan.stage, place):
-            loss, _ = plan.step(model, move(batch, place), 0.0)
-        value = float(loss.detach())
+        group = [move(batch, place) for batch in itertools.islice(endless, many)]
+        value = float(update(group, lr, 0.0)[0])
         if not math.isfinite(value):
             break
         mean = _SMOOTH * mean + (1 - _SMOOTH) * value
@@ -85,8 +74,6 @@ def find_lr(
         losses.append(mean / (1 - _SMOOTH ** (k + 1)))
         if losses[-1] > _GIVE_UP * max(min(losses), 1e-12) and k > steps // 10:
             break
-        loss.backward()
-        optimizer.step()
     return Sweep(tuple(rates), tuple(losses), suggest(rates, losses))
 
 

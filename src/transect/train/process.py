@@ -14,50 +14,54 @@ from types import FrameType
 
 import torch
 
-__all__ = ["interruptible", "keep_freed_memory", "prepare_process", "repeatable"]
+__all__ = ["interruptible", "kept_memory", "prepare_process", "repeatable"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_KEEP_BYTES = 2**31 - 1  # the largest value mallopt takes
+_LARGEST = (2**31 - 1, 2**25)  # what mallopt takes, and what older versions of glibc take
+_GIVEN_BACK = 2**25  # where glibc's own threshold, which rises with use, ends
 
 
-def prepare_process(threads: int | None = None, *, keep_memory: bool = True) -> bool:
-    """Set up a process for training or prediction: threads of every library, and memory.
+def prepare_process(threads: int | None = None) -> None:
+    """Set up the threads of every library for training or prediction.
 
     Args:
         threads: For torch; None leaves torch's own choice. OpenCV gets one thread, because
             batches are built beside the training step.
-        keep_memory: Keep freed memory, which makes training steps faster; prediction of large
-            pictures gives it back, so that its peak stays low.
-
-    Returns:
-        Whether freed memory is kept (it is with glibc; elsewhere training is only slower).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if threads is not None:
         torch.set_num_threads(max(1, threads))
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
-    return keep_freed_memory() if keep_memory else False
 
 
-def keep_freed_memory() -> bool:
-    """Tell the allocator to keep large freed blocks instead of returning them at once.
+@contextlib.contextmanager
+def kept_memory() -> Iterator[bool]:
+    """Let the allocator keep large freed blocks inside the block, instead of returning them.
 
-    A training step frees and asks for the same activations again; returning the pages costs
-    about a tenth of a CPU step (docs of performance: .69 to .62 of the plain step).
+    A training step frees and asks for the same activations again; returning their pages costs
+    about a tenth of a CPU step. Afterwards all is given back, so that the prediction of large
+    pictures has a low peak.
 
-    Returns:
-        False where the C library has no ``mallopt``.
+    Yields:
+        Whether memory is kept: False where the C library has no ``mallopt`` or refuses.
     """
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
+        mallopt, trim = library.mallopt, library.malloc_trim
     except (OSError, AttributeError, TypeError):
-        return False
+        yield False
+        return
     mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
     mallopt.restype = ctypes.c_int
-    kept = mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
-    trimmed = mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
-    return bool(kept and trimmed)
+    trim.argtypes = [ctypes.c_size_t]
+    kept = any(mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGEST)
+    try:
+        yield bool(kept and mallopt(_M_TRIM_THRESHOLD, _LARGEST[0]))
+    finally:
+        mallopt(_M_MMAP_THRESHOLD, _GIVEN_BACK)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _GIVEN_BACK)
+        trim(0)
 
 
 @contextlib.contextmanager
