@@ -36,6 +36,7 @@ class ConvertResult:
             picture.
         empty: Pictures with nothing on them.
         unlabelled: Pictures that nobody has labelled yet.
+        individuals: Objects that have an identity.
     """
 
     written: Path
@@ -48,6 +49,7 @@ class ConvertResult:
     counts: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
     empty: int = 0
     unlabelled: int = 0
+    individuals: int = 0
 
     @property
     def complete(self) -> bool:
@@ -73,6 +75,8 @@ class ConvertResult:
                 )
                 for label, row in self.counts
             ]
+        if self.individuals:
+            lines.append(f"identified  {self.individuals} of {self.instances} objects")
         lines += tally_lines(self.told)
         lines.append(f"wrote {self.written} ({self.target_format})")
         if not self.complete:
@@ -280,6 +284,7 @@ def _result(
         tuple((label, (a, b, c, d)) for label, (a, b, c, d) in counts),
         sum(p.labelled and not p.instances for p in made.pictures),
         sum(not p.labelled for p in made.pictures),
+        sum(i.identity is not None for p in made.pictures for i in p.instances),
     )
 
 

@@ -162,9 +162,8 @@ def fitted(annotations: Annotations, holds: Iterable[str], name: str) -> Annotat
         kind = kind_of(instance)
         if kind in holds or (kind == "box" and "outline" in holds):
             return instance
-        if instance.identity is not None:
-            if kind != "word":
-                tally.tell(f"{name} holds no {kind}: identity kept alone", lost=False, objects=1)
+        if instance.identity is not None and "word" in holds:
+            tally.tell(f"{name} holds no {kind}: identity kept alone", lost=False, objects=1)
             return replace(instance, parts=(), counts=None, box=None, point=None)
         plural = {"outline": "outlines", "box": "boxes", "dot": "dots", "word": "words"}[kind]
         tally.tell(f"{name} holds no {plural}", objects=1)

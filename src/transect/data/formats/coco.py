@@ -17,7 +17,7 @@ from transect.data.shapes import box_of, counts_for, window_of
 from transect.errors import TransectError
 from transect.files import write_text
 
-__all__ = ["NAME", "instance_json", "matches", "read", "write"]
+__all__ = ["NAME", "instance_json", "matches", "read", "read_root", "write"]
 
 NAME = "coco"
 
@@ -52,11 +52,33 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         TransectError: If it is not COCO at all, or two images have one file name.
     """
     root = checked.mapping(checked.read_json(path), path.name)
+    return read_root(root, path.name, pictures)
+
+
+def read_root(root: dict[str, Any], file: str, pictures: Pictures | None) -> Annotations:
+    """Read a decoded COCO file.
+
+    Args:
+        root: With images, categories and annotations.
+        file: Its name, for messages.
+        pictures: Where sizes are looked up that it does not tell.
+
+    Returns:
+        The annotations; what is faulty is left out and listed.
+
+    Raises:
+        TransectError: As ``read``.
+    """
     builder = Builder(pictures)
-    names = _images(root, path.name, builder)
-    labels, keypoints = _categories(root, path.name)
-    annotations = checked.items(root.get("annotations", []), f"annotations of {path.name}")
-    for where, value in checked.numbered(annotations, f"{path.name}: annotations"):
+    first = next(iter(checked.items(root.get("annotations", []), file)), None)
+    if isinstance(first, dict) and "segments_info" in first:
+        raise TransectError(
+            f"{file} is COCO panoptic, whose masks are in PNG files. Export COCO instances instead."
+        )
+    names = _images(root, file, builder)
+    labels, keypoints = _categories(root, file)
+    annotations = checked.items(root.get("annotations", []), f"annotations of {file}")
+    for where, value in checked.numbered(annotations, f"{file}: annotations"):
         try:
             entry = checked.mapping(value, where)
             key = _key(checked.keyed(entry, "image_id", where), f"{where}.image_id")
@@ -68,14 +90,14 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             label = labels.get(category, "object")
             if entry.get("iscrowd") in (1, True):
                 what = f"{where} is a crowd region and no object; left out."
-                builder.problem(path.name, what, why="crowd region")
+                builder.problem(file, what, why="crowd region")
                 continue
             if isinstance(entry.get("attributes"), dict):
                 builder.unkept(entry["attributes"])
             for instance in _instances(entry, where, names[key], builder, label, keypoints):
                 builder.add(names[key], instance)
         except TransectError as error:
-            builder.problem(path.name, error)
+            builder.problem(file, error)
     return builder.done(labels.values())
 
 

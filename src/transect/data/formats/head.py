@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transect.data.formats import checked
+from transect.data.sheets import SHEET_SUFFIXES, sheet_rows
 
 __all__ = ["Head"]
 
@@ -56,6 +57,9 @@ class Head:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The names of a table's columns, lower case with underscores; none of other files."""
+        if self.suffix in SHEET_SUFFIXES and not self.is_dir:
+            rows = next(iter(sheet_rows(self.path).values()), None) or [[]]
+            return tuple(cell.strip().lower().replace(" ", "_") for cell in rows[0])
         if self.is_dir or self.suffix not in (".csv", ".tsv", ".txt"):
             return ()
         utf16 = self.start.startswith((b"\xff\xfe", b"\xfe\xff"))

@@ -74,25 +74,26 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             lost = len(drawn) if isinstance(drawn, list) else 0
             builder.problem(shown, error, objects=lost, pictures=1)
             continue
-        groups: dict[tuple[str, str], list[Instance]] = {}
-        for where, shape in checked.numbered(shapes, f"{shown}: shapes"):
+        groups: dict[object, list[Instance]] = {}  # in the order of their first shape
+        for number, (where, shape) in enumerate(checked.numbered(shapes, f"{shown}: shapes")):
             try:
                 entry = checked.mapping(shape, where)
                 instance = _instance(entry, where, name, builder)
                 group = entry.get("group_id")
-                if group is None or not instance.parts:
-                    builder.add(name, instance)
-                else:
-                    key = (checked.text(group, f"{where}.group_id"), instance.label)
-                    groups.setdefault(key, []).append(instance)
+                grouped = group is not None and instance.parts
+                key = (
+                    (checked.text(group, f"{where}.group_id"), instance.label)
+                    if grouped
+                    else number
+                )
+                groups.setdefault(key, []).append(instance)
             except TransectError as error:
                 builder.problem(shown, error)
         for instances in groups.values():
-            parts = tuple(part for instance in instances for part in instance.parts)
             if len(instances) > 1:
-                builder.reread(
-                    "piece of one group_id joined to its object", objects=len(instances) - 1
-                )
+                extra = len(instances) - 1
+                builder.reread("piece of one group_id joined to its object", objects=extra)
+            parts = tuple(part for instance in instances for part in instance.parts)
             builder.add(name, replace(instances[0], parts=parts))
     return builder.done()
 

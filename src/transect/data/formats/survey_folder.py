@@ -27,7 +27,7 @@ from transect.data.outlines import box_ring
 from transect.data.png import write_png
 from transect.data.shapes import box_of, centre_of, window_of
 from transect.data.survey import mask_labels, open_survey
-from transect.data.tables import read_table
+from transect.data.tables import read_table, table_file
 from transect.data.tally import Tally
 from transect.errors import TransectError
 from transect.files import atomic_path, safe_join, spreadsheet_safe, write_text
@@ -36,7 +36,7 @@ from transect.types import Image, MaskKind, Problem
 __all__ = ["NAME", "is_survey", "made", "matches", "read", "write", "write_tables"]
 
 NAME = "survey"
-_PARTS = ("masks", "points.csv", "counts.csv", "boxes.csv", "identities.csv")
+_TABLES = ("points", "counts", "boxes", "identities")
 _COLUMNS = ("group", "depth", "date", "side", "scale", "split", "kind")
 
 
@@ -47,7 +47,9 @@ def matches(head: Head) -> bool:
 
 def is_survey(path: Path) -> bool:
     """Whether a folder holds images/ and a part that says something of them."""
-    return (path / "images").is_dir() and any((path / part).exists() for part in _PARTS)
+    if not (path / "images").is_dir():
+        return False
+    return (path / "masks").is_dir() or any(table_file(path, name) for name in _TABLES)
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
@@ -229,7 +231,7 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
             write_png(target, _mask(picture, labels, annotations))
             written.append(target)
     written += write_tables(annotations, path)
-    if annotations.classes and (solid or any((path / n).exists() for n in _PARTS[1:4])):
+    if annotations.classes and (solid or any(table_file(path, name) for name in _TABLES[:3])):
         order = [*labels, *(c for c in annotations.classes if c not in labels)]
         rows = [("value", "name"), *enumerate(map(spreadsheet_safe, order), start=1)]
         # A binary mask holds 255 where it holds anything.
@@ -274,16 +276,16 @@ def _from_labels(
 
 def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> None:
     """Add dots, boxes and identities."""
-    if (path / "points.csv").exists():
-        for name, x, y, label in _rows(path / "points.csv", read_points, images, builder):
+    if file := table_file(path, "points"):
+        for name, x, y, label in _rows(file, read_points, images, builder):
             builder.add(str(name), Instance(str(label), point=(float(x), float(y))))
-    if (path / "boxes.csv").exists():
-        for name, *corners, label in _rows(path / "boxes.csv", read_boxes, images, builder):
+    if file := table_file(path, "boxes"):
+        for name, *corners, label in _rows(file, read_boxes, images, builder):
             x0, y0, x1, y1 = (float(v) for v in corners)
             builder.add(str(name), Instance(str(label), box=(x0, y0, x1, y1)))
-    if (path / "identities.csv").exists():
-        table, problems = read_identities(path / "identities.csv", images)
-        _tell(path / "identities.csv", len(table), problems, builder)
+    if file := table_file(path, "identities"):
+        table, problems = read_identities(file, images)
+        _tell(file, len(table), problems, builder)
         for record in table.to_dict("records"):
             name, box = str(record["image"]), None
             # The reader of identities makes numbers of the corners only if all four are there.
@@ -293,9 +295,9 @@ def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> None:
                 box = (x0, y0, x1, y1)
             builder.picture(name, None, **{c: record.get(c) for c in ("side", "group", "date")})
             builder.add(name, Instance(box=box, identity=str(record["identity"])))
-    if (path / "counts.csv").exists():
-        what = "counts.csv holds totals and no objects, so convert passes it over. Copy it."
-        builder.problem("counts.csv", what, why="counts.csv passed over: totals", objects=0)
+    if file := table_file(path, "counts"):
+        what = f"{file.name} holds totals and no objects, so convert passes it over. Copy it."
+        builder.problem(file.name, what, why=f"{file.name} passed over: totals", objects=0)
 
 
 def _rows(

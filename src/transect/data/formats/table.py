@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from transect.data.cells import numbers
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.formats import checked
 from transect.data.formats.head import Head
-from transect.data.tables import numbers, read_table
+from transect.data.tables import read_table
 from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_text
 
@@ -54,7 +55,16 @@ IMAGE_COLUMNS = (
     "id",
 )
 """Names of the column that names the picture; a path comes before an id."""
-CLASS_COLUMNS = ("class", "label", "labels", "category", "species", "class_name", "labelname", "type")
+CLASS_COLUMNS = (
+    "class",
+    "label",
+    "labels",
+    "category",
+    "species",
+    "class_name",
+    "labelname",
+    "type",
+)
 _SCORES = ("confidence", "score", "conf", "probability")
 _IDENTITIES = ("identity", "individual", "individual_id")
 _X, _Y = ("x", "x_px", "pixel_x", "col", "column"), ("y", "y_px", "pixel_y", "row")
@@ -65,10 +75,24 @@ _CORNERS = (
     ("x1", "y1", "x2", "y2"),
     ("left", "top", "right", "bottom"),
 )
-_SIDES = (("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))
-_SIDES += (("x", "y", "w", "h"), ("left", "top", "width", "height"))
+_SIDES = (
+    ("x", "y", "width", "height"),
+    ("bbox_x", "bbox_y", "bbox_width", "bbox_height"),
+    ("x", "y", "w", "h"),
+    ("left", "top", "width", "height"),
+)
 _TEXTS = ("bbox", "box")
-_ASIDE = {"line", "width", "height", "source", "index", "", "geometry", "image_width", "image_height"}
+_ASIDE = {
+    "line",
+    "width",
+    "height",
+    "source",
+    "index",
+    "",
+    "geometry",
+    "image_width",
+    "image_height",
+}
 _NOTHING = {"", "na", "nan", "none", "null"}
 
 
@@ -152,7 +176,11 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     }
     for column in table.columns:
         used = {layout.image, layout.text, layout.label, layout.score, layout.identity}
-        filled = 0 if column in used | {*layout.corners, *layout.dot} | _ASIDE else _filled(table[column])
+        filled = (
+            0
+            if column in used | {*layout.corners, *layout.dot} | _ASIDE
+            else _filled(table[column])
+        )
         if filled:
             builder.reread(f"column {column[:40]!r} not kept", objects=filled)
     for i, name in enumerate(names):
@@ -160,7 +188,9 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         try:
             picture = builder.picture(checked.text(name, f"{where}: image"))
             if blank[i]:
-                builder.reread("row without a position: nothing on its picture", objects=0, pictures=1)
+                builder.reread(
+                    "row without a position: nothing on its picture", objects=0, pictures=1
+                )
                 continue
             common: dict[str, Any] = {
                 "label": checked.label(said["label"][i], f"{where}: class"),
@@ -176,7 +206,9 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
             if x != x or y != y:
                 cells = [table[c].iloc[i] for c in (*layout.corners, *layout.dot)]
                 shown = ", ".join(map(str, cells))[:80]
-                raise TransectError(f"{where} must have numbers for its position; got {shown}. Correct it.")
+                raise TransectError(
+                    f"{where} must have numbers for its position; got {shown}. Correct it."
+                )
             builder.add(picture, Instance(**common, point=(x + layout.shift, y + layout.shift)))
         except TransectError as error:
             builder.problem(path.name, error)
@@ -223,7 +255,9 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
         dot: Sequence[Any] = i.point if i.box is None and i.point else ("", "")
         place = [*dot] * ("dot" in kinds) + [*(i.box or ("", "", "", ""))] * ("box" in kinds)
         more = [getattr(i, s) for s in said]
-        cells = ("" if v is None else spreadsheet_safe(v) if isinstance(v, str) else v for v in more)
+        cells = (
+            "" if v is None else spreadsheet_safe(v) if isinstance(v, str) else v for v in more
+        )
         rows.append((spreadsheet_safe(picture.name), *place, spreadsheet_safe(i.label), *cells))
     return _written(path, ["image", *(header or ["x", "y"]), "class", *said], rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from transect.data.exchange import Annotations, Builder, Instance, Picture, Pict
 from transect.data.formats import checked
 from transect.data.formats.head import Head
 from transect.data.outlines import ellipse_ring
-from transect.data.shapes import rings_of
+from transect.data.shapes import parts_of, rings_of
 from transect.data.tables import read_table
+from transect.data.tally import Tally
 from transect.errors import TransectError
 from transect.files import spreadsheet_safe, write_json, write_text
 
-__all__ = ["NAME", "matches", "read", "write"]
+__all__ = ["NAME", "made", "matches", "read", "write"]
 
 NAME = "via"
 _HEADER = (
@@ -71,6 +73,29 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         except TransectError as error:
             builder.problem(path.name, error)
     return builder.done()
+
+
+def made(annotations: Annotations) -> Annotations:
+    """Each piece of an object as a region of its own, for VIA knows no objects of several.
+
+    Args:
+        annotations: Any; pictures with masks need their size.
+
+    Returns:
+        What ``write`` will write.
+    """
+    tally = Tally(annotations.told)
+    pictures = []
+    for picture in annotations.pictures:
+        kept = []
+        for i in picture.instances:
+            parts = parts_of(i, picture.size_hw) if i.has_area else ()
+            if len(parts) > 1:
+                tally.tell("object of several pieces: a region each", lost=False, objects=1)
+            pieces = [replace(i, parts=(part,), counts=None) for part in parts]
+            kept += pieces if len(parts) > 1 else [i]
+        pictures.append(replace(picture, instances=tuple(kept)))
+    return replace(annotations, pictures=tuple(pictures), told=tally.done())
 
 
 def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = None) -> list[Path]:
