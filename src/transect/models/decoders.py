@@ -353,12 +353,12 @@ class _GAUBlock(nn.Module):
                 if large
                 else ConvBlock(skip, outputs, norm=network.norm, act=activation(network.leaky))
             )
-        self.gate = nn.Sequential(
-            nn.Conv2d(outputs, max(outputs // 4, 4), 1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(max(outputs // 4, 4), outputs, 1),
-            nn.Sigmoid(),
-        )
+            self.gate = nn.Sequential(
+                nn.Conv2d(outputs, max(outputs // 4, 4), 1),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(max(outputs // 4, 4), outputs, 1),
+                nn.Sigmoid(),
+            )
         self.extras = nn.Sequential(*_extras(network, outputs, dropout))
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
