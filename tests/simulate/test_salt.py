@@ -105,3 +105,33 @@ def test_a_folder_with_files_is_refused(tmp_path):
 def test_senseless_numbers_are_refused(tmp_path):
     with pytest.raises(TransectError, match="at least 16 x 16"):
         write_salt_survey(tmp_path / "x", size_hw=(8, 8))
+
+
+def test_faint_salt_is_thinner_and_harder_to_see():
+    """The same shares of empty patches, less difference of grey at the outline of the salt."""
+
+    def looked(faint):
+        found = list(simulate_patches(150, seed=1, size_hw=(64, 64), faint=faint))
+        step, coverage = [], []
+        for patch in found:
+            inner = cv2.erode(patch.mask.astype(np.uint8), np.ones((5, 5))) > 0
+            edge = patch.mask & ~inner
+            if edge.any():
+                grey = patch.image.astype(float)
+                step.append(grey[edge].std() / (grey.std() + 1e-6))
+                coverage.append(patch.mask.mean())
+        return (
+            np.mean(step),
+            np.quantile(coverage, 0.25),
+            np.mean([not p.mask.any() for p in found]),
+        )
+
+    plain, faint = looked(0.0), looked(1.0)
+    assert faint[0] < 0.95 * plain[0]  # the bright outline is gone
+    assert faint[1] < plain[1]
+    assert faint[2] == plain[2]
+
+
+def test_faintness_beyond_its_range_is_refused(tmp_path):
+    with pytest.raises(TransectError, match="0 to 1"):
+        write_salt_survey(tmp_path / "x", n_train=1, n_test=0, faint=2.0)

@@ -73,6 +73,7 @@ def write_salt_survey(
     n_test: int = 200,
     seed: int = 0,
     size_hw: tuple[int, int] = (101, 101),
+    faint: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a simulated salt survey as an ordinary survey folder.
@@ -87,6 +88,8 @@ def write_salt_survey(
         n_test: Number of test patches.
         seed: The same seed and numbers give the same bytes.
         size_hw: (height, width) of a patch, pixels of one metre; at least 16 each.
+        faint: In [0, 1], how hard the salt is to see: thin sheets instead of bodies, weak
+            contrast, dim boundaries, labels that wander about them.
         progress: Told (patches written, patches in all).
 
     Returns:
@@ -95,6 +98,8 @@ def write_salt_survey(
     Raises:
         TransectError: If the folder has something in it, or a number is out of range.
     """
+    if not 0 <= faint <= 1:
+        raise TransectError(f"faint must lie in 0 to 1; got {faint:g}. 0 is plain, 1 is hardest.")
     if min(size_hw) < 16 or n_train < 0 or n_test < 0 or n_train + n_test == 0:
         raise TransectError(
             f"a salt survey needs patches of at least 16 x 16 and one patch or more; got size "
@@ -109,7 +114,7 @@ def write_salt_survey(
     rows.writerow(["image", "depth", "group", "split"])
     done = 0
     for split, count, masks in (("train", n_train, "masks"), ("test", n_test, "truth/masks")):
-        for patch in simulate_patches(count, seed=seed, size_hw=size_hw, split=split):
+        for patch in simulate_patches(count, seed=seed, size_hw=size_hw, split=split, faint=faint):
             _write_png(root / "images" / patch.name, patch.image)
             _write_png(root / masks / patch.name, patch.mask.astype(np.uint8) * 255)
             rows.writerow([patch.name, patch.depth_m, patch.mosaic, split])
@@ -121,7 +126,12 @@ def write_salt_survey(
 
 
 def simulate_patches(
-    count: int, *, seed: int, size_hw: tuple[int, int] = (101, 101), split: str = "train"
+    count: int,
+    *,
+    seed: int,
+    size_hw: tuple[int, int] = (101, 101),
+    split: str = "train",
+    faint: float = 0.0,
 ) -> Iterator[Patch]:
     """Simulate patches whose shares by depth are those of the salt competition.
 
@@ -133,6 +143,7 @@ def simulate_patches(
         seed: Of everything random.
         size_hw: (height, width) of a patch.
         split: ``train`` or ``test``: mosaics of the two are drawn independently.
+        faint: As in ``write_salt_survey``.
 
     Yields:
         The patches, mosaic by mosaic.
@@ -145,7 +156,8 @@ def simulate_patches(
     while wanted.sum():
         rng = np.random.default_rng([seed, stream, number])
         cell = int(choice.choice(wanted.size, p=wanted.ravel() / wanted.sum()))
-        section = _Section.drawn(rng, size_hw, depth=cell // 2, salty=cell % 2 == 0)
+        veil = _Veil.drawn(np.random.default_rng([seed, stream, number, 1]), faint)
+        section = _Section.drawn(rng, size_hw, depth=cell // 2, salty=cell % 2 == 0, thin=veil.thin)
         chosen = []
         for row, column in np.ndindex(_PATCHES, _PATCHES):
             depth = section.top_m + (row + 0.5) * size_hw[0]
@@ -158,7 +170,7 @@ def simulate_patches(
                 chosen.append((row, column, int(depth), bool(key[1])))
         if not chosen:
             continue
-        image = _imaged(section, rng)
+        image = _imaged(section, rng, veil)
         mosaic = f"{'' if split == 'train' else split + '-'}mosaic{number:03d}"
         for row, column, depth_m, empty in chosen:
             pixels = section.cut(image, row, column)
@@ -215,6 +227,33 @@ def _rounded(share: NDArray[np.float64], total: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
+class _Veil:
+    """What hides the salt of one mosaic; its random numbers are its own.
+
+    Attributes:
+        thin: Whether its body is a thin sheet.
+        contrast: Factor on the difference between salt and layers.
+        boundary: Factor on the reflection of the salt's surface.
+        wander_px: How far the imaged boundary wanders about the labelled one.
+    """
+
+    thin: bool
+    contrast: float
+    boundary: float
+    wander_px: float
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator, faint: float) -> _Veil:
+        """Draw one; nothing is hidden at 0."""
+        return cls(
+            thin=bool(rng.random() < 0.5 * faint),
+            contrast=1 - faint * float(rng.uniform(0.2, 0.9)),
+            boundary=1 - faint * float(rng.uniform(0.3, 0.95)),
+            wander_px=1.5 + 2 * faint,
+        )
+
+
+@dataclass(frozen=True)
 class _Section:
     """The geology of one mosaic: where it is, and where the salt is."""
 
@@ -224,7 +263,13 @@ class _Section:
 
     @classmethod
     def drawn(
-        cls, rng: np.random.Generator, patch_hw: tuple[int, int], *, depth: int, salty: bool
+        cls,
+        rng: np.random.Generator,
+        patch_hw: tuple[int, int],
+        *,
+        depth: int,
+        salty: bool,
+        thin: bool = False,
     ) -> _Section:
         """Draw a section with a patch in the depth bin; with ``salty``, salt is in its middle."""
         height, width = (_PATCHES * side for side in patch_hw)
@@ -237,19 +282,33 @@ class _Section:
         level = np.full((height, width), -1e3, np.float32)
         if salty:
             aim_x = (rng.integers(_PATCHES) + rng.uniform(0.1, 0.9)) * patch_hw[1]
-            np.maximum(level, _body(rng, z, x, aim_m + rng.normal(0, 25), aim_x), out=level)
+            body = _sheet(rng, z, x, aim_m, aim_x) if thin else None
+            if body is None:
+                body = _body(rng, z, x, aim_m + rng.normal(0, 25), aim_x)
+            np.maximum(level, body, out=level)
         for _ in range(int(rng.choice(3, p=(0.6, 0.3, 0.1)))):
             anywhere = rng.uniform(-0.2, 1.2) * width
             np.maximum(level, _body(rng, z, x, rng.normal(560, 150), anywhere), out=level)
-        level += 7 * _smooth_noise(rng, (height, width), 22) + 2 * _smooth_noise(
-            rng, (height, width), 7
-        )
+        level += (2 if thin else 7) * _smooth_noise(rng, (height, width), 22) + (
+            0.5 if thin else 2
+        ) * _smooth_noise(rng, (height, width), 7)
         return cls(top_m, patch_hw, level > 0)
 
     def cut(self, array: NDArray[_Kind], row: int, column: int) -> NDArray[_Kind]:
         """The part of a mosaic-sized array that belongs to one patch."""
         height, width = self.patch_hw
         return array[row * height : (row + 1) * height, column * width : (column + 1) * width]
+
+
+def _sheet(
+    rng: np.random.Generator, z: Floats, x: Floats, through_m: float, through_x: float
+) -> Floats:
+    """The level function of a long, thin and bent sheet through the given point."""
+    thick, long = rng.uniform(3, 14), rng.uniform(60, 200)
+    u = x - through_x
+    bend = rng.uniform(0, 8) * np.sin(u / rng.uniform(20, 60))
+    v = (z - through_m) - rng.normal(0, 0.3) * u - bend
+    return (thick * (1 - (u / long) ** 2 - (v / thick) ** 2) / 2).astype(np.float32)
 
 
 def _body(
@@ -287,7 +346,7 @@ def _body(
     return np.minimum(sides, np.minimum(z - crest, crest + tall - z)).astype(np.float32)
 
 
-def _imaged(section: _Section, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _imaged(section: _Section, rng: np.random.Generator, veil: _Veil) -> NDArray[np.uint8]:
     """What the survey shows of a section: grey values, (H, W) uint8."""
     shape = section.salt.shape
     z, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
@@ -296,11 +355,13 @@ def _imaged(section: _Section, rng: np.random.Generator) -> NDArray[np.uint8]:
     period = (9.0 + 8.0 * np.clip(depth / 1000, 0, 1)) * np.float32(rng.uniform(0.8, 1.25))
     layers = _layers(rng, z, x, depth, inside, period)
     # The imaged boundary wanders a little about the true one: migration velocities are wrong.
-    seen = inside + 1.5 * _smooth_noise(rng, shape, 12)
+    seen = inside + np.float32(veil.wander_px) * _smooth_noise(rng, shape, 12)
     salt = 1 / (1 + np.exp(-np.clip(seen / 1.2, -30, 30)))
     interior = rng.uniform(0.2, 0.75) * _band_noise(rng, shape, float(period.mean()))
     interior += rng.uniform(0.05, 0.25) * np.roll(layers, int(rng.integers(8, 30)), axis=0)
-    wave = layers * (1 - salt) + interior * salt + _boundary(rng, seen, period)
+    boundary = np.float32(veil.boundary) * _boundary(rng, seen, period)
+    salt = salt * np.float32(veil.contrast)
+    wave = layers * (1 - salt) + interior * salt + boundary
     # Beneath salt the wave field is weak; everywhere it weakens with depth, gain undoes a part.
     above = np.cumsum(section.salt, axis=0, dtype=np.float32)
     shadow = np.where(section.salt, 1.0, np.exp(-above / np.float32(rng.uniform(120, 400))))
