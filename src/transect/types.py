@@ -25,7 +25,7 @@ class Image:
         name: The key of the image everywhere: its path below ``images/``, forward slashes.
         path: Where the file is.
         size_hw: (height, width) in pixels, after EXIF orientation.
-        channels: Stored channels; alpha counts.
+        channels: Stored channels; alpha does not count.
         dtype: ``uint8``, ``uint16``, ``float32``: what decoding gives.
         group: Site, flight, encounter or slide; images of one group never part in folds.
         depth: A number per image (metres below surface, altitude), or None.
@@ -34,6 +34,7 @@ class Image:
         scale: Ground size of one pixel, or None. The unit is the survey's own.
         split: ``train``, or ``test`` for images that no training may see.
         kind: What sort of picture it is (stain, camera, habitat), or None; folds may balance it.
+        void: Share of its pixels that hold no data, in [0, 1].
     """
 
     name: str
@@ -48,6 +49,7 @@ class Image:
     scale: float | None = None
     split: str = "train"
     kind: str | None = None
+    void: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.folder import Progress, in_threads
-from transect.data.images import open_reader, read_image
+from transect.data.images import open_reader, read_image, read_void
 from transect.errors import TransectError
 from transect.files import atomic_path, read_json, write_json
 from transect.types import Image, Problem
@@ -119,7 +119,7 @@ class PixelCache:
         return self._view(int(self._offsets[i, 2]), shape, self._planes_dtype)
 
     def statistics(self, channels: int | None = None) -> tuple[list[float], list[float]]:
-        """Mean and deviation of each channel over all pixels of all pictures.
+        """Mean and deviation of each channel over all pixels with data of all pictures.
 
         Args:
             channels: Only pictures with so many channels count; None takes the most frequent.
@@ -136,6 +136,8 @@ class PixelCache:
             if image.channels != channels:
                 continue
             pixels = self.image(i).reshape(-1, channels)
+            if image.void and (void := read_void(image.path)) is not None:
+                pixels = pixels[~void.reshape(-1)]
             for start in range(0, len(pixels), 1 << 20):
                 part = pixels[start : start + (1 << 20)].astype(np.float64)
                 sums += part.sum(axis=0)

@@ -208,7 +208,7 @@ def reflect_pad(
 def match_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
     """Give a picture the number of channels that a survey's network expects.
 
-    Grey becomes RGB by repetition, RGB becomes grey by luma, alpha is dropped.
+    Grey becomes RGB by repetition, RGB becomes grey by luma; other channels are never dropped.
 
     Args:
         image: (H, W, C).
@@ -221,26 +221,18 @@ def match_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
         TransectError: If there is no sensible way.
 
     Example:
-        >>> match_channels(np.full((1, 1, 4), 7, np.uint8), 1).tolist()
+        >>> match_channels(np.full((1, 1, 3), 7, np.uint8), 1).tolist()
         [[[7]]]
     """
     have = image.shape[2]
     if have == channels:
         return image
-    if have in (2, 4) and channels in (1, 3):
-        return match_channels(image[..., :-1], channels)
     if have == 1 and channels == 3:
         return np.repeat(image, 3, axis=2)
     if have == 3 and channels == 1:
         grey = image.astype(np.float32) @ np.array(LUMA, np.float32)
         grey = np.rint(grey) if image.dtype.kind == "u" else grey
         return grey.astype(image.dtype)[..., None]
-    if have in (1, 3) and channels == have + 1:
-        full = 1 if image.dtype.kind == "f" else np.iinfo(image.dtype).max
-        opaque = np.full((*image.shape[:2], 1), full, image.dtype)
-        return np.concatenate([image, opaque], axis=2)
-    if have in (1, 2) and channels == 4:
-        return match_channels(match_channels(image, 3), 4)
     raise TransectError(
         f"a picture has {have} channels and the survey's network takes {channels}. Give all "
         "pictures of a survey the same channels."
@@ -310,7 +302,7 @@ def input_channels(
     at = 0
     for name in geometry.channels:
         if name in ("grey", "row*image", "cumsum") and grey is None:
-            grey = match_channels(image, 1) if image.shape[2] < 5 else _mean_channel(image)
+            grey = match_channels(image, 1) if image.shape[2] in (1, 3) else _mean_channel(image)
         if name == "image":
             part = _normalised(image, geometry.normalise, statistics)
             out[..., at : at + image.shape[2]] = part
@@ -380,12 +372,9 @@ def _grey_statistics(
     if statistics is None:
         return None
     channels = len(statistics[0])
-    # Alpha takes no part; more than four bands count alike.
-    weights = {1: (1.0,), 2: (1.0,), 3: LUMA, 4: LUMA}.get(channels, (1.0,) * channels)
-    used = len(weights)
-    mean = float(np.average(np.asarray(statistics[0], float)[:used], weights=weights))
-    deviation = float(np.average(np.asarray(statistics[1], float)[:used], weights=weights))
-    return [mean], [deviation]
+    weights = LUMA if channels == 3 else (1.0,) * channels  # bands that are no colours count alike
+    mean, deviation = (np.average(np.asarray(part, float), weights=weights) for part in statistics)
+    return [float(mean)], [float(deviation)]
 
 
 def _mean_channel(image: NDArray[Any]) -> NDArray[Any]:

@@ -27,6 +27,7 @@ __all__ = [
     "open_reader",
     "read_image",
     "read_labels",
+    "read_void",
     "write_tiff_bands",
 ]
 
@@ -40,7 +41,6 @@ _MOST_PX_OF_FEW_BYTES = 50_000_000
 _PX_PER_BYTE = 20_000  # one colour at one bit a pixel, deflated, has 8,256
 
 _MODES = {"1": 1, "L": 1, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "LA": 2, "RGBA": 4, "PA": 4}
-_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by the colour type of the header
 _OTHERS = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",
@@ -67,8 +67,9 @@ def read_image(path: Path, *, limit_px: int = LIMIT_PX) -> NDArray[Any]:
         limit_px: Most pixels (height times width) to decode.
 
     Returns:
-        (H, W, C) uint8, uint16 or float32. C is 1 for grey, 2 for grey with alpha, 3 for RGB
-        (also from palettes and CMYK), 4 for RGB with alpha, or the number of bands of a TIFF.
+        (H, W, C) uint8, uint16 or float32. C is 1 for grey, 3 for RGB (also from palettes and
+        CMYK), or the number of bands of a TIFF; alpha is left out. TIFF pixels without data hold
+        the mean of others: see ``read_void``.
 
     Raises:
         TransectError: If the file is missing, empty, truncated, damaged, larger than the limit,
@@ -79,6 +80,24 @@ def read_image(path: Path, *, limit_px: int = LIMIT_PX) -> NDArray[Any]:
         _check_pixels(path, reader.shape[:2], limit_px)
         return reader.window(0, 0, *reader.shape[:2])
     return _decoded(path, limit_px, labels=False)
+
+
+def read_void(path: Path) -> NDArray[np.bool_] | None:
+    """Which pixels of a picture hold no data: NaN, GDAL's nodata number, or nothing but alpha.
+
+    Args:
+        path: The file.
+
+    Returns:
+        (H, W) bool, or None for a picture that cannot have such pixels: all but some TIFFs.
+
+    Raises:
+        TransectError: As ``read_image``.
+    """
+    if _kind(path) != "tiff":
+        return None
+    reader = TiffReader(path)
+    return reader.void(0, 0, *reader.shape[:2]) if reader.may_be_void else None
 
 
 def read_labels(path: Path, *, limit_px: int = LIMIT_PX) -> NDArray[np.int32]:
@@ -104,8 +123,7 @@ def read_labels(path: Path, *, limit_px: int = LIMIT_PX) -> NDArray[np.int32]:
         stored = reader.window(0, 0, *reader.shape[:2])
     else:
         stored = _decoded(path, limit_px, labels=True)
-    channels = stored.shape[2]
-    colours = stored[..., : channels - 1 if channels in (2, 4) else channels]
+    colours = stored
     first = colours[..., 0]
     if any(not np.array_equal(first, colours[..., c]) for c in range(1, colours.shape[2])):
         raise TransectError(
@@ -150,16 +168,17 @@ def image_info(path: Path) -> tuple[tuple[int, int], int, str]:
         with path.open("rb") as handle:
             if kind == "webp":
                 start = handle.read(64)
-                (height, width), channels = _webp_header(start), _webp_channels(start)
+                (height, width), channels = _webp_header(start), 3
                 turned = _webp_orientation(handle, start) >= 5
             else:
                 image = _opened(handle, kind)
                 (width, height), channels = image.size, _channels(image)
+                channels -= channels in (2, 4)  # alpha
                 turned = _orientation(image) >= 5
                 handle.seek(0)
                 start = handle.read(64)
                 if kind == "png" and _png_bits(start) == 16:
-                    channels, dtype = _PNG_CHANNELS[start[25]], "uint16"
+                    channels, dtype = (3 if start[25] in (2, 6) else 1), "uint16"
         size = (width, height) if turned else (height, width)
         return size, channels, dtype
     except TransectError:
@@ -245,6 +264,8 @@ def _decoded(path: Path, limit_px: int, *, labels: bool) -> NDArray[Any]:
         else:
             image.load()
             array = _stored(image) if labels else _shown(image)
+        if array.ndim == 3 and array.shape[2] in (2, 4):
+            array = array[..., :-1]  # alpha
     except TransectError:
         raise
     except Exception as error:  # decoders may raise anything on strangers' bytes
@@ -346,15 +367,6 @@ def _webp_header(start: bytes) -> tuple[int, int]:
     else:
         raise ValueError("not a WebP header")
     return height, width
-
-
-def _webp_channels(start: bytes) -> int:
-    """Channels of a WebP; alpha is a bit of its first chunk."""
-    chunk, body = start[12:16], start[20:]
-    alpha = (chunk == b"VP8X" and bool(body[0] & 0x10)) or (
-        chunk == b"VP8L" and bool(int.from_bytes(body[1:5], "little") >> 28 & 1)
-    )
-    return 4 if alpha else 3
 
 
 def _webp_orientation(handle: Any, start: bytes) -> int:

@@ -23,8 +23,7 @@ class Inputs:
 
     Attributes:
         geometry: Channels and normalisation.
-        channels: Of the pictures, after alpha is dropped and grey is repeated where colour
-            pictures are among them.
+        channels: Of the pictures, after grey is repeated where colour pictures are among them.
         depths: Least and greatest depth over training and test pictures, or None.
         statistics: Mean and deviation per channel over the training pictures, or None.
     """
@@ -122,13 +121,11 @@ def picture_channels(images: Sequence[Image]) -> int:
 
     Example:
         >>> from pathlib import Path
-        >>> grey, colour = (Image("a.png", Path("a.png"), (1, 1), c) for c in (1, 4))
+        >>> grey, colour = (Image("a.png", Path("a.png"), (1, 1), c) for c in (1, 3))
         >>> picture_channels([grey, grey]), picture_channels([grey, colour])
         (1, 3)
     """
-    found = Counter(
-        {1: 1, 2: 1, 3: 3, 4: 3}.get(image.channels, image.channels) for image in images
-    )
+    found = Counter(image.channels for image in images)
     if set(found) <= {1, 3}:
         return max(found)
     return found.most_common(1)[0][0]
@@ -152,5 +149,5 @@ def suited_normalisation(images: Sequence[Image]) -> str:
         >>> suited_normalisation([photo]), suited_normalisation([photo, scan])
         ('imagenet', 'survey')
     """
-    usual = all(image.dtype == "uint8" and image.channels <= 4 for image in images)
+    usual = all(image.dtype == "uint8" and image.channels in (1, 3) for image in images)
     return "imagenet" if usual else "survey"

@@ -8,19 +8,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.images import read_labels
+from transect.data.images import read_labels, read_void
 from transect.errors import TransectError
 from transect.types import Image, Survey
 
 __all__ = ["class_labels", "mask_labels", "size_sentence", "value_sentence"]
 
 
-def mask_labels(survey: Survey, image: Image | str) -> NDArray[np.int32]:
+def mask_labels(
+    survey: Survey, image: Image | str, *, of_picture: bool = True
+) -> NDArray[np.int32]:
     """Read one image's mask as numbers that mean the same in every survey.
 
     Args:
         survey: With masks.
         image: The image; a name is looked up in the list of all.
+        of_picture: Whether pixels without data in the picture are to be ignored, too.
 
     Returns:
         (H, W) int32: 0 is background; for binary masks 1 is foreground, for classes 1, 2, ...
@@ -33,8 +36,12 @@ def mask_labels(survey: Survey, image: Image | str) -> NDArray[np.int32]:
     if isinstance(image, str):
         image = next(i for i in survey.images if i.name == image)
     if image.name not in survey.masks:
-        return np.zeros(image.size_hw, np.int32)
-    return _labels_from(survey.masks[image.name], image.size_hw, survey)
+        labels = np.zeros(image.size_hw, np.int32)
+    else:
+        labels = _labels_from(survey.masks[image.name], image.size_hw, survey)
+    if of_picture and image.void and (void := read_void(image.path)) is not None:
+        labels[void] = -1
+    return labels
 
 
 def _labels_from(path: Path, size_hw: tuple[int, int], survey: Survey) -> NDArray[np.int32]:

@@ -15,6 +15,7 @@ from transect.data.labels import mask_labels
 from transect.data.manifest import masks_said, read_manifest
 from transect.data.missing import missing_ones
 from transect.data.tables import read_table, table_file
+from transect.data.void import with_void
 from transect.data.with_counts import with_counts
 from transect.data.with_masks import with_masks
 from transect.errors import TransectError, unknown_name
@@ -74,7 +75,8 @@ def open_survey(
     mask_kind = mask_kind or masks_said()
     images, problems = list_images(root / "images", progress=progress)
     survey = Survey(root, _question(root, question), images, ())
-    found = list(problems)
+    survey, more = with_void(survey, progress=progress)
+    images, found = survey.images, [*problems, *more]
     if table := table_file(root, "images"):
         images, more = _with_table(images, table)
         survey, found = replace(survey, images=images), found + more

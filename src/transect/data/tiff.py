@@ -7,6 +7,7 @@ segments (strips or tiles) are unpacked here, each to at most its declared size.
 
 from __future__ import annotations
 
+import functools
 import io
 import lzma
 import math
@@ -88,11 +89,14 @@ class TiffReader:
 
     Pixel values follow the rule of ``images.read_image``: bits become 0 or 255, 2 and 4 bits are
     stretched to 0..255, other types that are not uint8, uint16 or float32 become float32 of the
-    same value; white-is-zero is inverted; a colour map is applied.
+    same value; white-is-zero is inverted; a colour map is applied. A channel that ExtraSamples
+    calls alpha is no channel; one that it does not (near infrared) is. Pixels without data (see
+    ``void``) hold the mean of some that have data.
 
     Attributes:
         shape: (H, W, C) after orientation.
         dtype: Of the windows.
+        nodata: The number that GDAL's tag says stands for no data, or None.
     """
 
     def __init__(self, path: Path, *, labels: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
@@ -160,13 +164,18 @@ class TiffReader:
             self._counts = np.asarray(page.databytecounts, np.int64)
             colormap = page.tags.valueof(320)
             self._tags = {n: page.tags.valueof(n) for n in (292, 293, 530, 532)}
+            self._alpha = _alpha_of(page.tags.valueof(338), self._samples)
+            self.nodata = _nodata_of(page.tags.valueof(42113))
             if int(page.imagedepth or 1) > 1:
                 raise TransectError(f"{path} is a volume. Save its slices as pictures.")
         self._stored = _stored_type(path, self._bits, kind, order)
         self._colormap = None
         if self._photometric == 3 and colormap is not None and not self._labels:
             self._colormap = (np.asarray(colormap).reshape(3, -1).T >> 8).astype(np.uint8)
-        self._channels = 3 if self._colormap is not None else self._samples
+        self._alpha = self._alpha if self._colormap is None else ()
+        colours = self._samples - len(self._alpha)
+        self._channels = 3 if self._colormap is not None else colours
+        self._colours = [i for i in range(self._samples) if i not in self._alpha]
         self._check(path)
         self._map_if_contiguous(path)
         if self._map is None and self._segment_bytes() > SEGMENT_LIMIT:
@@ -178,20 +187,36 @@ class TiffReader:
             )
         sample = np.zeros((0, 0, self._samples), self._stored.newbyteorder("="))
         self.dtype: np.dtype[Any] = self._finished(sample).dtype
+        if self.nodata is not None and self.dtype.kind != "f":
+            top = np.iinfo(self.dtype).max
+            self.nodata = self.nodata if self.nodata in range(top + 1) else None
 
     def _refuse_stacks(self, file: Any, page: Any) -> None:
-        """A second page of the same size means a stack; overviews and thumbnails are skipped."""
+        """A second page of the same size means a stack; overviews and thumbnails are skipped.
+
+        ImageJ (over 4 GB) and tifffile may describe only the first page of a stack.
+        """
         try:
             second: Any = file.pages[1]
         except IndexError:
+            told = file.is_imagej or file.is_shaped or file.is_ome
+            if told and int(page.imagedepth or 1) == 1:
+                pixels = int(page.imagelength) * int(page.imagewidth) * int(page.samplesperpixel)
+                pictures = int(np.prod(file.series[0].shape, dtype=np.int64)) // max(pixels, 1)
+                if pictures > 1:
+                    raise self._stack(pictures) from None
             return
         reduced = int(second.tags.valueof(254, 0) or 0) & 0b101
         same = (second.imagelength, second.imagewidth) == (page.imagelength, page.imagewidth)
         if same and not reduced:
-            raise TransectError(
-                f"{self._path} is a stack of {len(file.pages)} pictures, and one per file is read. "
-                "Save each picture (or all bands as the channels of one picture) to its own file."
-            )
+            raise self._stack(len(file.pages))
+
+    def _stack(self, pictures: int) -> TransectError:
+        """The sentence for several pictures in one file."""
+        return TransectError(
+            f"{self._path} is a stack of {pictures} pictures, and one per file is read. "
+            "Save each picture (or all bands as the channels of one picture) to its own file."
+        )
 
     def _check(self, path: Path) -> None:
         """Refuse what cannot be read before the first window is asked for."""
@@ -272,6 +297,78 @@ class TiffReader:
         Raises:
             TransectError: If the window leaves the picture or a segment is damaged.
         """
+        stored = self._window(top, left, height, width)
+        pixels = stored[..., self._colours] if self._alpha else stored
+        void = self._void_in(stored)
+        if void is not None and void.any():
+            pixels[void] = self._fill
+        return pixels
+
+    def void(self, top: int, left: int, height: int, width: int) -> NDArray[np.bool_]:
+        """Which pixels of a window hold no data.
+
+        Those with a number that is not finite, with GDAL's nodata number (of colour pictures: in
+        all channels), or wholly transparent.
+
+        Args:
+            top: As for ``window``.
+            left: As for ``window``.
+            height: As for ``window``.
+            width: As for ``window``.
+
+        Returns:
+            (height, width) bool.
+
+        Raises:
+            TransectError: As ``window``.
+        """
+        if not self.may_be_void:
+            return np.zeros((height, width), np.bool_)
+        found = self._void_in(self._window(top, left, height, width))
+        return np.zeros((height, width), np.bool_) if found is None else found
+
+    @property
+    def may_be_void(self) -> bool:
+        """Whether the file can hold pixels without data."""
+        special = self.dtype.kind == "f" or self.nodata is not None or bool(self._alpha)
+        return special and not self._labels
+
+    def _void_in(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Which pixels of finished values, alpha included, hold no data; None if none can."""
+        if not self.may_be_void:
+            return None
+        colours = stored[..., self._colours] if self._alpha else stored
+        found: NDArray[np.bool_] = np.zeros(stored.shape[:2], np.bool_)
+        if colours.dtype.kind == "f":
+            # Some tools write the least float for no data and no tag.
+            found |= ~(np.abs(colours) < 1e30).all(axis=2)
+        if self.nodata is not None:
+            same = colours == np.asarray(self.nodata).astype(colours.dtype)
+            # Zero in one colour is a colour; in all of them it is the border of an orthomosaic.
+            bands = same.all(axis=2) if colours.dtype.kind == "u" else same.any(axis=2)
+            found |= bands
+        if self._alpha:
+            found |= (stored[..., list(self._alpha)] == 0).all(axis=2)
+        return found
+
+    @functools.cached_property
+    def _fill(self) -> NDArray[Any]:
+        """The mean of pixels with data, from 64 places spread evenly: (C,)."""
+        height, width = self.shape[:2]
+        some = []
+        side = (min(32, height), min(32, width))
+        for top in np.linspace(0, height - side[0], 8).astype(int):
+            for left in np.linspace(0, width - side[1], 8).astype(int):
+                stored = self._window(int(top), int(left), *side)
+                void = self._void_in(stored)
+                assert void is not None  # asked only where there is a void
+                some.append(stored[~void][:, self._colours].astype(np.float64))
+        known = np.concatenate(some)
+        mean = known.mean(axis=0) if len(known) else np.zeros(self._channels)
+        return (mean if self.dtype.kind == "f" else np.rint(mean)).astype(self.dtype)
+
+    def _window(self, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+        """Finished values of a window, alpha included."""
         _check_window(self.shape, top, left, height, width)
         swap, flip_rows, flip_columns = _ORIENTATIONS[self._orientation]
         if flip_rows:
@@ -405,6 +502,22 @@ class TiffReader:
         if self._bits in (1, 2, 4):
             return raw * np.uint8(255 // ((1 << self._bits) - 1))
         return raw if raw.dtype in (np.uint8, np.uint16) else raw.astype(np.float32, copy=False)
+
+
+def _alpha_of(extra: Any, samples: int) -> tuple[int, ...]:
+    """Which samples are alpha by the tag ExtraSamples: 1 and 2 are, 0 is "something else"."""
+    kinds = extra if isinstance(extra, tuple) else (extra,) if extra is not None else ()
+    first = samples - len(kinds)
+    alpha = tuple(first + i for i, kind in enumerate(kinds) if kind in (1, 2) and first + i > 0)
+    return alpha if len(alpha) < samples else ()
+
+
+def _nodata_of(tag: Any) -> float | None:
+    """The number of GDAL's nodata tag, a text; None if it is none."""
+    try:
+        return float(str(tag).strip("\0 ")) if tag is not None else None
+    except ValueError:
+        return None
 
 
 # What the EXIF and TIFF orientation numbers mean: (transpose first, flip rows, flip columns).

@@ -93,12 +93,9 @@ def write_tiff_bands(
 
 
 def _extra_samples(channels: int, kind: np.dtype[Any]) -> list[int] | None:
-    """What the channels past the colours are: alpha for the fourth of four, else unspecified."""
-    if channels in (1, 3) and (channels == 1 or kind.kind == "u"):
-        return None
-    if channels == 4 and kind.kind == "u":
-        return [2]
-    return [0] * (channels - 1)
+    """What the channels past the colours are: unspecified, for alpha would be dropped."""
+    colours = 3 if kind.kind == "u" and channels in (3, 4) else 1
+    return [0] * (channels - colours) or None
 
 
 def _rebanded(

@@ -136,7 +136,7 @@ def _holding_a_dot(points: pd.DataFrame, boxes: pd.DataFrame) -> NDArray[np.bool
 def _centres(survey: Survey, progress: Progress | None) -> pd.DataFrame:
     """The centres of the objects of instance masks, as dots."""
     names = [image.name for image in survey.images if image.name in survey.masks]
-    found = in_threads(lambda n: centroids(mask_labels(survey, n)), names, progress)
+    found = in_threads(lambda n: centroids(np.maximum(mask_labels(survey, n), 0)), names, progress)
     owners = np.repeat(np.array(names, object), [len(dots) for dots in found])
     dots = np.concatenate(found) if found else np.zeros((0, 2))
     columns = {"image": owners, "x": dots[:, 0], "y": dots[:, 1], "class": survey.classes[0]}

@@ -209,8 +209,8 @@ class Photos:
         try:
             stored = read_image(subject.image.path)
             whole = eight_bits(stored)
-            if whole.shape[2] > 4:  # of multispectral photos the first three bands
-                whole = whole[..., :3]
+            if whole.shape[2] not in (1, 3):  # of multispectral photos the first three bands
+                whole = whole[..., : 3 if whole.shape[2] > 3 else 1]
             pixels = match_channels(whole, self.channels)
         except TransectError as error:
             return str(error)

@@ -86,7 +86,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         classes = tuple(dict.fromkeys([*named, *classes]))
         for image in survey.images:
             if image.name in survey.masks:
-                labels = mask_labels(survey, image.name)
+                labels = mask_labels(survey, image.name, of_picture=False)
                 for instance in _from_labels(labels, survey.mask_kind == "instances", named):
                     builder.add(image.name, instance)
     for problem in found:

@@ -1,0 +1,65 @@
+"""Pixels without data: counted when a survey is opened, so that nothing learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from transect.data.folder import Progress, in_threads
+from transect.data.images import open_reader
+from transect.data.tiff import TiffReader
+from transect.errors import TransectError
+from transect.types import Image, Problem, Survey
+
+__all__ = ["with_void"]
+
+_BAND_PX = 16_000_000
+_SUFFIXES = (".tif", ".tiff")
+
+
+def with_void(survey: Survey, *, progress: Progress | None = None) -> tuple[Survey, list[Problem]]:
+    """Count the pixels without data (see ``images.read_void``) of every picture.
+
+    Args:
+        survey: With its images.
+        progress: Called with (done, all).
+
+    Returns:
+        The survey with ``Image.void`` filled in and a note if there are any; and a problem for
+        each picture that holds nothing else, which is left out.
+    """
+    able = [i for i in survey.images if i.path.suffix.lower() in _SUFFIXES]
+    found = dict(zip((i.name for i in able), in_threads(_share, able, progress), strict=True))
+    images, problems, some = [], [], []
+    for image in survey.images:
+        share = found.get(image.name, 0.0)
+        if share == 1:
+            what = f"{image.name} holds no data at all, and is left out. Remove it."
+            problems.append(Problem(image.name, what))
+            continue
+        images.append(replace(image, void=share) if share else image)
+        some += [images[-1]] if share else []
+    if not some:
+        return replace(survey, images=tuple(images)), problems
+    area = sum(i.size_hw[0] * i.size_hw[1] for i in some)
+    lost = sum(i.void * i.size_hw[0] * i.size_hw[1] for i in some)
+    note = (
+        f"{len(some)} of {len(images)} images hold pixels without data (NaN, or the number of "
+        f"their nodata tag; {100 * lost / area:.1f} % of their pixels; first: {some[0].name}): "
+        "they count neither in statistics nor in losses"
+    )
+    return replace(survey, images=tuple(images), notes=(*survey.notes, note)), problems
+
+
+def _share(image: Image) -> float:
+    """The share of pixels without data, in [0, 1]; 0 for a picture that cannot be read."""
+    try:
+        reader = open_reader(image.path)
+        if not isinstance(reader, TiffReader) or not reader.may_be_void:
+            return 0.0
+        height, width = image.size_hw
+        rows = max(_BAND_PX // width, 1)
+        tops = range(0, height, rows)
+        lost = sum(int(reader.void(t, 0, min(rows, height - t), width).sum()) for t in tops)
+    except TransectError:
+        return 0.0  # told when it is decoded
+    return lost / (height * width)
