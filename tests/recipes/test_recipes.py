@@ -1,10 +1,12 @@
 """Every bundled recipe, found by itself: it is written, read back, checked and built."""
 
 import dataclasses
+import fnmatch
 import importlib
 
 import pytest
 
+from tests.recipes.published import leaves_of
 from transect import losses, recipes
 from transect.augment.validity import check_augment, invalid_kinds
 from transect.recipe import Network, Recipe, from_json, to_json
@@ -71,18 +73,38 @@ def test_dense_losses_parse(name):
                 losses.parse_loss(expression)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if recipes.load(n).question == "segment"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_quick_twin_keeps_the_ingredients(name):
     recipe, quick = recipes.load(name), recipes.load(name, quick=True)
     assert [m.name for m in quick.members] == [m.name for m in recipe.members]
     assert len(quick.pseudo) == len(recipe.pseudo)
+    assert (quick.views, quick.blend) == (recipe.views, recipe.blend)
     for full, short in zip(recipe.members, quick.members, strict=True):
         assert [s.name for s in short.stages] == [s.name for s in full.stages]
-        assert [(s.loss, s.data, s.keep, s.aux) for s in short.stages] == [
-            (s.loss, s.data, s.keep, s.aux) for s in full.stages
-        ]
+        assert [ingredients(s) for s in short.stages] == [ingredients(s) for s in full.stages]
         assert sum(s.epochs for s in short.stages) <= 2 * len(short.stages) + 8
         assert max(short.geometry.size_hw) <= 128
+        assert short.geometry.channels == full.geometry.channels
+        assert short.augment == full.augment
+        for field in KEPT & {f.name for f in dataclasses.fields(full.network)}:
+            assert getattr(short.network, field) == getattr(full.network, field), field
+
+
+KEPT = {
+    "decoder", "encoder_attention", "decoder_attention", "centre", "hypercolumn", "head", "neck",
+    "deep_supervision", "image_head", "pixel_head", "upsample", "dropout", "head_dropout", "norm",
+    "coordconv", "leaky", "pooling", "scale", "margin", "flip_labels", "neutral_twin", "fusion",
+}  # fmt: skip
+"""Fields of a network that a twin has from its recipe; encoder, widths, stem and weights shrink."""
+
+
+def ingredients(stage):
+    """What a stage is made of, besides sizes, lengths and rates."""
+    return (
+        stage.loss, stage.loss_end, stage.aux, stage.data, stage.round, stage.sampler,
+        stage.average, stage.mining, stage.mining_noise, stage.optimizer.name, stage.loss_on,
+        stage.freeze,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if recipes.load(n).question == "segment"])
@@ -118,3 +140,33 @@ def test_full_networks_build(name):
         for stage in member.stages:
             for head, _ in stage.aux:
                 assert head in found
+
+
+_OF_MASKS = (
+    "views", "view_mean", "drop_views", "blend", "pseudo", "members.*.stages.*.aux",
+    "members.*.stages.*.data", "members.*.stages.*.round", "members.*.stages.*.pseudo_share",
+    "members.*.stages.*.loss_on", "members.*.network.image_head", "members.*.network.pixel_head",
+    "members.*.network.deep_supervision", "members.*.geometry.resize_hw",
+    "members.*.geometry.border", "members.*.augment.border", "members.*.augment.cutout_keep",
+)  # fmt: skip
+_OF_INDIVIDUALS = (
+    "members.*.stages.*.per_identity", "members.*.stages.*.mining*", "members.*.geometry.margin",
+    "members.*.geometry.aspect", "members.*.network.flip_labels", "members.*.network.project",
+    "members.*.network.jitter",
+)  # fmt: skip
+UNREAD = {
+    "segment": _OF_INDIVIDUALS,
+    "count": (*_OF_MASKS, *_OF_INDIVIDUALS),
+    "identify": (
+        *(path for path in _OF_MASKS if path != "members.*.augment.border"), "folds.stratify",
+        "members.*.geometry.fit", "members.*.geometry.scale", "members.*.geometry.overlap",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "quick"), BOTH)
+def test_a_recipe_sets_no_field_that_its_question_does_not_read(name, quick):
+    recipe = recipes.load(name, quick=quick)
+    for path, (value, default) in leaves_of(recipe).items():
+        idle = any(fnmatch.fnmatchcase(path, pattern) for pattern in UNREAD[recipe.question])
+        assert default or not idle, f"{path} is {value!r}, and {recipe.question} does not look"

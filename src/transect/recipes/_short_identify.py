@@ -8,7 +8,7 @@ from transect.recipe import Embedding, IdentifyDecide, Member, Recipe, Stage
 
 __all__ = ["short_identify"]
 
-_STAGES = 2  # of each member: the first and the last
+_MANY = 2  # more stages than these get one epoch each
 _LR = 1e-3  # learns something in a few steps; our measurement on simulated flukes
 
 
@@ -17,9 +17,9 @@ def short_identify(
 ) -> Recipe:
     """Shorten a recipe for small photos and two cores; our numbers throughout.
 
-    All members, heads, losses, sources and rules stay. What changes: backbones from a hub become
-    one whose weights need no network, inputs shrink in their own shape, of many stages the first
-    and the last remain, with a few steps each, and geometry takes fewer keypoints.
+    All members, stages, heads, losses, sources and rules stay. What changes: backbones from a hub
+    become one whose weights need no network, inputs shrink in their own shape, each stage has a few
+    steps (one epoch where there are many stages), and geometry takes fewer keypoints.
 
     Args:
         recipe: The full recipe.
@@ -60,10 +60,8 @@ def _short_member(member: Member, pixels: int, epochs: int, steps: int, batch: i
     height, width = member.geometry.size_hw
     factor = (pixels / (height * width)) ** 0.5
     size = (max(32, round(height * factor / 32) * 32), max(32, round(width * factor / 32) * 32))
-    chosen = (
-        member.stages if len(member.stages) <= _STAGES else (member.stages[0], member.stages[-1])
-    )
-    stages = tuple(_short_stage(stage, epochs, steps, batch, ours) for stage in chosen)
+    each = epochs if len(member.stages) <= _MANY else 1
+    stages = tuple(_short_stage(stage, each, steps, batch, ours) for stage in member.stages)
     return replace(
         member, network=network, geometry=replace(member.geometry, size_hw=size), stages=stages
     )

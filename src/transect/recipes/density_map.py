@@ -42,9 +42,7 @@ recipe = Recipe(
             name="unet",
             network=_NETWORK,  # our choice
             geometry=Geometry(fit="tile", size_hw=(256, 256), overlap=0.25),
-            augment=Augment(
-                hflip=0.5, vflip=0.5, rot90=0.5, scale=(0.8, 1.25), gamma=0.2, border="zero"
-            ),
+            augment=Augment(hflip=0.5, vflip=0.5, rot90=0.5, scale=(0.8, 1.25), gamma=0.2),
             stages=(
                 Stage(
                     name="main",

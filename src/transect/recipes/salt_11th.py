@@ -74,6 +74,7 @@ recipe = Recipe(
     ),
     folds=Folds(count=5, stratify=("depth",)),  # "only depth stratification worked"
     views=("identity", "hflip"),
+    drop_views=False,
     decide=SegmentDecide(metric="salt_map"),  # all tuned out of fold: nothing is known
     notes=(
         "Salt 11th place: SE-ResNeXt-50, scSE, hypercolumn, three losses, SGD snapshots. TGS Salt "

@@ -313,6 +313,7 @@ recipe = Recipe(
     # Sorted by depth, the i-th to fold i mod 5; pictures of one group stay together if named.
     folds=Folds(count=5, stratify=("depth",), seed=123),
     views=("identity", "hflip"),
+    drop_views=False,
     blend="mean",
     pseudo=(
         PseudoRound(  # for phalanx-2

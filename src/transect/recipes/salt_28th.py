@@ -109,6 +109,7 @@ recipe = Recipe(
     ),
     folds=Folds(count=5, stratify=("coverage",)),  # our guess
     views=("identity", "hflip"),
+    drop_views=False,
     # Small masks, and small pieces "black and white", with sizes tuned out of fold; they found
     # thresholds of .40 and more better on the private board.
     decide=SegmentDecide(metric="salt_map", flat_rule=True),

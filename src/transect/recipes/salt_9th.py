@@ -111,6 +111,7 @@ recipe = Recipe(
     # Theirs were random; balanced coverage only makes folds more alike.
     folds=Folds(count=10, stratify=("coverage",)),
     views=("identity", "hflip"),
+    drop_views=False,
     blend="mean",
     decide=SegmentDecide(
         metric="salt_map",

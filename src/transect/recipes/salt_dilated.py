@@ -113,6 +113,7 @@ recipe = Recipe(
     ),
     folds=Folds(count=5, stratify=("depth",)),
     views=("identity", "hflip"),
+    drop_views=False,
     blend="weighted_vote",
     decide=SegmentDecide(metric="salt_map", crf="if_better", gate="any-salt"),
     notes=(

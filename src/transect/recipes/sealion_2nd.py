@@ -77,7 +77,6 @@ recipe = Recipe(
                 hflip=0.5,
                 rotate=180.0,
                 scale=(0.8, 1.6),
-                border="zero",  # ours; he redrew patches with black in them
             ),
             stages=(
                 Stage(

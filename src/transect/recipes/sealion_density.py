@@ -57,7 +57,6 @@ recipe = Recipe(
                 vflip=0.5,
                 rot90=0.5,
                 scale=(0.67, 2.0),  # tile sides of 299 * U(.5, 1.5) brought to 299
-                border="zero",
             ),
             stages=(
                 Stage(
@@ -100,8 +99,6 @@ quick = replace(
                     keep="last",
                     drop_first=0,
                     schedule=Schedule(name="constant", warmup=0.0),
-                    # So few steps need to be told where mass lies.
-                    loss="mse + 0.0001 * density_sum(kind=mse)",
                     optimizer=replace(stage.optimizer, lr=2e-3),
                 )
                 for stage in member.stages

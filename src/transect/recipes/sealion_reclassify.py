@@ -24,11 +24,12 @@ from transect.recipe import (
 )
 from transect.recipes import sealion_2nd
 
+_VGG = Embedding(backbone="vgg16", head="softmax", dim=256, neck="fc_bn", pooling="avg")
 _LOOK = Member(
     name="look",
-    network=Embedding(backbone="vgg16", head="softmax", dim=256, neck="fc_bn", pooling="avg"),
+    network=_VGG,
     geometry=Geometry(fit="tile", size_hw=(160, 160)),  # 160 px around a dot, centred within 6 px
-    augment=Augment(hflip=0.5, rotate=180.0, scale=(0.8, 1.6), border="zero"),
+    augment=Augment(hflip=0.5, rotate=180.0, scale=(0.8, 1.6)),
     stages=(
         Stage(
             name="main",
@@ -64,16 +65,17 @@ quick = replace(
         *sealion_2nd.quick.members,
         replace(
             _LOOK,
-            network=Embedding(backbone="efficientnet_lite0", head="softmax", dim=32, neck="fc_bn"),
+            network=replace(_VGG, backbone="efficientnet_lite0", dim=32),
             geometry=Geometry(fit="tile", size_hw=(48, 48)),
-            stages=(
-                Stage(
+            stages=tuple(
+                replace(
+                    stage,
                     epochs=1,
                     steps=15,
                     batch=16,
-                    loss="ce",
-                    optimizer=Optimizer(name="adamw", lr=2e-3),
-                ),
+                    optimizer=replace(stage.optimizer, lr=1e-2),
+                )
+                for stage in _LOOK.stages
             ),
         ),
     ),

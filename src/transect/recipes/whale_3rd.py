@@ -46,7 +46,6 @@ member = Member(
         neutral_twin=True,  # 3rd place
     ),
     geometry=Geometry(
-        fit="whole",
         size_hw=(320, 320),  # 3rd place
         margin=0.15,  # 3rd place: the box x 1.3
     ),
@@ -87,7 +86,7 @@ recipe = Recipe(
     name="whale-3rd",
     question="identify",
     members=(member,),
-    folds=Folds(count=5, use=1, stratify=("identity",)),
+    folds=Folds(count=5, use=1),
     decide=IdentifyDecide(
         sources=("embedding",),
         to_identity="prototype",  # 3rd place

@@ -53,7 +53,6 @@ member = Member(
     name="siamese",
     network=Embedding(backbone="siamese", weights=None, head="siamese", dim=512),
     geometry=Geometry(
-        fit="whole",
         size_hw=(384, 384),  # kernel; the ports went to 512
         channels=("grey",),
         normalise="standardise",
@@ -86,7 +85,7 @@ recipe = Recipe(
     name="whale-siamese",
     question="identify",
     members=(member,),
-    folds=Folds(count=5, use=1, stratify=("identity",)),  # the kernel held nothing out: our choice
+    folds=Folds(count=5, use=1),  # the kernel held nothing out: our choice
     decide=IdentifyDecide(
         sources=("siamese",),
         to_identity="max",

@@ -39,7 +39,7 @@ def arcface(name: str, size_hw: tuple[int, int]) -> Member:
             scale=30.0,  # our guess
             margin=0.5,  # ArcFace's own
         ),
-        geometry=Geometry(fit="whole", size_hw=size_hw, margin=0.05),
+        geometry=Geometry(size_hw=size_hw, margin=0.05),
         augment=Augment(
             rotate=10,
             shift=0.05,
@@ -69,7 +69,7 @@ recipe = Recipe(
     name="whale-yu4u",
     question="identify",
     members=(arcface("wide", (256, 768)),),  # yu4u: 768 x 256
-    folds=Folds(count=5, use=1, stratify=("identity",)),
+    folds=Folds(count=5, use=1),
     decide=IdentifyDecide(
         sources=("embedding",),
         to_identity="mean",  # yu4u: mean cosine per individual

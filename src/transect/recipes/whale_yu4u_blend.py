@@ -27,7 +27,7 @@ recipe = Recipe(
             geometry=replace(whale_siamese.member.geometry, size_hw=(512, 512)),
         ),
     ),
-    folds=Folds(count=5, use=1, stratify=("identity",)),
+    folds=Folds(count=5, use=1),
     decide=IdentifyDecide(
         sources=("embedding", "siamese"),
         fuse="power",  # yu4u
