@@ -151,6 +151,23 @@ def test_a_changed_input_is_timed_again(survey, monkeypatch):
     assert asked == [(256, 256), (128, 128)]
 
 
+def test_the_encoder_grows_with_the_budget_and_is_timed_again(survey, monkeypatch):
+    asked = []
+
+    def cost_of(_, member, *__, **___):
+        asked.append(member.network.encoder)
+        return Cost(step=0.1, window=0.002, decision=0.0005)
+
+    monkeypatch.setattr(auto, "cost_of", cost_of)
+    short, long = planned(survey, 120.0), planned(survey, 12 * 3600.0)
+    assert short.members[0].network.encoder == "efficientnet_lite0"
+    assert any("efficientnet_lite2" in line for line in short.why if "left out" in line)
+    assert long.members[0].network.encoder == "efficientnet_lite2"
+    assert asked[-2:] == ["efficientnet_lite0", "efficientnet_lite2"]
+    own = planned(survey, 12 * 3600.0, settings={"members.*.network.encoder": "resnet18"})
+    assert own.members[0].network.encoder == "resnet18"
+
+
 def test_the_usual_object_is_measured(tmp_path):
     root = write_disc_survey(tmp_path / "survey", kind="instances")
     usual, large = auto._object_px(Pictures(open_survey(root, question="segment")))
