@@ -92,6 +92,17 @@ def test_the_overlap_stage_waits_for_steps_and_is_named_where_it_is_left_out(sur
     assert share == pytest.approx(1 / 3, abs=0.05)
 
 
+def test_a_very_long_training_goes_on_in_cycles_whose_snapshots_are_compared(survey, monkeypatch):
+    cost = Cost(step=0.05, window=0.001, decision=0.0005)
+    monkeypatch.setattr(auto, "cost_of", lambda *_, **__: cost)
+    (member,) = planned(survey, 3600.0).members
+    assert len(member.stages) == 5
+    assert [stage.name for stage in member.stages][-3:] == ["cycle1", "cycle2", "cycle3"]
+    assert {stage.loss for stage in member.stages[1:]} == {member.stages[1].loss}
+    lengths = [stage.epochs * stage.steps for stage in member.stages]
+    assert lengths[0] == pytest.approx(2 * lengths[1], rel=0.05)
+
+
 def test_what_the_user_sets_is_planned_around_and_the_reasons_follow(survey):
     free = planned(survey, 900.0)
     fixed = planned(survey, 900.0, settings={"folds.use": "3", "views": '["identity"]'})

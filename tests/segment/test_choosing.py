@@ -86,6 +86,39 @@ def test_a_fold_is_not_answered_by_what_it_chose_itself(monkeypatch, tmp_path, p
     assert found.nested[1].stages == {"main": ("main",)}
 
 
+def test_the_last_snapshots_answer_together_where_each_alone_errs(monkeypatch, tmp_path, pictures):
+    """Two noisy stages are right together; the first, which is always wrong, stays out."""
+    member = staged().members[0]
+    third = dataclasses.replace(member.stages[0], name="third")
+    member = dataclasses.replace(member, stages=(*member.stages, third))
+    recipe = dataclasses.replace(staged(), members=(member,), views=("identity",))
+    truth = [pictures.labels(i) > 0 for i in range(8)]
+
+    def loaded(run, recipe, member, folds, *, device, choice):
+        (stage,) = choice.stages["main"]
+
+        def maps(pixels, image):
+            mask = truth[pictures.images.index(image)]
+            half = np.arange(mask.shape[1]) % 2 == (stage == "late")
+            right = np.where(mask, 0.9, 0.1)
+            soft = np.where(half, right, 0.5 + 0.05 * (2 * ~mask - 1))
+            return (1 - right if stage == "main" else soft).astype(np.float32)[None]
+
+        return type("Model", (), {"maps": staticmethod(maps)})
+
+    monkeypatch.setattr(choosing, "loaded_member", loaded)
+    run = RunFolder(tmp_path)
+    for fold in range(2):
+        entries = [
+            {"file": f"{name}.safetensors", "weight": 1.0, "metric": None, "stage": name}
+            for name in ("main", "late", "third")
+        ]
+        run.write_json(f"members/main/fold{fold}/done.json", {"snapshots": entries})
+    folds = np.arange(8) % 2
+    found = choose(run, recipe, pictures, folds, device="cpu", progress=Quiet())
+    assert found.final.stages == {"main": ("late", "third")}
+
+
 def test_one_fold_is_halved(monkeypatch, tmp_path, pictures):
     recipe = staged(folds=Folds(count=2, use=1))
     folds = np.array([0] * 8)

@@ -73,10 +73,11 @@ def choose(
 ) -> Choices:
     """Leave out stages and views that do not pay on held-out images.
 
-    A member's stages are compared by the metric of the decisions at one half: each stage alone, and
-    the mean of all. Then, with the first member, a view stays if its mean with the identity has a
-    lower cross-entropy than the identity alone. Images of two parts are compared; the choice for a
-    part's own held-out images leaves that part out, so no score saw its own choice.
+    A member's stages are compared by the metric of the decisions at one half: each stage alone,
+    and the means of the last two, three and so on. Then, with the first member, a view stays if
+    its mean with the identity has a lower cross-entropy than the identity alone. Images of two
+    parts are compared; the choice for a part's own held-out images leaves that part out, so no
+    score saw its own choice.
 
     Returns:
         The choices; read back from ``views.json`` on a resumed run.
@@ -165,14 +166,16 @@ def _stages(
         if len(names) < 2:
             continue
         alone = [Choice(("identity",), {member.name: (name,)}) for name in names]
+        options = [*((name,) for name in names), *(names[i:] for i in range(len(names) - 1))]
         loaded: dict[Any, Any] = {}
-        scores = np.zeros((len(compare.looked_at), len(names) + 1))
+        scores = np.zeros((len(compare.looked_at), len(options)))
         for place, i in enumerate(compare.looked_at):
-            maps = compare.maps(member, alone, place, loaded)
-            maps.append(np.asarray(np.mean(maps, axis=0), np.float32))
-            scores[place] = [_score(recipe, pictures, i, one) for one in maps]
+            maps = dict(zip(names, compare.maps(member, alone, place, loaded), strict=True))
+            scores[place] = [
+                _score(recipe, pictures, i, _mean([maps[name] for name in option]))
+                for option in options
+            ]
             progress.step("comparing stages", place + 1, len(compare.looked_at))
-        options = [*((name,) for name in names), names]
         costs = [len(option) for option in options]
         for key, rows in sets.items():
             kept[key][member.name] = options[_best(scores[rows].mean(0), costs)]
@@ -180,6 +183,11 @@ def _stages(
         means = scores.mean(0) - scores[:, 0].mean()
         gains[member.name] = dict(zip(labels, np.round(means, 5).tolist(), strict=True))
     return kept, gains
+
+
+def _mean(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The mean of several maps."""
+    return np.asarray(np.mean(maps, axis=0), np.float32)
 
 
 def _best(scores: NDArray[np.float64], costs: Sequence[int]) -> int:

@@ -36,6 +36,8 @@ _FULL_STEPS = (1000, 3000)  # a training until a second one pays, few and many i
 _FULL_PASSES = 60  # so many passes over the images, within these; our guess
 _LONG_STEPS = 1500  # from here on the usual rate and strong augmentation will do; our guess
 _HANDOVER_STEPS = 600  # a shorter training ends with the loss it began with; our guess
+_CYCLES_FROM = 6000  # from here on a training goes on in cycles, whose snapshots answer together
+_CYCLE_STEPS = 2000  # of a cycle, at least; both our guess
 _PSEUDO_STEPS = 1000  # a weaker teacher labels nothing well; our guess
 _LARGER = "efficientnet_lite2"  # 20 % more CPU a step of 8 patches of 128 px than lite0
 _LARGER_STEPS = 2500  # of lite0 in one training, from which lite2 is taken: our guess
@@ -185,6 +187,10 @@ def _with_stages(
             names.append("overlap")
         else:
             left_out.append(f"a last third with the Lovász loss: from {_HANDOVER_STEPS} steps on")
+    cycles = int(np.clip((each - _CYCLES_FROM) // _CYCLE_STEPS + 1, 0, 3))
+    names += [f"cycle{number + 1}" for number in range(cycles)]
+    if not cycles:
+        left_out.append(f"snapshots of further cycles: from {_CYCLES_FROM} steps a training on")
     unlabelled = unlabelled_images(pictures.survey)
     rounds = 0.0
     if unlabelled:
@@ -219,8 +225,8 @@ def _staged(member: Member, names: Sequence[str], total: int) -> Member:
     main = member.stages[0]
     optimizer = dataclasses.replace(main.optimizer, lr=main.optimizer.lr / share)
     gentler = dataclasses.replace(optimizer, lr=optimizer.lr * 0.3)  # our guess
-    parts = {"main": 1.0} if len(names) == 1 else dict.fromkeys(names, 1 / (len(names) + 1))
-    parts["main"] += 0.0 if len(names) == 1 else 1 / (len(names) + 1)
+    # The main stage is as long as two of the others.
+    parts = {name: (2 if name == "main" else 1) / (len(names) + 1) for name in names}
     stages: list[Stage] = []
     for name in names:
         stage = dataclasses.replace(
@@ -229,9 +235,10 @@ def _staged(member: Member, names: Sequence[str], total: int) -> Member:
         )  # fmt: skip
         if name == "overlap":
             stage = dataclasses.replace(stage, loss="0.1 * bce + 0.9 * lovasz_symmetric")
+        elif stages:
+            stage = dataclasses.replace(stage, loss=stages[-1].loss)
         if name == "pseudo":
-            loss = stages[-1].loss
-            stage = dataclasses.replace(stage, loss=loss, data="mixed", pseudo_share=1 / 3)
+            stage = dataclasses.replace(stage, data="mixed", pseudo_share=1 / 3)
         stages.append(_of_steps(stage, round(total * parts[name])))
     return dataclasses.replace(member, stages=tuple(stages), augment=milder(member.augment, share))
 
