@@ -9,7 +9,6 @@ from pathlib import Path
 from transect.data.exchange import Annotations, Pictures
 from transect.data.fitting import cut_to_pictures, kind_of, matched
 from transect.data.formats import FORMATS, detect, format_of
-from transect.data.formats.dotted import pair_of
 from transect.data.images import IMAGE_SUFFIXES
 from transect.data.tally import Tally, Told, tally_lines
 from transect.errors import TransectError
@@ -253,9 +252,10 @@ def _pictures(source: Path, images: Path | None, name: str) -> Pictures | None:
         return Pictures(images)
     if name in ("survey", "folders"):
         return Pictures(source) if source.is_dir() else None
-    if name == "dotted":
-        pair = pair_of(source) if source.is_dir() else None
-        return None if pair is None else Pictures(pair[0])
+    chosen = format_of(name)
+    if chosen.pictures_in is not None:
+        folder = chosen.pictures_in(source)
+        return Pictures(folder) if folder.is_dir() else None
     folder = source if source.is_dir() else source.parent
     if (folder / "images").is_dir():
         return Pictures(folder / "images")

@@ -19,10 +19,14 @@ from transect.data.formats import (
     dotted,
     geo,
     identities,
+    imagej,
     kaggle,
     labelme,
     labelstudio,
+    mask_folders,
     megadetector,
+    napari,
+    qupath,
     survey_folder,
     table,
     via,
@@ -30,6 +34,7 @@ from transect.data.formats import (
     yolo,
 )
 from transect.data.formats.head import Head
+from transect.data.formats.refused import REFUSED, refusal
 from transect.errors import TransectError, unknown_name
 
 __all__ = ["FORMATS", "Format", "detect", "format_of"]
@@ -66,6 +71,7 @@ class Format:
         suffixes: Of the files it writes; () if it writes a folder.
         own_pictures: Whether its pictures lie in its own folder, so that a name it tells always
             means one of them.
+        pictures_in: The folder of its pictures, where that is not ``images/`` or its own.
         make: What it makes of annotations beyond leaving out what it cannot hold.
     """
 
@@ -77,6 +83,7 @@ class Format:
     holds: frozenset[str] = frozenset(HOLDABLE)
     suffixes: tuple[str, ...] = ()
     own_pictures: bool = False
+    pictures_in: Callable[[Path], Path] | None = None
     make: Callable[[Annotations], Annotations] | None = None
 
     def fit(self, annotations: Annotations) -> Annotations:
@@ -92,6 +99,22 @@ _ALL = _SHAPES | _SAID | {"empty"}
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
+        Format(
+            "cvat-masks",
+            "CVAT segmentation masks: labelmap.txt and colours",
+            mask_folders.matches_cvat,
+            mask_folders.read_cvat,
+            own_pictures=True,
+            pictures_in=mask_folders.cvat_pictures,
+        ),
+        Format(
+            "nnunet",
+            "nnU-Net raw data set: imagesTr, labelsTr, dataset.json",
+            mask_folders.matches_nnunet,
+            mask_folders.read_nnunet,
+            own_pictures=True,
+            pictures_in=mask_folders.nnunet_pictures,
+        ),
         Format(
             "survey",
             "our folder: images/, masks/, points.csv, ...",
@@ -152,6 +175,14 @@ FORMATS: dict[str, Format] = {
             (".json",),
         ),
         Format(
+            "qupath",
+            "QuPath GeoJSON, one per picture",
+            qupath.matches,
+            qupath.read,
+            qupath.write,
+            _ALL - {"word"},
+        ),
+        Format(
             "geo",
             "GeoJSON, GeoPackage or shapefile beside GeoTIFFs",
             geo.matches,
@@ -179,6 +210,28 @@ FORMATS: dict[str, Format] = {
             kaggle.write,
             frozenset({"outline", "empty"}),
             (".csv",),
+        ),
+        Format(
+            "imagej",
+            "ImageJ ROI files and RoiSet zips",
+            imagej.matches,
+            imagej.read,
+            imagej.write,
+            _ALL - {"word"},
+        ),
+        Format(
+            "imagej-results",
+            "ImageJ table of results: Label,X,Y",
+            imagej.matches_results,
+            imagej.read_results,
+        ),
+        Format(
+            "napari",
+            "napari layers as CSV: points and shapes",
+            napari.matches,
+            napari.read,
+            napari.write,
+            _ALL - {"word"},
         ),
         Format(
             "wildlife",
@@ -241,6 +294,7 @@ FORMATS: dict[str, Format] = {
             dotted.matches,
             dotted.read,
             own_pictures=True,
+            pictures_in=dotted.plain_folder,
         ),
         Format(
             "yolo",
@@ -261,6 +315,15 @@ FORMATS: dict[str, Format] = {
         ),
         Format("dicom", "DICOM slices", dicom.matches, dicom.read),
         Format(
+            "cellpose",
+            "Cellpose label images: NAME_masks.png or .tif",
+            mask_folders.matches_cellpose,
+            mask_folders.read_cellpose,
+            mask_folders.write_cellpose,
+            frozenset({"outline", "empty"}),
+            make=mask_folders.cellpose_made,
+        ),
+        Format(
             "folders",
             "a folder per individual",
             identities.matches_folder,
@@ -279,11 +342,14 @@ def format_of(name: str) -> Format:
     """The format of a name.
 
     Raises:
-        TransectError: If there is none.
+        TransectError: If there is none, or it is known and not read.
     """
-    if name not in FORMATS:
-        raise unknown_name("the format", name, FORMATS)
-    return FORMATS[name]
+    if name in FORMATS:
+        return FORMATS[name]
+    known = next((r for r in REFUSED if len(name) > 2 and name.lower() in r.name.lower()), None)
+    if known is not None:
+        raise TransectError(f"{known.name} is not read. {known.instead}")
+    raise unknown_name("the format", name, FORMATS)
 
 
 def detect(path: Path) -> str:
@@ -296,15 +362,19 @@ def detect(path: Path) -> str:
         A name of ``FORMATS``.
 
     Raises:
-        TransectError: If the path is missing, cannot be read, or fits no format.
+        TransectError: If the path is missing, cannot be read, fits no format, or is of one that
+            is known and not read.
     """
     try:
         if not path.exists():
             raise TransectError(f"{path} does not exist. Name the annotations' file or folder.")
         head = Head(path)
         found = next((f.name for f in FORMATS.values() if f.matches(head)), None)
+        known = None if found else next((r for r in REFUSED if r.shows(head)), None)
     except OSError as error:
         raise TransectError(f"{path} cannot be read ({error.strerror}). Restore it.") from error
+    if known is not None:
+        raise refusal(known, head)
     if found is None:
         raise TransectError(
             f"the format of {path} is none that we know by its content. Say which it is with "

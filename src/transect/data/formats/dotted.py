@@ -21,7 +21,16 @@ from transect.data.images import read_image
 from transect.data.tables import read_table
 from transect.errors import TransectError
 
-__all__ = ["NAME", "SEA_LIONS", "DotRule", "find_dots", "matches", "pair_of", "read"]
+__all__ = [
+    "NAME",
+    "SEA_LIONS",
+    "DotRule",
+    "find_dots",
+    "matches",
+    "pair_of",
+    "plain_folder",
+    "read",
+]
 
 NAME = "dotted"
 SEA_LIONS: Mapping[str, tuple[int, int, int]] = {
@@ -179,6 +188,12 @@ def pair_of(path: Path) -> tuple[Path, Path] | None:
     plain = next((folders[n] for n in _PLAIN if n in folders), None)
     dotted = next((folders[n] for n in _DOTTED if n in folders), None)
     return None if plain is None or dotted is None else (plain, dotted)
+
+
+def plain_folder(path: Path) -> Path:
+    """The folder of the plain pictures of a pair."""
+    pair = pair_of(path) if path.is_dir() else None
+    return path if pair is None else pair[0]
 
 
 def _rgb(image: NDArray[Any], name: str) -> NDArray[np.uint8]:

@@ -17,15 +17,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from transect.data import rle
 from transect.data.annotations import read_boxes, read_identities, read_points
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.folder import list_images, stem_of, with_table
 from transect.data.formats.head import Head
+from transect.data.formats.label_images import instances_of, painted, visible
 from transect.data.manifest import Manifest, write_manifest
 from transect.data.outlines import box_ring
 from transect.data.png import write_png
-from transect.data.shapes import box_of, centre_of, window_of
+from transect.data.shapes import box_of
 from transect.data.survey import mask_labels, open_survey
 from transect.data.tables import read_table, table_file
 from transect.data.tally import Tally
@@ -82,12 +82,12 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         survey = open_survey(path, question="segment", missing="unlabelled")
         known = {(p.name, p.what) for p in found}
         found += [p for p in survey.problems if (p.name, p.what) not in known]
-        named = survey.classes
+        named, numbered = survey.classes, survey.mask_kind == "instances"
         classes = tuple(dict.fromkeys([*named, *classes]))
         for image in survey.images:
             if image.name in survey.masks:
                 labels = mask_labels(survey, image.name, of_picture=False)
-                for instance in _from_labels(labels, survey.mask_kind == "instances", named):
+                for instance in instances_of(labels, named[:1] if numbered else named):
                     builder.add(image.name, instance)
     for problem in found:
         builder.problem(problem.name, problem.what, why="file or row left out", objects=0)
@@ -119,7 +119,7 @@ def made(annotations: Annotations) -> Annotations:
     for picture in annotations.pictures:
         kept = _among_outlines(picture.instances, solid, tally)
         if picture.size_hw is not None and any(i.has_area for i in kept):
-            kept = _visible(kept, picture.size_hw, len(solid) > 1, tally)
+            kept = visible(kept, picture.size_hw, len(solid) > 1, tally)
         pictures.append(replace(picture, instances=_said(kept, tally)))
     return replace(annotations, pictures=tuple(pictures), told=tally.done())
 
@@ -139,39 +139,6 @@ def _among_outlines(
                 tally.tell(why, lost=False, objects=1)
         kept.append(i)
     return kept
-
-
-def _visible(
-    instances: Sequence[Instance], size_hw: tuple[int, int], several: bool, tally: Tally
-) -> list[Instance]:
-    """The objects that will have pixels in a mask, and the others."""
-    kept = []
-    for i in instances:
-        if i.has_area and not window_of(i, size_hw)[0].any():
-            middle = centre_of(i, size_hw)
-            if middle is None:
-                tally.tell("empty mask", objects=1)
-                continue
-            tally.tell("thinner than a pixel, drawn as one pixel", lost=False, objects=1)
-            x = min(max(round(middle[0]), 0), size_hw[1] - 1)
-            y = min(max(round(middle[1]), 0), size_hw[0] - 1)
-            ring = box_ring(x - 0.5, y - 0.5, x + 0.5, y + 0.5)
-            i = replace(i, parts=((ring,),), counts=None)
-        kept.append(i)
-    solid = [i for i in kept if i.has_area]
-    painted, areas = _painted(solid, size_hw, range(1, len(solid) + 1))
-    shown = np.bincount(painted.reshape(-1), minlength=len(solid) + 1)[1:]
-    hidden = {id(i) for i, n in zip(solid, shown.tolist(), strict=True) if n == 0}
-    if hidden:
-        tally.tell("wholly under smaller objects in the masks", objects=len(hidden))
-    if partly := int(((shown < areas) & (shown > 0)).sum()):
-        tally.tell("partly under smaller objects in the masks", lost=False, objects=partly)
-    if several:
-        labels = Counter(i.label for i in solid)
-        if merged := sum(n for n in labels.values() if n > 1):
-            why = "of one class on one picture: class masks do not number them"
-            tally.tell(why, lost=False, objects=merged)
-    return [i for i in kept if id(i) not in hidden]
 
 
 def _said(instances: Sequence[Instance], tally: Tally) -> tuple[Instance, ...]:
@@ -250,28 +217,6 @@ def _columns(image: Image) -> dict[str, str | None]:
     found = {column: getattr(image, column) for column in _COLUMNS}
     found["split"] = "test" if image.split == "test" else None
     return {k: f"{v:g}" if isinstance(v, float) else v for k, v in found.items()}
-
-
-def _from_labels(
-    labels: NDArray[np.int32], instances: bool, classes: Sequence[str]
-) -> Iterable[Instance]:
-    """The objects, or the classes, of one label image."""
-    from scipy.ndimage import find_objects
-
-    size_hw = labels.shape[0], labels.shape[1]
-    dense = np.maximum(labels, 0)
-    values = np.arange(1, int(dense.max(initial=0)) + 1) if dense.max(initial=0) < 1 << 20 else None
-    if values is None:  # find_objects makes a list as long as the largest number
-        values, index = np.unique(dense, return_inverse=True)
-        dense = index.reshape(size_hw) + (0 if values[0] == 0 else 1)
-        values = values[values > 0]
-    for i, place in enumerate(find_objects(dense), start=1):
-        if place is None:
-            continue
-        top, left = int(place[0].start), int(place[1].start)
-        counts = rle.counts_of(dense[place] == i, top=top, left=left, size_hw=size_hw)
-        label = classes[0] if instances else classes[int(values[i - 1]) - 1]
-        yield Instance(label, counts=tuple(counts))
 
 
 def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> None:
@@ -358,27 +303,11 @@ def _mask(
         if len(labels) == 1
         else [1 + labels.index(i.label) for i in solid]
     )
-    painted, _ = _painted(solid, picture.size_hw, numbers)
+    image, _ = painted(solid, picture.size_hw, numbers)
     # One depth for all masks: an instance survey is 16-bit as a whole.
     if binary or (len(labels) > 1 and len(labels) < 256):
-        return painted.astype(np.uint8)
-    return painted.astype(np.uint16)
-
-
-def _painted(
-    solid: Sequence[Instance], size_hw: tuple[int, int], numbers: Sequence[int]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Numbers painted over one another, large objects first so that small ones end on top.
-
-    Returns (H, W), and the pixels that each object has by itself.
-    """
-    painted = np.zeros(size_hw, np.int32)
-    windows = [window_of(i, size_hw) for i in solid]
-    areas = np.array([int(window.sum()) for window, _, _ in windows], np.int64)
-    for k in sorted(range(len(solid)), key=lambda k: (-areas[k], k)):
-        window, top, left = windows[k]
-        painted[top : top + window.shape[0], left : left + window.shape[1]][window] = numbers[k]
-    return painted, areas
+        return image.astype(np.uint8)
+    return image.astype(np.uint16)
 
 
 def write_tables(annotations: Annotations, path: Path) -> list[Path]:
