@@ -46,6 +46,7 @@ def convert_command(options: argparse.Namespace) -> int:
         source_format=options.source_format,
         target_format=options.target_format,
         images=Path(options.images) if options.images else None,
+        masks=options.masks,
     )
     for problem in result.problems[:_SHOWN]:
         print(f"left out: {problem}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from transect import __version__
@@ -185,6 +186,8 @@ def parser_of_words() -> argparse.ArgumentParser:
     convert.add_argument("--from", dest="source_format", metavar="FORMAT", help="if not detected")
     convert.add_argument("--to", dest="target_format", metavar="FORMAT", help="if not clear")
     convert.add_argument("--images", metavar="FOLDER", help="where the pictures are")
+    convert.formatter_class = argparse.RawDescriptionHelpFormatter
+    convert.format_help = _with_formats(convert.format_help)  # type: ignore[method-assign]
     _masks(convert)
 
     demo = _command(commands, "demo", demo_command, "the whole job on a built-in survey")
@@ -211,6 +214,17 @@ def _command(commands: Any, name: str, call: Any, about: str) -> argparse.Argume
     parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
     parser.set_defaults(call=call)
     return parser
+
+
+def _with_formats(plain: Callable[[], str]) -> Callable[[], str]:
+    """A help text followed by all formats, which are looked up only when it is asked for."""
+
+    def text() -> str:
+        from transect.data.formats import format_lines
+
+        return "\n".join([plain(), *format_lines()]) + "\n"
+
+    return text
 
 
 def _masks(parser: argparse.ArgumentParser) -> None:

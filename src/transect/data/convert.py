@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from transect.data.exchange import Annotations, Pictures
 from transect.data.fitting import cut_to_pictures, kind_of, matched
-from transect.data.formats import FORMATS, detect, format_of
+from transect.data.formats import FORMATS, detect, format_of, survey_folder
 from transect.data.images import IMAGE_SUFFIXES
 from transect.data.tally import Tally, Told, tally_lines
 from transect.errors import TransectError
+from transect.types import MaskKind
 
 __all__ = ["ConvertResult", "convert", "read_annotations", "write_annotations"]
 
@@ -96,6 +98,7 @@ def convert(
     source_format: str | None = None,
     target_format: str | None = None,
     images: Path | None = None,
+    masks: MaskKind | None = None,
 ) -> ConvertResult:
     """Read annotations in one format and write them in another.
 
@@ -107,6 +110,7 @@ def convert(
         source_format: If the content does not tell.
         target_format: If the name does not tell, or tells another.
         images: The folder of the pictures, if it is not beside the annotations.
+        masks: How the masks of a survey are to be read, if survey.json and they do not tell.
 
     Returns:
         What was written and what was left out.
@@ -123,7 +127,9 @@ def convert(
     source_format = source_format or detect(source)
     if source_format == "dicom":
         return _convert_dicom(source, target, target_format)
-    annotations, pictures = read_annotations(source, source_format=source_format, images=images)
+    annotations, pictures = read_annotations(
+        source, source_format=source_format, images=images, masks=masks
+    )
     if not annotations.pictures:
         first = annotations.problems[0].what if annotations.problems else "it names no picture"
         raise TransectError(f"nothing of {source} can be used, so nothing is written: {first}")
@@ -140,7 +146,11 @@ def convert(
 
 
 def read_annotations(
-    source: Path, *, source_format: str | None = None, images: Path | None = None
+    source: Path,
+    *,
+    source_format: str | None = None,
+    images: Path | None = None,
+    masks: MaskKind | None = None,
 ) -> tuple[Annotations, Pictures | None]:
     """Read annotations and find their pictures.
 
@@ -148,6 +158,7 @@ def read_annotations(
         source: A file or folder.
         source_format: If the content does not tell.
         images: The folder of the pictures, if it is not beside the annotations.
+        masks: How the masks of a survey are to be read, if survey.json and they do not tell.
 
     Returns:
         The annotations, with the pictures' own names and sizes where there are pictures; and
@@ -159,9 +170,12 @@ def read_annotations(
     chosen = format_of(source_format or detect(source))
     if not source.exists():
         raise TransectError(f"{source} does not exist. Name the annotations' file or folder.")
+    if masks is not None and chosen.name != "survey":
+        raise TransectError(f"--masks is for surveys, and {source} is {chosen.name}. Leave it out.")
     pictures = _pictures(source, images, chosen.name)
+    read = chosen.read if masks is None else partial(survey_folder.read, mask_kind=masks)
     try:
-        annotations = chosen.read(source, pictures=pictures)
+        annotations = read(source, pictures=pictures)
     except OSError as error:
         raise TransectError(f"{source} cannot be read ({error.strerror}). Restore it.") from error
     if pictures is not None and pictures.paths:
@@ -290,7 +304,7 @@ def _result(
 
 def _convert_dicom(source: Path, target: Path, target_format: str | None) -> ConvertResult:
     """Slices as the pictures of a survey, grouped by series; nothing is annotated yet."""
-    from transect.data.formats import dicom, survey_folder
+    from transect.data.formats import dicom
 
     if (target_format or "survey") != "survey":
         raise TransectError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ from transect.data.formats.head import Head
 from transect.data.formats.refused import REFUSED, refusal
 from transect.errors import TransectError, unknown_name
 
-__all__ = ["FORMATS", "Format", "detect", "format_of"]
+__all__ = ["FORMATS", "Format", "detect", "format_lines", "format_of"]
 
 
 class Read(Protocol):
@@ -369,8 +370,9 @@ def detect(path: Path) -> str:
         if not path.exists():
             raise TransectError(f"{path} does not exist. Name the annotations' file or folder.")
         head = Head(path)
-        found = next((f.name for f in FORMATS.values() if f.matches(head)), None)
-        known = None if found else next((r for r in REFUSED if r.shows(head)), None)
+        known = next((r for r in REFUSED if r.first and r.shows(head)), None)
+        found = None if known else next((f.name for f in FORMATS.values() if f.matches(head)), None)
+        known = known if known or found else next((r for r in REFUSED if r.shows(head)), None)
     except OSError as error:
         raise TransectError(f"{path} cannot be read ({error.strerror}). Restore it.") from error
     if known is not None:
@@ -381,3 +383,14 @@ def detect(path: Path) -> str:
             f"--from: {', '.join(FORMATS)}."
         )
     return found
+
+
+def format_lines() -> list[str]:
+    """All formats for a help text: name, read and write, what it is; and those refused by name."""
+    width = max(map(len, FORMATS))
+    lines = ["formats:"]
+    for one in FORMATS.values():
+        able = "read, write" if one.write else "read"
+        lines.append(f"  {one.name:<{width}}  {able:<11}  {one.what}")
+    names = ", ".join(refused.name for refused in REFUSED)
+    return [*lines, "", *textwrap.wrap(f"known and not read, with what to do instead: {names}", 98)]

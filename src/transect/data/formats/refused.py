@@ -19,11 +19,13 @@ class Refused:
         name: As people call it.
         shows: Whether a path is one.
         instead: What to do instead, a sentence.
+        first: Whether it is asked before the formats that are read, one of which it resembles.
     """
 
     name: str
     shows: Callable[[Head], bool]
     instead: str
+    first: bool = False
 
 
 def refusal(found: Refused, head: Head) -> TransectError:
@@ -127,6 +129,7 @@ REFUSED: tuple[Refused, ...] = (
         "Label Studio's CSV",
         lambda head: {"annotator", "lead_time"} <= set(head.columns),
         "Export JSON from Label Studio.",
+        first=True,
     ),
     Refused(
         "a report of BIIGLE",
@@ -154,4 +157,4 @@ REFUSED: tuple[Refused, ...] = (
         "Unpack it and name the file or folder inside.",
     ),
 )
-"""Asked in this order, after all formats that are read."""
+"""Asked in this order, after all formats that are read (but see ``first``)."""

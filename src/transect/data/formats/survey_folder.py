@@ -52,7 +52,9 @@ def is_survey(path: Path) -> bool:
     return (path / "masks").is_dir() or any(table_file(path, name) for name in _TABLES)
 
 
-def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
+def read(
+    path: Path, *, pictures: Pictures | None = None, mask_kind: MaskKind | None = None
+) -> Annotations:
     """Read a survey folder.
 
     Class masks give one object per class and picture, instance masks one per object.
@@ -60,6 +62,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     Args:
         path: The folder.
         pictures: Not needed.
+        mask_kind: How the masks are to be read; None as ``open_survey`` tells.
 
     Returns:
         The annotations; what is faulty is left out and listed.
@@ -79,7 +82,9 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     if (path / "classes.csv").is_file():
         classes = tuple(read_table(path / "classes.csv", ["name"])[0]["name"])
     if (path / "masks").is_dir():
-        survey = open_survey(path, question="segment", missing="unlabelled")
+        survey = open_survey(path, question="segment", missing="unlabelled", mask_kind=mask_kind)
+        for note in survey.notes:
+            builder.reread(note, objects=0)
         known = {(p.name, p.what) for p in found}
         found += [p for p in survey.problems if (p.name, p.what) not in known]
         named, numbered = survey.classes, survey.mask_kind == "instances"
