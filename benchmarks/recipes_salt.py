@@ -236,15 +236,17 @@ def leak(survey: Path, folder: Path, seed: int) -> None:
 
 def on_test(survey: Path, run: Path) -> dict[str, float]:
     """Answer the test pictures by a run and score them."""
-    from transect.data.images import read_image
     from transect.data.survey import open_survey
     from transect.run import RunFolder
     from transect.segment.predicting import Predictor
+    from transect.task import NewImages
+    from transect.types import Quiet
 
     began = time.monotonic()
     predictor = Predictor(RunFolder(run), device="cpu")
     images = [image for image in open_survey(survey).images if image.split == "test"]
-    answers = predictor.labels_of_many([read_image(image.path) for image in images], images)
+    new = NewImages(images, survey)
+    answers = [answer.whole() for _, answer in predictor.answers(new, Quiet())]
     return scored(survey, np.stack(answers) > 0) | {"answering": time.monotonic() - began}
 
 

@@ -13,9 +13,10 @@ import pytest
 
 import transect
 from tests.small import TINY, tiny_recipe, write_disc_survey
-from transect import api
 from transect.cli import main
 from transect.errors import TransectError
+from transect.pipeline import resolve
+from transect.pipeline.tasks import task_of
 from transect.recipe import set_field
 from transect.run import locked
 
@@ -180,8 +181,8 @@ def test_a_network_without_its_weights_is_told(monkeypatch):
     network = dataclasses.replace(TINY, encoder="resnet18", weights="auto")
     member = dataclasses.replace(tiny_recipe().members[0], network=network)
     recipe = tiny_recipe(members=(member, member))
-    assert api._without_weights(recipe) == ["weights: resnet18 starts from scratch: no hub."]
-    assert api._without_weights(tiny_recipe()) == []
+    assert resolve._without_weights(recipe) == ["weights: resnet18 starts from scratch: no hub."]
+    assert resolve._without_weights(tiny_recipe()) == []
 
 
 @pytest.mark.parametrize(
@@ -193,15 +194,15 @@ def test_a_network_without_its_weights_is_told(monkeypatch):
     ],
 )
 def test_a_field_that_auto_cannot_have_fails_before_long_work(question, good, bad):
-    shape = api._auto_shape(question)
-    assert api.set_field(shape, good, "null" if question != "identify" else '"gem"')
+    task = task_of(question)
+    resolve.check_settings(task, {good: "null" if question != "identify" else '"gem"'})
     with pytest.raises(TransectError, match="must be one of"):
-        api.set_field(shape, bad, "1")
+        resolve.check_settings(task, {bad: "1"})
 
 
 def test_a_misspelt_field_is_told_before_pictures_are_decoded(tmp_path, monkeypatch):
     survey = write_disc_survey(tmp_path / "survey")
-    monkeypatch.setattr("transect.segment.prepare", None)  # nothing is decoded
+    monkeypatch.setattr("transect.segment.task.SegmentTask.dataset", None)  # nothing is decoded
     with pytest.raises(TransectError, match="Did you mean 'epochs'"):
         transect.train(
             survey,

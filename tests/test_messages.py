@@ -1,6 +1,7 @@
 """Messages of the command line, the functions behind it, recipes and files, one by one."""
 
 import errno
+import json
 import tempfile
 
 import pytest
@@ -15,7 +16,9 @@ from transect.errors import TransectError
 from transect.experiments.ingredients import _embedding
 from transect.experiments.seeds import runs_in, score_seeds, train_seeds
 from transect.files import safe_join, write_json, write_text
-from transect.recipe import Folds, Recipe, from_json, set_field, to_json
+from transect.pipeline.resolve import refuse_unread
+from transect.pipeline.tasks import task_of
+from transect.recipe import CountDecide, Folds, Recipe, from_json, set_field, to_json
 from transect.run import RunFolder
 from transect.types import Quiet
 
@@ -37,9 +40,9 @@ def test_functions_refuse_what_does_not_fit_the_run(tmp_path):
     run = begun(tmp_path / "run").path
     with pytest.raises(TransectError, match="is about folds"):
         api.score(run, tmp_path, leak_free=True)
-    with pytest.raises(TransectError, match="only counts take a scale"):
+    with pytest.raises(TransectError, match="predict for segment must be one of formats"):
         api.predict(run, tmp_path, tmp_path / "out", scale=2.0)
-    with pytest.raises(TransectError, match="does not identify"):
+    with pytest.raises(TransectError, match="an option of predict for segment"):
         api.predict(run, tmp_path, tmp_path / "out", encounters=True)
     with pytest.raises(TransectError, match="does not exist"):
         api.predict(run, tmp_path / "none", tmp_path / "out")
@@ -54,10 +57,10 @@ def test_a_recipe_of_another_question(tmp_path):
 
 
 def test_a_learning_rate_is_found_for_masks_only(tmp_path):
-    survey = open_survey(write_disc_survey(tmp_path / "s"))
-    recipe = set_field(tiny_recipe(), "members.main.stages.main.optimizer.find_lr", "true")
-    with pytest.raises(TransectError, match="works for masks only"):
-        api._resolve(recipe, survey, api, None, api._Options(None, "cpu", None, {}))
+    recipe = set_field(tiny_recipe(question="count"), "decide", json.dumps(to_json(CountDecide())))
+    recipe = set_field(recipe, "members.main.stages.main.optimizer.find_lr", "true")
+    with pytest.raises(TransectError, match=r"got 'find_lr'\. It is set to True"):
+        refuse_unread(task_of("count"), recipe)
 
 
 def test_a_device_that_is_not_there(monkeypatch):

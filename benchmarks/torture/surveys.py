@@ -113,8 +113,8 @@ class Question:
 def _stages(
     question: str, *own: tuple[str, tuple[str, ...]]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    room = f"transect.{question}"
-    prepare = ("decoding", (f"{room}:prepare",))
+    kind = f"transect.{question}.task:{question.capitalize()}Task"
+    prepare = ("decoding", (f"{kind}.dataset",))
     return (_ALWAYS[0], prepare, *_ALWAYS[1:], *own)
 
 
@@ -125,10 +125,10 @@ QUESTIONS = (
         _stages(
             "segment",
             ("pseudo-labels", ("transect.segment.pseudo:label_round",)),
-            ("views", ("transect.segment.views:choose_views",)),
+            ("views", ("transect.segment.choosing:choose",)),
             ("out-of-fold", ("transect.segment.oof:predict_held_out",)),
             ("deciding", ("transect.segment.deciding:decide_out_of_fold",)),
-            ("report", ("transect.segment.page:write_report",)),
+            ("report", ("transect.pipeline.report:write_report",)),
         ),
     ),
     Question(
@@ -145,7 +145,7 @@ QUESTIONS = (
                     "transect.count.regressors:save_regressor",
                 ),
             ),
-            ("report", ("transect.count.page:write_report",)),
+            ("report", ("transect.pipeline.report:write_report",)),
         ),
     ),
     Question(
@@ -162,8 +162,8 @@ QUESTIONS = (
                 ),
             ),
             ("deciding", ("transect.identify.deciding:decide_out_of_fold",)),
-            ("catalogue", ("transect.identify:_write_catalogue",)),
-            ("report", ("transect.identify.pages:write_report",)),
+            ("catalogue", ("transect.identify.facts:write_catalogue",)),
+            ("report", ("transect.pipeline.report:write_report",)),
         ),
     ),
 )

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transect.errors import TransectError
-from transect.recipe import (
-    CountDecide,
-    Embedding,
-    IdentifyDecide,
-    Member,
-    Network,
-    Recipe,
-    SegmentDecide,
-    Stage,
-    set_field,
-)
+from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, data_record, locked
 from transect.types import MaskKind, Progress, Quiet, Survey
 
-__all__ = ["Run", "calibrate", "catalogue", "predict", "report", "score", "submit", "train"]
+if TYPE_CHECKING:
+    from transect.task import Task
 
-_TASKS = ("segment", "count", "identify")
+__all__ = ["Run", "calibrate", "catalogue", "predict", "report", "score", "submit", "train"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +110,11 @@ def train(
         TransectError: On bad data, an unknown recipe or field, or a folder in use.
     """
     from transect.data.survey import fingerprint, open_survey, survey_summary
+    from transect.pipeline.fitting import Reopen
+    from transect.pipeline.resolve import check_settings, refuse_unread, resolve
+    from transect.pipeline.tasks import task_of
+    from transect.pipeline.train import train as train_all
+    from transect.task import Limits
     from transect.train.distributed import Team, is_main_process
     from transect.train.process import prepare_process
 
@@ -130,13 +123,7 @@ def train(
     folder = RunFolder(Path(out) if out else Path("runs") / root.resolve().name)
     progress = _Logged(progress or Quiet(), folder)
     seconds = seconds_of(budget)
-    if isinstance(recipe, str) and recipe != "auto":
-        from transect import recipes
-
-        recipe = recipes.load(recipe, quick=quick)  # a wrong name fails before the data is read
-    if not isinstance(recipe, str):
-        for path, value in (settings or {}).items():
-            set_field(recipe, path, value)  # and so does a wrong field
+    given = _given(recipe, settings or {}, quick=quick)
     if not is_main_process():
         return _train_along(root, folder, _device(device), threads, question, missing, masks)
     if folder.exists() and not resume:
@@ -158,13 +145,14 @@ def train(
             mask_kind=masks,
             progress=lambda done, total: progress.step("reading", done, total),
         )
-        if isinstance(recipe, str):
-            for path, value in (settings or {}).items():
-                set_field(_auto_shape(survey.question), path, value)
+        task = task_of(survey.question)
+        if given is None:
+            check_settings(task, settings or {})
+        elif given.question == survey.question:
+            refuse_unread(task, given)
         for line in survey_summary(survey):
             progress.say(line)
-        task = _task(survey.question)
-        prepared = task.prepare(survey, folder.path / "cache", progress)
+        prepared = task.dataset(survey, folder.path / "cache", progress)
         if resume and folder.exists():
             resolved = folder.recipe()
             if not folder.same_data(fingerprint(survey)):
@@ -179,8 +167,9 @@ def train(
             if audit:
                 _audited(survey, folder, seconds, threads, progress)
             left = None if seconds is None else max(1.0, seconds - (time.monotonic() - began))
-            options = _Options(left, chosen_device, seed, settings or {})
-            resolved = _resolve(recipe, survey, task, prepared, options)
+            own_seed = (given.seed if given is not None else 0) if seed is None else seed
+            limits = Limits(left, chosen_device, own_seed)
+            resolved = resolve(task, given, survey, prepared, limits, settings or {})
             problems = (*survey.problems, *prepared.problems)
             folder.begin(
                 resolved, data_record(survey, fingerprint(survey), problems, missing=missing)
@@ -188,7 +177,16 @@ def train(
         for line in resolved.why:
             progress.say(line)
         Team(chosen_device).wait()
-        task.train(prepared, resolved, folder.path, progress=progress, device=chosen_device)
+        reopen = Reopen(str(root.resolve()), survey.question, missing, _devices(device))
+        train_all(
+            task,
+            prepared,
+            resolved,
+            folder,
+            device=chosen_device,
+            progress=progress,
+            reopen=reopen,
+        )
     return Run(folder.path)
 
 
@@ -197,6 +195,8 @@ def score(
     truth: Path | str | None = None,
     *,
     leak_free: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Every metric of a run with its spread over folds, or against a survey with known truth.
@@ -207,6 +207,8 @@ def score(
         leak_free: Give ``as_split`` and ``leak_free``: the latter without pictures that have a
             copy, a neighbour or a sibling in another fold; ``removed`` names them, and ``leaks``
             counts the pairs of each kind.
+        device: As in ``train``; with a ``truth`` the networks run.
+        threads: As in ``train``.
         progress: Told what happens.
 
     Returns:
@@ -215,26 +217,34 @@ def score(
     Raises:
         TransectError: If leaks are asked for and not known.
     """
+    from transect.metrics.score import scores_to_json
+    from transect.pipeline import answering
+
     folder, task = _opened(run)
     if leak_free:
-        from transect.audit import leaks_of
-
         if truth:
             raise TransectError(
                 "--leak-free is about folds. Whether TRUTH holds pictures of the training is told "
                 "by transect audit DATA TRUTH."
             )
-        leaks = leaks_of(folder.path)
-        return {
-            "as_split": task.score(folder.path, None, progress=progress or Quiet()),
-            "leak_free": task.score_without(folder.path, leaks.units),
-            "removed": dict(leaks.units),
-            "leaks": dict(leaks.pairs),
-        }
-    found: dict[str, Any] = task.score(
-        folder.path, Path(truth) if truth else None, progress=progress or Quiet()
+        found = answering.score_without_leaks(task, folder)
+        scores = {name: scores_to_json(found[name]) for name in ("as_split", "leak_free")}
+        return {**found, **scores}
+    place = "cpu"
+    if truth is not None:
+        from transect.train.process import prepare_process
+
+        prepare_process(threads)
+        place = _device(device)
+    return scores_to_json(
+        answering.score(
+            task,
+            folder,
+            Path(truth) if truth else None,
+            device=place,
+            progress=progress or Quiet(),
+        )
     )
-    return found
 
 
 def predict(
@@ -261,28 +271,23 @@ def predict(
     Returns:
         A summary: pictures answered, pictures that could not be read, files written.
     """
+    from transect.pipeline import answering
     from transect.train.process import prepare_process
 
     folder, task = _opened(run)
     images = Path(images)
-    if "scale" in options and not hasattr(task, "calibrate"):
-        raise TransectError(f"{folder.path} does not count, and only counts take a scale.")
-    if {"encounters", "catalogue"} & set(options) and folder.recipe().question != "identify":
-        raise TransectError(
-            f"{folder.path} does not identify; only individuals have encounters and a catalogue."
-        )
     if not images.exists():
         raise TransectError(f"{images} does not exist. Give a folder of pictures or one picture.")
     prepare_process(threads)
-    found: dict[str, Any] = task.predict(
-        folder.path,
+    return answering.predict(
+        task,
+        folder,
         images,
         Path(out),
         device=_device(device),
         progress=progress or Quiet(),
-        **options,
+        options=options,
     )
-    return found
 
 
 def submit(
@@ -295,12 +300,14 @@ def submit(
     progress: Progress | None = None,
 ) -> Path:
     """Write the competition's file for a folder of pictures."""
+    from transect.pipeline import answering
     from transect.train.process import prepare_process
 
     folder, task = _opened(run)
     prepare_process(threads)
-    task.submit(
-        folder.path,
+    answering.submit(
+        task,
+        folder,
         Path(images),
         Path(out),
         device=_device(device),
@@ -314,6 +321,7 @@ def calibrate(
     pilot: Path | str,
     *,
     scale: float = 1.0,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Correct a counting run on a few dotted photos of a new place; later predictions use it.
@@ -322,6 +330,7 @@ def calibrate(
         run: A run that counts.
         pilot: A survey with dots.
         scale: Resampling of the pilot's photos.
+        device: As in ``train``.
         progress: Told what happens.
 
     Returns:
@@ -330,13 +339,14 @@ def calibrate(
     Raises:
         TransectError: If the run does not count.
     """
+    from transect.task import Calibratable
+
     folder, task = _opened(run)
-    if not hasattr(task, "calibrate"):
+    if not isinstance(task, Calibratable):
         raise TransectError(f"{folder.path} does not count, so there is nothing to calibrate.")
-    found: dict[str, Any] = task.calibrate(
-        folder.path, Path(pilot), scale=scale, progress=progress or Quiet()
+    return task.calibrate(
+        folder, Path(pilot), scale=scale, device=_device(device), progress=progress or Quiet()
     )
-    return found
 
 
 def catalogue(
@@ -385,9 +395,10 @@ def catalogue(
 
 def report(run: Path | str) -> Path:
     """Write ``report.html`` of a run anew and give its path."""
+    from transect.pipeline.report import write_report
+
     folder, task = _opened(run)
-    written: Path = task.report(folder.path)
-    return written
+    return write_report(task, folder)
 
 
 def seconds_of(budget: str | float | None) -> float | None:
@@ -425,14 +436,21 @@ class _Logged:
         self.told.step(phase, done, total, note)
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What the caller of ``train`` asked for."""
+def _given(recipe: str | Recipe, settings: Mapping[str, str], *, quick: bool) -> Recipe | None:
+    """The recipe that was asked for; None for ``auto``.
 
-    seconds: float | None
-    device: str
-    seed: int | None
-    settings: Mapping[str, str]
+    Raises:
+        TransectError: On a wrong name or field, before the data is read.
+    """
+    if recipe == "auto":
+        return None
+    if isinstance(recipe, str):
+        from transect import recipes
+
+        recipe = recipes.load(recipe, quick=quick)
+    for path, value in settings.items():
+        set_field(recipe, path, value)
+    return recipe
 
 
 def _train_along(
@@ -446,16 +464,18 @@ def _train_along(
 ) -> Run:
     """What all processes but the first do: read, wait for the recipe, train, write nothing."""
     from transect.data.survey import open_survey
+    from transect.pipeline.tasks import task_of
+    from transect.pipeline.train import train as train_all
     from transect.train.distributed import Team
     from transect.train.process import prepare_process
 
     prepare_process(threads)
     with tempfile.TemporaryDirectory(prefix="transect-") as scratch:
         survey = open_survey(root, question=question, missing=missing, mask_kind=masks)
-        task = _task(survey.question)
-        prepared = task.prepare(survey, Path(scratch), Quiet())
+        task = task_of(survey.question)
+        prepared = task.dataset(survey, Path(scratch), Quiet())
         Team(device).wait()
-        task.train(prepared, folder.recipe(), folder.path, progress=Quiet(), device=device)
+        train_all(task, prepared, folder.recipe(), folder, device=device, progress=Quiet())
     return Run(folder.path)
 
 
@@ -473,66 +493,19 @@ def _audited(
     audit_once(survey, folder.path, seconds=limit, threads=threads, progress=progress)
 
 
-def _resolve(
-    recipe: str | Recipe, survey: Survey, task: ModuleType, prepared: Any, options: _Options
-) -> Recipe:
-    """Settle every number before training: what is written is what will be done."""
-    fixed, seconds = not isinstance(recipe, str), options.seconds
-    if isinstance(recipe, str):
-        chosen: Recipe = task.plan(
-            prepared, budget_seconds=seconds, device=options.device, seed=options.seed or 0
-        )
-    else:
-        chosen = recipe
-    if chosen.question != survey.question:
-        raise TransectError(
-            f"recipe {chosen.name} answers '{chosen.question}', but {survey.root} is read as "
-            f"'{survey.question}'. Choose another recipe, or give --question {chosen.question}."
-        )
-    if options.seed is not None:
-        chosen = dataclasses.replace(chosen, seed=options.seed)
-    for path, value in options.settings.items():
-        chosen = set_field(chosen, path, value)
-    if any(stage.optimizer.find_lr for m in chosen.members for stage in m.stages):
-        if not hasattr(task, "settle"):
-            raise TransectError("optimizer.find_lr works for masks only. Give optimizer.lr.")
-        began = time.monotonic()
-        chosen = task.settle(chosen, prepared, device=options.device)
-        seconds = seconds and max(1.0, seconds - (time.monotonic() - began))
-    if fixed and seconds is not None:
-        chosen = task.within_budget(chosen, prepared, budget_seconds=seconds, device=options.device)
-    return dataclasses.replace(chosen, why=(*chosen.why, *_without_weights(chosen)))
+def _opened(run: Path | str) -> tuple[RunFolder, Task[Any, Any]]:
+    """Open a run folder and the task of its question."""
+    from transect.pipeline.tasks import task_of
 
-
-def _auto_shape(question: str) -> Recipe:
-    """A recipe with the fields of what ``auto`` will choose: a wrong one fails before long work."""
-    network = Embedding() if question == "identify" else Network()
-    decide = {"count": CountDecide, "identify": IdentifyDecide}.get(question, SegmentDecide)()
-    member = Member(network=network, stages=(Stage(),))
-    return Recipe(question=question, members=(member, member), decide=decide)
-
-
-def _without_weights(recipe: Recipe) -> list[str]:
-    """One line for every network that starts from scratch because its weights cannot be had."""
-    from transect.models.weights import missing_weights
-
-    names = dict.fromkeys(
-        getattr(member.network, "encoder", None) or getattr(member.network, "backbone", "")
-        for member in recipe.members
-        if member.network.weights == "auto"
-    )
-    return [f"weights: {reason}" for name in names if (reason := missing_weights(name))]
-
-
-def _task(question: str) -> ModuleType:
-    """The room of a question."""
-    return importlib.import_module(f"transect.{question}")
-
-
-def _opened(run: Path | str) -> tuple[RunFolder, ModuleType]:
-    """Open a run folder and the room of its question."""
     folder = RunFolder.open(Path(run))
-    return folder, _task(folder.recipe().question)
+    return folder, task_of(folder.recipe().question)
+
+
+def _devices(asked: str) -> tuple[str, ...]:
+    """The devices that members and folds are shared out to: all GPUs, if none was named."""
+    from transect.launch import devices_here
+
+    return tuple(devices_here()) if asked in ("auto", "cuda") else ()
 
 
 def _device(name: str) -> str:

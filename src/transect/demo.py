@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from transect import api
 from transect.errors import TransectError
+from transect.pipeline.tasks import task_of
+from transect.run import RunFolder
 from transect.types import Progress
 
 __all__ = ["demo"]
@@ -48,7 +50,7 @@ def demo(
         if not (folder / "survey").is_dir():
             raise TransectError(f"{folder} exists and is no demo. Choose another --out.")
         shutil.rmtree(folder)
-    task = importlib.import_module(f"transect.{question}")
+    task = task_of(question)
     root = task.simulate(folder / "survey", seed=seed, progress=progress)
     run = api.train(
         root,
@@ -61,7 +63,11 @@ def demo(
         progress=progress,
     )
     device = "cpu" if device == "auto" else device
-    lines: list[str] = task.judge(run.path, root, device=device, progress=progress)
+
+    def predict(images: Path, answers: Path, options: dict[str, Any]) -> dict[str, Any]:
+        return run.predict(images, answers, device=device, progress=progress, **options)
+
+    lines = task.judge(RunFolder(run.path), root, predict, device=device, progress=progress)
     seconds = time.monotonic() - started
     return [
         *lines,

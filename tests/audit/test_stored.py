@@ -9,17 +9,21 @@ import pytest
 
 from tests.audit import planted
 from tests.small import write_disc_survey
-from transect import count, identify, segment
+from tests.verbs import count, identify, segment
 from transect.audit import audit, audit_once, keep_audit, keep_doubts, leaks_of, run_groups
 from transect.audit.findings import Finding
 from transect.audit.stored import fill_report, kept_audit
 from transect.cli.format import leak_lines
+from transect.count.scoring import rows_of
 from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.folds import write_folds
+from transect.metrics.count import PointMatch
+from transect.pipeline.train import ROWS
 from transect.recipe import IdentifyDecide, Recipe
 from transect.report.page import Page
 from transect.run import RunFolder
+from transect.task import Rows
 from transect.types import Quiet
 
 
@@ -41,10 +45,12 @@ def masks(tmp_path):
     names = [image.name for image in survey.images]
     folds = {name: i % 2 for i, name in enumerate(names)}
     assert folds["p0.png"] != folds["p0b.png"]
-    rows = {n: {"dice": 0.5, "iou": 0.4, "salt_map": 0.3, "boundary_distance": 1.0} for n in names}
-    for name in ("p0.png", "p0b.png"):
-        rows[name] = dict.fromkeys(rows[name], 1.0)
-    kept_run(survey, tmp_path / "run", folds, oof__pictures=rows)
+    usual = {"dice": 0.5, "iou": 0.4, "salt_map": 0.3, "boundary_distance": 1.0}
+    copy = np.array([name in ("p0.png", "p0b.png") for name in names])
+    columns = {metric: np.where(copy, 1.0, value) for metric, value in usual.items()}
+    rows = Rows(tuple(names), np.array(list(folds.values())), ("",) * len(names), columns)
+    kept_run(survey, tmp_path / "run", folds)
+    rows.save(tmp_path / "run" / ROWS)
     RunFolder(tmp_path / "run").begin(Recipe(), {"mask_kind": "binary"})
     return survey, tmp_path / "run", rows
 
@@ -59,7 +65,7 @@ def test_masks_are_scored_without_copies_in_other_folds(masks):
     assert everything["dice"]["value"] == pytest.approx((2 + 0.5 * 7) / 9)
     assert free["dice"]["value"] == pytest.approx(0.5)
     assert free["dice"]["pictures"] == 7
-    assert segment.score_without(run, rows) == {}
+    assert segment.score_without(run, rows.names) == {}
 
 
 def test_groups_that_close_the_leak_leave_nothing_to_remove(masks):
@@ -158,6 +164,13 @@ def test_counts_are_scored_without_photos_of_a_torn_group(tmp_path):
     table(run / "oof" / "counts.csv", header, rows)
     points = [[n, 1, 1, fate, ""] for n in names for fate in ("right", "right", "missed")]
     table(run / "oof" / "points.csv", ["image", "x", "y", "fate", "confidence"], points)
+    matches = [PointMatch(np.zeros((2, 2), np.int64), np.zeros(2), 2, 3) for _ in names]
+    truth = np.full((len(names), 2), 2.0)
+    counts = truth + np.array([[3 * (i < 2), 0] for i in range(len(names))])
+    ends = np.tile([3.0, 5.0], (len(names), 1))
+    groups = [run_groups(run).get(n) for n in names]
+    own = np.array(list(folds.values()))
+    rows_of(names, groups, own, counts, truth, intervals=ends, matches=matches).save(run / ROWS)
     assert leaks_of(run).pairs == {"group": 1}
     assert set(leaks_of(run).units) == set(names[:2])
     assert run_groups(run) == {names[0]: "a", names[1]: "a", names[2]: "b", names[3]: "b"}
@@ -167,7 +180,7 @@ def test_counts_are_scored_without_photos_of_a_torn_group(tmp_path):
     assert free["recall"]["value"] == pytest.approx(2 / 3)
     assert free["precision"]["value"] == 1
     assert count.score_without(run, names) == {}
-    from transect.count.leakfree import keep_doubtful_counts
+    from transect.count.doubts import keep_doubtful_counts
 
     keep_doubtful_counts(RunFolder(run))
     assert json.loads((run / "oof" / "doubts.json").read_text()) == []
@@ -195,13 +208,14 @@ def test_identities_are_scored_without_encounters_that_a_fold_parts(tmp_path):
     ranked = np.stack([truth, (truth + 1) % 4], axis=1)
     ranked[2:] = ranked[2:, ::-1]  # only the torn pair is answered rightly
     queries = len(keys)
-    np.savez(
-        run / "answers.npz", rows=np.arange(queries), truth=truth, ranked=ranked,
-        folds=np.array(list(folds.values())), probability=np.full((queries, 2), 0.4),
-        new=np.zeros(queries), margin=np.ones(queries),
-    )  # fmt: skip
-    (run / "oof").mkdir(exist_ok=True)
-    (run / "answers.npz").rename(run / "oof" / "answers.npz")
+    columns = {
+        "truth": np.array(names), "ranked": np.array(people)[ranked],
+        "probability": np.full((queries, 2), 0.4), "new": np.zeros(queries),
+        "margin": np.ones(queries), "cannot_tell": np.zeros(queries, bool),
+        "weight": np.ones(queries),
+    }  # fmt: skip
+    groups = tuple(run_groups(run).get(key, key) for key in keys)
+    Rows(tuple(keys), np.array(list(folds.values())), groups, columns).save(run / ROWS)
     header = ["image", "identity", "probability", "truth", "cannot_tell"]
     sure = [0.99 if i == 5 else 0.4 for i in range(queries)]
     rows = [[k, people[ranked[i, 0]], sure[i], names[i], 0] for i, k in enumerate(keys)]
@@ -212,7 +226,7 @@ def test_identities_are_scored_without_encounters_that_a_fold_parts(tmp_path):
     assert identify.score_without(run, ())["known_top1"]["value"] == pytest.approx(2 / 8)
     assert identify.score_without(run, leaks.units)["known_top1"]["value"] == 0
     assert identify.score_without(run, keys) == {}
-    from transect.identify.leakfree import keep_doubtful_names
+    from transect.identify.doubts import keep_doubtful_names
 
     keep_doubtful_names(RunFolder(run))
     (doubt,) = json.loads((run / "oof" / "doubts.json").read_text())
@@ -235,8 +249,8 @@ def test_damaged_files_of_a_run_are_sentences(masks):
         kept_audit(run)
     (run / "oof").mkdir(exist_ok=True)
     (run / "oof" / "counts.csv").write_bytes(b"\xff\xfe,\n")
-    from transect.count.leakfree import _table
-    from transect.identify.leakfree import _answers
+    from transect.count.doubts import _table
+    from transect.identify.doubts import _answers
 
     with pytest.raises(TransectError, match="cannot be read"):
         _table(run / "oof" / "counts.csv")

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from transect import count
+from tests.verbs import count
 from transect.count.pictures import CountPictures
 from transect.data.survey import fingerprint, open_survey
 from transect.recipe import (

@@ -9,8 +9,10 @@ import pytest
 import tifffile
 
 from tests.count.conftest import TINY, Said
-from transect import count
+from tests.verbs import count
 from transect.cli import main
+from transect.count.annotate import next_to_annotate
+from transect.count.calibrate import calibrate
 from transect.count.maps import Networks
 from transect.count.pictures import CountPictures
 from transect.count.predicting import CountPredictor
@@ -159,7 +161,7 @@ def test_scoring_a_survey_and_calibrating_on_it(tiny_run, colony, tmp_path):
     found = count.score(tiny_run.path, pilot, progress=Quiet())
     assert np.isfinite([record["value"] for record in found.values()]).all()
     said = Said()
-    record = count.calibrate(tiny_run.path, pilot, progress=said)
+    record = calibrate(tiny_run.path, pilot, progress=said)
     assert record["photos"] == 4
     assert "calibration" in said.lines[-1]
     assert (tiny_run.path / "calibration.json").is_file()
@@ -183,7 +185,7 @@ def test_a_submission_has_a_row_for_every_photo(tiny_run, colony, tmp_path):
 
 def test_photos_to_dot_next_are_named_once_each(tiny_run, colony, tmp_path):
     folder = photos_of(colony, tmp_path)
-    found = count.next_to_annotate(tiny_run.path, folder, 3, progress=Quiet())
+    found = next_to_annotate(tiny_run.path, folder, 3, progress=Quiet())
     assert len({s.image for s in found}) == len(found) == 3
     assert found[0].score >= found[1].score
     x0, y0, x1, y1 = found[0].box

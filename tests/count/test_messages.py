@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.count.conftest import TINY, with_decide
-from transect import count
-from transect.count import counters, predicting
+from tests.verbs import count
+from transect.count import counters
 from transect.count.annotate import next_to_annotate
 from transect.count.calibrate import calibrate
 from transect.count.counters import Counter
@@ -47,24 +47,24 @@ def test_new_photos_that_cannot_be_counted(tiny_run, tmp_path):
     with pytest.raises(TransectError, match="no picture that can be read"):
         next_to_annotate(tiny_run.path, tmp_path / "none", 1, progress=Quiet())
     with pytest.raises(TransectError, match="no picture that can be read"):
-        predicting.answer_folder(tiny_run, tmp_path / "none", tmp_path / "out", **options)
+        count.predict(tiny_run.path, tmp_path / "none", tmp_path / "out", **options)
     root = dotted(tmp_path / "s", ["a.png,3,3,walrus", "b.png,3,3,walrus"])
     images = root / "images"
     with pytest.raises(TransectError, match="a format must be"):
-        predicting.answer_folder(tiny_run, images, tmp_path / "out", formats=("x",), **options)
+        count.predict(tiny_run.path, images, tmp_path / "out", formats=("x",), **options)
     with pytest.raises(TransectError, match="a scale must be"):
-        predicting.answer_folder(tiny_run, images, tmp_path / "out", scale="x", **options)
+        count.predict(tiny_run.path, images, tmp_path / "out", scale="x", **options)
     with pytest.raises(TransectError, match=r"no photo of .* has a position"):
-        predicting.answer_folder(
-            tiny_run, images, tmp_path / "out", formats=("geojson",), scale="none", **options
+        count.predict(
+            tiny_run.path, images, tmp_path / "out", formats=("geojson",), scale="none", **options
         )
     with pytest.raises(TransectError, match="not trained on"):
         calibrate(tiny_run.path, root, progress=Quiet())
     with pytest.raises(TransectError, match="not trained on"):
-        predicting.score_survey(tiny_run, root, **options)
+        count.score(tiny_run.path, root, **options)
     (images / "a.png").write_bytes(b"x")
     with pytest.raises(TransectError, match="needs every picture"):
-        predicting.submission(tiny_run, images, tmp_path / "out.csv", **options)
+        count.submit(tiny_run.path, images, tmp_path / "out.csv", **options)
 
 
 def test_only_runs_that_count_name_crops(tmp_path):

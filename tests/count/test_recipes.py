@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from transect import count, recipes
+from tests.verbs import count
+from transect import recipes
 from transect.data.survey import fingerprint, open_survey
 from transect.run import RunFolder
 from transect.types import Quiet

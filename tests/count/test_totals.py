@@ -8,7 +8,7 @@ import pytest
 
 import transect
 from tests.count.conftest import Said
-from transect import count
+from transect.count.annotate import next_to_annotate
 from transect.count.predicting import predictor_of
 from transect.count.totals import TotalPictures
 from transect.data.survey import open_survey
@@ -78,7 +78,7 @@ def test_what_needs_dots_says_so(run, totals, tmp_path):
     with pytest.raises(TransectError, match="nothing of scale"):
         run.predict(totals / "images", tmp_path / "a", scale="auto")
     with pytest.raises(TransectError, match="Dot some photos"):
-        count.next_to_annotate(run.path, totals / "images", 2, progress=Said())
+        next_to_annotate(run.path, totals / "images", 2, progress=Said())
     with pytest.raises(TransectError, match="learns from dots"):
         transect.train(totals, recipe="sealion-2nd", quick=True, out=tmp_path / "b")
 

@@ -11,7 +11,9 @@ from transect.experiments import ablation as module
 from transect.experiments.ablation import ablate, lines_of, paid
 from transect.experiments.leaderboard import Entry, write_leaderboard
 from transect.files import write_json
+from transect.pipeline.train import ROWS
 from transect.recipe import Augment, Member, Recipe, to_json
+from transect.task import Rows
 
 
 def rows(*values):
@@ -66,7 +68,8 @@ def imagined(monkeypatch, tmp_path):
         gain = 0.1 * bool(recipe.members[0].augment.hflip) + 0.05 * ("hflip" in recipe.views)
         write_json(out / "recipe.json", to_json(recipe))
         write_json(out / "metrics.json", {"dice": {"value": 0.5}})
-        write_json(out / "oof" / "pictures.json", rows(0.5 + gain, 0.6 + gain))
+        dice = np.array([0.5 + gain, 0.6 + gain])
+        Rows(("p0", "p1"), np.zeros(2, np.int64), ("", ""), {"dice": dice}).save(out / ROWS)
         (out / "members").mkdir(exist_ok=True)
         (out / "members" / "weights").write_text("w")
         return Run(out, recipe)

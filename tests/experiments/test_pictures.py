@@ -2,14 +2,18 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from transect import recipes
+from transect.count.scoring import rows_of
 from transect.errors import TransectError
 from transect.experiments.ingredients import without
 from transect.experiments.pictures import metric_of, picture_rows
-from transect.files import write_json, write_text
+from transect.files import write_json
+from transect.pipeline.train import ROWS
 from transect.recipe import Recipe, to_json
+from transect.task import Rows
 
 
 def run_of(folder, question):
@@ -19,18 +23,22 @@ def run_of(folder, question):
 
 def test_counts_are_compared_by_the_error_of_every_picture(tmp_path):
     run = run_of(tmp_path, "count")
-    write_text(run / "oof/counts.csv", "image,true,predicted\na,10,12.5\nb,3,3\n")
+    said, true = np.array([[12.5], [3.0]]), np.array([[10.0], [3.0]])
+    rows_of(["a", "b"], [None] * 2, np.zeros(2, int), said, true, intervals=np.zeros((2, 2))).save(
+        run / ROWS
+    )
     assert metric_of(run) == "error_saved"
     assert picture_rows(run) == {"a": {"error_saved": -2.5}, "b": {"error_saved": 0.0}}
 
 
 def test_identities_are_compared_by_the_rank_of_the_right_one(tmp_path):
     run = run_of(tmp_path, "identify")
-    head = "image,identity_1,identity_2,identity_3,truth\n"
-    write_text(run / "oof/answers.csv", head + "a,x,y,,y\na,y,x,z,y\nb,x,,,new\n")
+    ranked = np.array([["x", "y", ""], ["y", "x", "z"], ["x", "", ""]])
+    columns = {"ranked": ranked, "truth": np.array(["y", "y", "new"])}
+    Rows(("a#1", "a#2", "b"), np.zeros(3, np.int64), ("",) * 3, columns).save(run / ROWS)
     assert metric_of(run) == "map@5"
     values = {name: row["map@5"] for name, row in picture_rows(run).items()}
-    assert values == {"a": 0.5, "a #2": 1.0, "b": 0.0}
+    assert values == {"a#1": 0.5, "a#2": 1.0, "b": 0.0}
 
 
 def test_a_run_that_did_not_get_so_far_is_told(tmp_path):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from transect import identify
+from tests.verbs import identify
 from transect.data.describe import fingerprint
 from transect.data.survey import open_survey
 from transect.recipe import (
@@ -33,7 +33,7 @@ TINY = Recipe(
             stages=(),
         ),
     ),
-    folds=Folds(count=2, stratify=("identity",)),
+    folds=Folds(count=2),
     decide=IdentifyDecide(
         sources=("embedding", "geometry", "lnbnn"),
         policies=("constant", "override"),

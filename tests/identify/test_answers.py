@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.identify.conftest import TINY, with_decide
-from transect import identify, recipes
+from transect import recipes
 from transect.errors import TransectError
 from transect.identify.answers import write_answers
 from transect.identify.boxes import boxes_beside
@@ -18,6 +18,7 @@ from transect.identify.oof import assemble, fold_model, fold_vectors, used_folds
 from transect.identify.predicting import Identifier, layout_of
 from transect.identify.scorers import identity_scores, image_scores, source_names
 from transect.identify.source_ablation import decided_by, kinds_of_sources
+from transect.identify.task import folds_of
 from transect.openset.evidence import NOBODY, UNKNOWN, rewards
 from transect.types import Image, Quiet
 
@@ -29,7 +30,7 @@ def identifier(tiny_run):
 
 @pytest.fixture(scope="module")
 def held_out(tiny_run, photos, identifier):
-    folds = identify.folds_of(tiny_run, TINY, photos)
+    folds = folds_of(tiny_run, TINY, photos)
     return assemble(
         tiny_run, TINY, photos, folds, identifier.people, device="cpu", workers=1, progress=Quiet()
     )
@@ -160,7 +161,7 @@ def test_the_expected_share_is_the_recipes_else_the_tables():
 
 
 def test_the_leak_compares_the_same_photos_with_and_without_their_encounter(tiny_run, photos):
-    folds = identify.folds_of(tiny_run, TINY, photos)
+    folds = folds_of(tiny_run, TINY, photos)
     found = same_encounter_leak(tiny_run, TINY, photos, folds)
     assert found["source"] == "frozen"
     assert found["queries"] == 48  # every photo of the eight named ones has both kinds

@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 
-from transect.identify import queries, report
+from tests.verbs import identify
+from transect.identify import queries
 from transect.identify.queries import PER_PAGE, Query, page_of, write_queries
 
 
@@ -41,7 +42,7 @@ def test_a_large_folder_gets_a_bounded_number_of_pages(tmp_path, monkeypatch):
 
 
 def test_the_report_leads_to_every_held_out_photo(tiny_run, photos):
-    text = report(tiny_run.path).read_text()
+    text = identify.report(tiny_run.path).read_text()
     linked = re.findall(r'href="queries/(\d+\.html)"', text)
     found = pages(tiny_run.path / "queries")
     assert linked == list(found)

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from tests.identify.conftest import begin
-from transect import identify, recipes
+from tests.verbs import identify
+from transect import recipes
 from transect.types import Quiet
 
 NAMES = [name for name in recipes.names() if recipes.load(name).question == "identify"]

@@ -16,6 +16,7 @@ from transect.run import RunFolder
 from transect.segment.cascade import check_fed
 from transect.segment.oof import loaded_member
 from transect.segment.predicting import Predictor
+from transect.task import NewImages
 from transect.types import Quiet
 
 
@@ -36,6 +37,12 @@ def test_masks_come_from_a_member_that_is_trained_before():
         check_fed(recipe_of(late, SECOND, pseudo=(PseudoRound(),)))
     with pytest.raises(TransectError, match=r"folds\.use"):
         check_fed(dataclasses.replace(recipe_of(FIRST, SECOND), folds=Folds(count=2, use=1)))
+
+
+def answer_of(predictor, image):
+    """The mask that ``predict`` gives for one image."""
+    ((_, answer),) = predictor.answers(NewImages([image], image.path), Quiet())
+    return answer.whole()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,7 @@ def test_streamed_maps_are_those_of_the_picture_in_memory(run, survey):
     whole = predictor.maps(read_image(image.path), image)
     streamed = np.concatenate([band for _, band in predictor.bands(image.path, image)], axis=1)
     np.testing.assert_allclose(streamed, whole, atol=0.05)  # half precision may differ
-    both = predictor.labels_of_many([read_image(image.path)], [image])[0]
+    both = answer_of(predictor, image)
     np.testing.assert_array_equal(both, predictor.labels(read_image(image.path), image))
 
 
@@ -159,4 +166,4 @@ def test_a_network_of_its_own_says_which_pictures_are_empty(survey, tmp_path):
         == 0
     )
     one = predictor.labels(pixels, image)
-    np.testing.assert_array_equal(one, predictor.labels_of_many([pixels], [image])[0])
+    np.testing.assert_array_equal(one, answer_of(predictor, image))

@@ -1,8 +1,12 @@
 """What the report says: true seconds, and images that tell something among hundreds of equals."""
 
+import numpy as np
+
 from tests.small import tiny_recipe
+from transect.pipeline.report import seconds_by_fold
 from transect.run import RunFolder
-from transect.segment.findings import seconds_by_fold, worst_and_best
+from transect.segment.findings import worst_and_best
+from transect.task import Rows
 
 
 def test_the_time_of_a_fold_is_the_sum_of_its_epochs_in_all_rounds(tmp_path):
@@ -14,18 +18,15 @@ def test_the_time_of_a_fold_is_the_sum_of_its_epochs_in_all_rounds(tmp_path):
     assert seconds_by_fold(run, tiny_recipe()) == {"main, fold 0": 25.0}
 
 
-def test_among_equals_the_most_wrong_and_the_fullest_are_shown(tmp_path):
-    run = RunFolder(tmp_path)
-    rows = {
-        "a": {"dice": 0.0, "wrong": 0.1, "foreground": 0.0},
-        "b": {"dice": 0.0, "wrong": 0.6, "foreground": 0.3},
-        "c": {"dice": 1.0, "wrong": 0.0, "foreground": 0.0},
-        "d": {"dice": 1.0, "wrong": 0.0, "foreground": 0.4},
-        "e": {"dice": 0.5, "wrong": 0.9, "foreground": 0.9},
-        "f": {"dice": float("nan"), "wrong": 1.0, "foreground": 1.0},
+def test_among_equals_the_most_wrong_and_the_fullest_are_shown():
+    columns = {
+        "dice": [0.0, 0.0, 1.0, 1.0, 0.5, np.nan],
+        "wrong": [0.1, 0.6, 0.0, 0.0, 0.9, 1.0],
+        "foreground": [0.0, 0.3, 0.0, 0.4, 0.9, 1.0],
     }
-    run.write_json("oof/pictures.json", rows)
-    found = worst_and_best(run, "dice", 2)
+    values = {name: np.array(column) for name, column in columns.items()}
+    rows = Rows(tuple("abcdef"), np.zeros(6, np.int64), ("",) * 6, values)
+    found = worst_and_best(rows, "dice", 2)
     assert found["worst"].shown == (("b", 0.0), ("a", 0.0))
     assert found["best"].shown == (("d", 1.0), ("c", 1.0))
     assert (found["worst"].tied, found["best"].tied) == (2, 2)

@@ -1,16 +1,15 @@
 """The messages of segmenting that other tests do not reach."""
 
-import numpy as np
 import pytest
 
 from tests.small import tiny_recipe, write_disc_survey
-from transect import segment
+from tests.verbs import segment
 from transect.data.survey import fingerprint, open_survey
 from transect.errors import TransectError
+from transect.pipeline import report
 from transect.recipe import set_field
 from transect.run import RunFolder, data_record
-from transect.segment import findings, predicting
-from transect.segment.rounds import train_members
+from transect.segment import writing
 from transect.types import Quiet
 
 
@@ -23,18 +22,20 @@ def test_too_few_pictures(tmp_path):
 def test_a_history_that_is_damaged(tmp_path):
     (tmp_path / "history.csv").write_bytes(b"loss\n\xff\xff\n")
     with pytest.raises(TransectError, match="cannot be read"):
-        findings._history(tmp_path)
+        report._history(tmp_path)
 
 
 def test_new_pictures_that_cannot_be_answered(tmp_path):
     options = {"device": "cpu", "progress": Quiet()}
-    run = RunFolder(tmp_path / "run")
-    with pytest.raises(TransectError, match="a format must be one of"):
-        predicting.answer_folder(run, tmp_path, tmp_path / "out", formats=("x",), **options)
     root = write_disc_survey(tmp_path / "s", count=2)
+    run = RunFolder(tmp_path / "run")
+    run.begin(tiny_recipe(), {})
+    run.write_json("inputs.json", {"mask_kind": "binary", "classes": []})
+    with pytest.raises(TransectError, match="a format must be one of"):
+        writing.MaskWriter(run, tmp_path / "out", {"formats": ("x",)})
     (root / "images" / "p0.png").write_bytes(b"x")
     with pytest.raises(TransectError, match="needs every picture"):
-        predicting.submission(run, root / "images", tmp_path / "out.csv", **options)
+        segment.submit(run.path, root / "images", tmp_path / "out.csv", **options)
 
 
 def test_a_member_that_only_pseudo_labels_could_train(tmp_path):
@@ -51,6 +52,5 @@ def test_a_member_that_only_pseudo_labels_could_train(tmp_path):
     run = RunFolder(tmp_path / "run")
     pictures = segment.prepare(survey, run.path / "cache", Quiet())
     run.begin(recipe, data_record(survey, fingerprint(survey)))
-    folds = np.arange(4) % 2
     with pytest.raises(TransectError, match="member two could not be trained"):
-        train_members(run, recipe, pictures, folds, device="cpu", progress=Quiet())
+        segment.train(pictures, recipe, run.path, progress=Quiet(), device="cpu")

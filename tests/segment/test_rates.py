@@ -61,5 +61,5 @@ def test_other_questions_refuse_it(monkeypatch, tmp_path):
     survey = write_animals(tmp_path / "survey", people=3, encounters=2, frames=1)
     recipe = recipes.load("whale-yu4u", quick=True)
     recipe = set_field(recipe, "members.*.stages.*.optimizer.find_lr", "true")
-    with pytest.raises(TransectError, match="masks only"):
+    with pytest.raises(TransectError, match="got 'find_lr'"):
         api.train(survey, recipe=recipe, out=tmp_path / "run", device="cpu", threads=1)

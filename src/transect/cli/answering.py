@@ -42,7 +42,14 @@ def score_command(options: argparse.Namespace) -> int:
         raise TransectError(f"{paths[1]} is no run folder. Give one RUN and at most one TRUTH.")
     truth = paths[1] if len(paths) == 2 else None
     with Bars() as bars:
-        found = api.score(paths[0], truth, leak_free=options.leak_free, progress=bars)
+        found = api.score(
+            paths[0],
+            truth,
+            leak_free=options.leak_free,
+            device=options.device,
+            threads=options.threads,
+            progress=bars,
+        )
     if options.json:
         print(json.dumps(found, indent=2))
         return 0

@@ -80,22 +80,23 @@ def _audit_run(options: argparse.Namespace) -> int:
 
 def _annotate(options: argparse.Namespace, root: Path) -> int:
     """Name the photos that a run would learn most from, or take their corrected dots back."""
-    from transect import count
+    from transect.count.annotate import next_to_annotate
+    from transect.count.annotation_queue import take_back, write_todo
 
     if not options.new:
         raise TransectError("name the new pictures too: transect audit RUN NEW --next 20.")
     new = Path(options.new)
     if options.take_back:
-        print(f"added {count.take_back(new, root)} pictures with their dots to {root}")
+        print(f"added {take_back(new, root)} pictures with their dots to {root}")
         print(f"next:    transect train {root}")
         return 0
     with Bars() as bars:
-        chosen = count.next_to_annotate(root, new, options.next or 20, progress=bars)
+        chosen = next_to_annotate(root, new, options.next or 20, progress=bars)
         for one in chosen:
             x0, y0, x1, y1 = one.box
             print(f"annotate next: {one.image} x {x0}-{x1} y {y0}-{y1} (score {one.score:.2f})")
         if options.write:
-            count.write_todo(root, new, chosen, Path(options.write))
+            write_todo(root, new, chosen, Path(options.write))
     if options.write:
         print(f"wrote {len(chosen)} crops with proposed dots to {options.write}: correct them")
         print(f"next:    transect audit DATA {options.write} --take-back")

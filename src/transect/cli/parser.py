@@ -119,6 +119,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     )
     score.add_argument("--json", action="store_true", help="print JSON")
     _masks(score)
+    _machine(score)
 
     predict = _command(commands, "predict", predict_command, "answer the question for new pictures")
     predict.add_argument("run", metavar="RUN")

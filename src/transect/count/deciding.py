@@ -15,7 +15,7 @@ from transect.count.gallery import keep_worst
 from transect.count.maps import CellMap, oof_map
 from transect.count.measures import PEAK_LEVELS, Measured, measure
 from transect.count.pictures import CountPictures
-from transect.count.scoring import constant_answers, count_record, point_record
+from transect.count.scoring import constant_answers, rows_of
 from transect.count.tables import write_table
 from transect.count.training import Task
 from transect.count.windows import window_counts
@@ -23,6 +23,7 @@ from transect.ensemble.conformal import fit_intervals, measured_coverage
 from transect.errors import TransectError
 from transect.metrics.count import PointMatch, match_points
 from transect.run import RunFolder
+from transect.task import Rows
 from transect.types import Progress
 
 __all__ = ["decide_out_of_fold"]
@@ -38,7 +39,7 @@ def decide_out_of_fold(
     seed: int,
     progress: Progress,
     classify_of: Callable[[int], Classify | None] = lambda i: None,
-) -> dict[str, Any]:
+) -> Rows:
     """Fit all decisions on the out-of-fold maps, score them nested, write what was found.
 
     Args:
@@ -53,7 +54,7 @@ def decide_out_of_fold(
             that have not seen it.
 
     Returns:
-        The metrics, the main one first.
+        Counts, intervals and points of every block by decisions that were fitted without it.
     """
     radius, blur = _peak_shape(task, run, spacing_px)
     rows, maps, measured = [], [], []
@@ -128,24 +129,20 @@ def decide_out_of_fold(
     _write_counts(run, pictures, rows, choice.out_of_fold, truth, nested, own_folds)
     keep_worst(run, pictures)
     constant = constant_answers(truth, parts)
-    metrics = count_record(
-        choice.out_of_fold,
-        truth,
-        pictures.classes,
-        folds=own_folds.tolist(),
-        groups=groups,
-        intervals=nested,
-        constant=constant,
-    )
-    metrics |= point_record(matches, own_folds.tolist())
-    if coverage is not None:
-        metrics["coverage"]["value"] = coverage["measured"]
-        metrics["interval_width"]["value"] = coverage["width"]
     run.write_json("oof/choice.json", _choice_record(counted, choice, task))
     tables = [m.confusion for m in matches if m.confusion is not None]
     if tables:
         run.write_json("oof/confusion.json", np.sum(tables, axis=0).tolist())
-    return metrics
+    return rows_of(
+        [pictures.images[i].name for i in rows],
+        groups,
+        own_folds,
+        choice.out_of_fold,
+        truth,
+        intervals=nested,
+        constant=constant,
+        matches=matches,
+    )
 
 
 def _peak_shape(task: Task, run: RunFolder, spacing_px: float) -> tuple[int, float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from transect.count.pictures import CountPictures
-from transect.count.predicting import answer_folder
 from transect.data.images import read_image
 from transect.data.survey import open_survey
 from transect.metrics.count import rmse
@@ -40,27 +40,30 @@ def simulate(folder: Path, *, seed: int, progress: Progress) -> Path:
     return root
 
 
-def judge(path: Path, root: Path, *, device: str, progress: Progress) -> list[str]:
+def judge(
+    run: RunFolder, root: Path, predict: Callable[..., Any], *, device: str, progress: Progress
+) -> list[str]:
     """Compare a run on the demo's survey with always answering the mean.
 
     Args:
-        path: The run folder; the counts of the test photos are written beside it: as they are,
-            and resampled, with and without the scale check.
+        run: The run; the counts of the test photos are written beside it: as they are, and
+            resampled, with and without the scale check.
         root: From ``simulate``.
+        predict: Answers a folder: (images, out, options).
         device: Where the networks answer.
         progress: Told what happens.
 
     Returns:
         Lines with the score on the test photos and the trivial answer's beside it.
     """
-    survey, folder, run = open_survey(root), path.parent, RunFolder.open(path)
+    survey, folder = open_survey(root), run.path.parent
     names = [image.name for image in survey.images if image.split == "test"]
     lines = [f"score on {_TEST} test photos (RMSE per class, averaged: the competition's):"]
     for factor, words in ((1.0, "as they are"), (2.0, "at twice the size"), (0.5, "at half")):
         photos = _resampled(root, names, folder / f"photos-{factor:g}", factor)
         for scale in ("none",) if factor == 1 else ("none", "auto"):
             out = folder / f"counts-{factor:g}-{scale}"
-            answer_folder(run, photos, out, device=device, progress=progress, scale=scale)
+            predict(photos, out, {"scale": scale})
             checked = ", scale checked" if scale == "auto" else ""
             lines += result_lines(out, root, names, f"photos {words}{checked}")
         if factor == 1:

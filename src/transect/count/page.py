@@ -1,27 +1,23 @@
-"""The report of a counting run: counts with intervals, what was compared, where it fails."""
+"""What a report on counts shows beyond the common frame."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from transect import __version__
-from transect.audit import fill_report
-from transect.count.leakfree import score_without
 from transect.data.images import read_image
-from transect.files import safe_join, write_text
-from transect.recipe import Recipe
+from transect.files import safe_join
 from transect.report import charts
 from transect.report.page import Page
 from transect.report.pictures import INVENTED, MISSED, RIGHT
-from transect.run import RunFolder, recipe_digest
+from transect.run import RunFolder
+from transect.task import Section
 
-__all__ = ["write_report"]
+__all__ = ["METRIC_WORDS", "card_of", "headline_of", "sections_of"]
 
-_WORDS = {
+METRIC_WORDS = {
     "mae": "mean error of a picture's total, in objects",
     "mae_classes": "mean error of a class in a picture",
     "rmse": "root of the mean squared error, classes averaged: the sea lion competition's score",
@@ -36,74 +32,70 @@ _WORDS = {
 }
 
 
-def write_report(run: RunFolder) -> Path:
-    """Write ``report.html`` and ``card.md`` from what is in the run folder.
+def sections_of(run: RunFolder) -> Sequence[Section]:
+    """What the report on counts shows beyond the common frame."""
+    found = [
+        Section("data", lambda page: _totals_note(page, run)),
+        Section("score", lambda page: _counts(page, run)),
+        Section("decisions", lambda page: _choice(page, run.read_json("oof/choice.json"))),
+        Section("decisions", lambda page: _confusion(page, run)),
+    ]
+    if "f1" in run.read_json("metrics.json"):
+        found.append(Section("examples", lambda page: _worst(page, run)))
+        found.append(Section("examples", lambda page: _scale(page, run)))
+    return found
 
-    Returns:
-        The path of the page.
-    """
-    recipe, metrics, data = run.recipe(), run.read_json("metrics.json"), run.data()
-    decided, choice = run.read_json("decide.json"), run.read_json("oof/choice.json")
-    table = pd.read_csv(run.oof() / "counts.csv")
-    page = Page(
-        f"How many: {data['folder']}",
-        subtitle=f"Recipe {recipe.name} ({recipe_digest(recipe)}), seed {recipe.seed}",
-        footer=f"transect {__version__}. This page needs no network and runs no script.",
-    )
-    unit = "block" if decided["block_px"] else "photo"
-    page.facts(
-        [
-            ("mean error", metrics["mae"]["value"], f"objects a {unit}, out of fold"),
-            ("always the mean", metrics["mae_of_the_mean"]["value"], "what no training errs"),
-            (
-                "coverage",
-                metrics["coverage"]["value"],
-                f"of intervals that promise {decided['intervals'][-1]['nominal']:.0%}",
-            ),
-            *(
-                [
-                    (
-                        "F1 of points",
-                        metrics["f1"]["value"],
-                        f"within {decided['match_radius']:.0f} px",
-                    )
-                ]
-                if "f1" in metrics
-                else []
-            ),
-        ]
-    )
-    if "f1" not in metrics:
+
+def headline_of(run: RunFolder) -> list[tuple[str, str, str]]:
+    """Error beside that of the mean, coverage, F1 of points."""
+    metrics, decided = run.read_json("metrics.json"), run.read_json("decide.json")
+    nominal = decided["intervals"][-1]["nominal"]
+    rows = [
+        ("mae", f"objects a {_unit(decided)}, out of fold"),
+        ("mae_of_the_mean", "what no training errs"),
+        ("coverage", f"of intervals that promise {nominal:.0%}"),
+        ("f1", f"of points within {decided['match_radius']:.0f} px"),
+    ]
+    named = {"mae": "mean error", "mae_of_the_mean": "always the mean", "f1": "F1 of points"}
+    return [
+        (named.get(name, name), f"{metrics[name]['value']:.4g}", small)
+        for name, small in rows
+        if name in metrics
+    ]
+
+
+def card_of(run: RunFolder) -> dict[str, Any]:
+    """What the model card says of counts."""
+    metrics, decided = run.read_json("metrics.json"), run.read_json("decide.json")
+    nominal = decided["intervals"][-1]["nominal"]
+    return {
+        "use": f"Counts {', '.join(decided['classes'])} in photos like those it was trained on.",
+        "intervals": f"Intervals of {nominal:.0%} held {metrics['coverage']['value']:.0%} of "
+        "held-out totals.",
+        "limits": "Photos from another height or camera need the scale check of transect predict "
+        "and a few counts by hand: transect calibrate.",
+    }
+
+
+def _unit(decided: dict[str, Any]) -> str:
+    """What a row of the counts is."""
+    return "block" if decided["block_px"] else "photo"
+
+
+def _totals_note(page: Page, run: RunFolder) -> None:
+    """What a run on totals cannot say."""
+    if "f1" not in run.read_json("metrics.json"):
         page.note(
             "Trained on totals: a frozen network describes photos and regressors count. Nothing "
             "says where objects are.",
             kind="warn",
         )
-    for problem in data["problems"]:
-        page.note(f"left out: {problem['name']}: {problem['what']}", kind="warn")
-    _counts(page, run, table, decided, unit)
-    _scores(page, metrics)
-    _choice(page, choice)
-    _confusion(page, run, decided)
-    if "f1" in metrics:
-        _worst(page, run)
-        _scale(page, run)
-    _training(page, run, recipe)
-    fill_report(page, run.path, metrics, score_without)
-    page.section("Doing it again", lead="The resolved recipe holds every number.")
-    page.code(
-        f"transect train {data['folder']} --recipe {run.path.name}/recipe.json --out again\n"
-        f"transect predict {run.path.name} NEW_PHOTOS --out OUT\n"
-        f"transect score {run.path.name} DOTTED_SURVEY"
-    )
-    _card(run, recipe, metrics, decided)
-    return page.write(run.path / "report.html")
 
 
-def _counts(
-    page: Page, run: RunFolder, table: pd.DataFrame, decided: dict[str, Any], unit: str
-) -> None:
+def _counts(page: Page, run: RunFolder) -> None:
     """Predicted against true, with intervals."""
+    decided = run.read_json("decide.json")
+    table, unit = pd.read_csv(run.oof() / "counts.csv"), _unit(decided)
     page.section(
         "Counts",
         lead=f"Every dot is a {unit} that the networks had not seen, with its interval; on the "
@@ -155,26 +147,6 @@ def _counts(
         )
 
 
-def _scores(page: Page, metrics: dict[str, Any]) -> None:
-    """All metrics."""
-    page.section("Scores", lead="Out of fold; intervals are 95 % by bootstrap over groups.")
-    order = [name for name in _WORDS if name in metrics]
-    order += [name for name in metrics if name not in _WORDS]
-    rows = [
-        [name, metrics[name]["value"], *metrics[name]["interval"], _meaning(name)] for name in order
-    ]
-    page.table(["metric", "value", "low", "high", "meaning"], rows)
-
-
-def _meaning(name: str) -> str:
-    """What a metric says."""
-    kind, sign, one = name.partition(":")
-    if not sign:
-        return _WORDS.get(name, "")
-    what = {"rmse": "root of the mean squared error", "mae": "mean error"}.get(kind, kind)
-    return f"{what} of {one}"
-
-
 def _choice(page: Page, choice: dict[str, Any]) -> None:
     """What was compared per class."""
     page.section(
@@ -202,8 +174,9 @@ def _choice(page: Page, choice: dict[str, Any]) -> None:
             )
 
 
-def _confusion(page: Page, run: RunFolder, decided: dict[str, Any]) -> None:
+def _confusion(page: Page, run: RunFolder) -> None:
     """True class by predicted class of points."""
+    decided = run.read_json("decide.json")
     path = run.oof() / "confusion.json"
     if not path.is_file() or len(decided["classes"]) < 2:
         return
@@ -244,36 +217,3 @@ def _scale(page: Page, run: RunFolder) -> None:
         f"What the check would see if held-out photos came resampled. As they are, halves of them "
         f"are {look['usual']:.2f} apart.",
     )
-
-
-def _training(page: Page, run: RunFolder, recipe: Recipe) -> None:
-    """Loss curves, and why the recipe is what it is."""
-    page.section("Training", lead="Loss per epoch of every fold, and why the recipe is as it is.")
-    series = {}
-    for member in recipe.members:
-        for fold in range(recipe.folds.use or recipe.folds.count):
-            path = run.fold(member.name, fold) / "history.csv"
-            if path.is_file():
-                history = pd.read_csv(path)
-                if "loss" in history:
-                    values = history["loss"].to_numpy(float)
-                    series[f"{member.name}, fold {fold}"] = (np.arange(1, len(values) + 1), values)
-    if series:
-        page.figure(charts.lines(series, title="loss", x_label="epoch", y_label="loss"))
-    for line in recipe.why:
-        page.text(line)
-
-
-def _card(run: RunFolder, recipe: Recipe, metrics: dict[str, Any], decided: dict[str, Any]) -> None:
-    """The same in a few lines of Markdown."""
-    low, high = metrics["mae"]["interval"]
-    lines = [
-        f"# {recipe.name}: counts of {', '.join(decided['classes'])}",
-        "",
-        f"- mean error out of fold: {metrics['mae']['value']:.2f} [{low:.2f}, {high:.2f}]; always "
-        f"the mean: {metrics['mae_of_the_mean']['value']:.2f}",
-        f"- intervals of {decided['intervals'][-1]['nominal']:.0%} held "
-        f"{metrics['coverage']['value']:.0%}",
-        f"- recipe {recipe_digest(recipe)}, seed {recipe.seed}",
-    ]
-    write_text(run.path / "card.md", "\n".join(lines) + "\n")

@@ -2,102 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.metrics.count import PointMatch, interval_coverage, interval_width, mae, rmse
+from transect.metrics.count import PointMatch, interval_coverage, interval_width, rmse
+from transect.metrics.score import Score
 from transect.metrics.spread import bootstrap, bootstrap_statistic
+from transect.task import Rows
+from transect.types import Survey
 
-__all__ = ["constant_answers", "count_record", "point_record"]
+__all__ = ["constant_answers", "rows_of", "scores_of", "true_counts"]
 
 
-def count_record(
+def rows_of(
+    names: Sequence[str],
+    groups: Sequence[str | None],
+    folds: NDArray[np.integer],
     counts: NDArray[np.float64],
     truth: NDArray[np.float64],
-    classes: Sequence[str],
     *,
-    folds: Sequence[int],
-    groups: Sequence[str | None],
-    intervals: NDArray[np.float64] | None = None,
+    intervals: NDArray[np.float64],
     constant: NDArray[np.float64] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """All scores of counts.
+    matches: Sequence[PointMatch] | None = None,
+) -> Rows:
+    """What came out for every photo or block.
 
     Args:
+        names: (N,).
+        groups: (N,).
+        folds: (N,), -1 if there are none.
         counts: (N, C) predicted.
         truth: (N, C).
+        intervals: (N, 2) of the totals.
+        constant: (N, C) what the mean of the training would have answered; or None.
+        matches: (N,) of points; None where nothing says where objects are.
+    """
+    values: dict[str, NDArray[np.generic]] = {
+        "predicted": counts, "truth": truth, "low": intervals[:, 0], "high": intervals[:, 1]
+    }  # fmt: skip
+    if constant is not None:
+        values["constant"] = constant
+    if matches is not None:
+        values["points_right"] = np.array([len(m.pairs) for m in matches], np.float64)
+        values["points_predicted"] = np.array([m.predicted for m in matches], np.float64)
+        values["points_true"] = np.array([m.truth for m in matches], np.float64)
+    own = tuple(group or "" for group in groups)
+    return Rows(tuple(names), np.asarray(folds, np.int64), own, values)
+
+
+def scores_of(rows: Rows, classes: Sequence[str]) -> dict[str, Score]:
+    """All scores of counts and points.
+
+    Args:
+        rows: From ``rows_of``.
         classes: Names.
-        folds: (N,) fold of each picture, -1 if there are none.
-        groups: (N,) group of each picture; pictures of one group are drawn together.
-        intervals: (N, 2) of the totals, to be held against the true totals; or None.
-        constant: (N, C) what the mean of the training pictures would have answered; or None.
 
     Returns:
-        Metric name to value, interval (95 % bootstrap) and folds. ``mae`` is of pictures' totals,
-        ``mae_classes`` over classes, ``rmse`` the sea lion competition's score.
+        Metric name to score. ``mae`` is of totals, ``mae_classes`` over classes, ``rmse`` the sea
+        lion competition's, ``coverage`` the share of true totals inside their interval. Precision,
+        recall and F1 of points are pooled. Nothing without rows.
     """
+    if not len(rows):
+        return {}
+    counts, truth = rows["predicted"], rows["truth"]
     total, real = counts.sum(axis=1), truth.sum(axis=1)
-    record = {
-        "mae": _mean(np.abs(total - real), folds, groups),
-        "mae_classes": _mean(np.abs(counts - truth).mean(axis=1), folds, groups),
-        "rmse": _statistic(lambda rows: rmse(counts[rows], truth[rows]), folds, groups),
+    found = {
+        "mae": _mean(np.abs(total - real), rows),
+        "mae_classes": _mean(np.abs(counts - truth).mean(axis=1), rows),
+        "rmse": _statistic(lambda i: rmse(counts[i], truth[i]), rows),
         "relative_error": _statistic(
-            lambda rows: float((total[rows].sum() - real[rows].sum()) / max(1.0, real[rows].sum())),
-            folds,
-            groups,
+            lambda i: float((total[i].sum() - real[i].sum()) / max(1.0, real[i].sum())), rows
         ),
     }
     if len(classes) > 1:
         for kind, name in enumerate(classes):
             own = np.array([kind])
-            one, other = counts[:, own], truth[:, own]
-            record[f"rmse:{name}"] = _statistic(_rmse_of(one, other), folds, groups)
-            record[f"mae:{name}"] = _mean(np.abs(counts - truth)[:, kind], folds, groups)
-    if constant is not None:
-        record["mae_of_the_mean"] = _mean(np.abs(constant.sum(axis=1) - real), folds, groups)
-        record["rmse_of_the_mean"] = _statistic(
-            lambda rows: rmse(constant[rows], truth[rows]), folds, groups
-        )
-    if intervals is not None:
-        held = ((intervals[:, 0] <= real) & (real <= intervals[:, 1])).astype(float)
-        record["coverage"] = _mean(held, folds, groups)
-        record["coverage"]["value"] = interval_coverage(intervals[:, 0], intervals[:, 1], real)
-        width = interval_width(intervals[:, 0], intervals[:, 1])
-        record["interval_width"] = _mean(intervals[:, 1] - intervals[:, 0], folds, groups)
-        record["interval_width"]["value"] = width
-    assert np.isclose(record["mae"]["value"], mae(total, real))
-    return record
+            found[f"rmse:{name}"] = _statistic(_rmse_of(counts[:, own], truth[:, own]), rows)
+            found[f"mae:{name}"] = _mean(np.abs(counts - truth)[:, kind], rows)
+    if "constant" in rows.values:
+        constant = rows["constant"]
+        found["mae_of_the_mean"] = _mean(np.abs(constant.sum(axis=1) - real), rows)
+        found["rmse_of_the_mean"] = _statistic(lambda i: rmse(constant[i], truth[i]), rows)
+    low, high = rows["low"], rows["high"]
+    found["coverage"] = _mean(((low <= real) & (real <= high)).astype(float), rows)
+    found["interval_width"] = _mean(high - low, rows)
+    assert np.isclose(found["coverage"].value, interval_coverage(low, high, real))
+    assert np.isclose(found["interval_width"].value, interval_width(low, high))
+    if "points_right" in rows.values:
+        right, said, dots = (rows[f"points_{k}"] for k in ("right", "predicted", "true"))
+        found["precision"] = _ratio(right, said, rows)
+        found["recall"] = _ratio(right, dots, rows)
+        found["f1"] = _ratio(2 * right, said + dots, rows)
+    return found
 
 
-def point_record(matches: Sequence[PointMatch], folds: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Precision, recall and F1 of points, pooled over pictures.
-
-    Args:
-        matches: One per picture.
-        folds: (N,) fold of each.
-
-    Returns:
-        Metric name to value, interval and folds.
-    """
-    right = np.array([len(m.pairs) for m in matches], np.float64)
-    said = np.array([m.predicted for m in matches], np.float64)
-    real = np.array([m.truth for m in matches], np.float64)
-
-    def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> dict[str, Any]:
-        return _statistic(
-            lambda rows: float(above[rows].sum() / below[rows].sum()) if below[rows].sum() else 1.0,
-            folds,
-            [None] * len(matches),
-        )
-
-    return {
-        "precision": ratio(right, said),
-        "recall": ratio(right, real),
-        "f1": ratio(2 * right, said + real),
-    }
+def true_counts(survey: Survey, classes: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
+    """Image to its true count of every class: (C,), from dots or from totals."""
+    found = {image.name: np.zeros(len(classes)) for image in survey.training()}
+    number = {name: k for k, name in enumerate(classes)}
+    if survey.points is not None:
+        for name, kind in zip(survey.points["image"], survey.points["class"], strict=True):
+            if name in found and kind in number:
+                found[name][number[kind]] += 1
+    elif survey.counts is not None:
+        for row in survey.counts.to_dict("records"):
+            if row["image"] in found:
+                found[row["image"]] = np.array([float(row.get(name, 0.0)) for name in classes])
+    return found
 
 
 def constant_answers(truth: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -116,38 +129,26 @@ def _rmse_of(
     return lambda rows: rmse(counts[rows], truth[rows])
 
 
-def _names(groups: Sequence[str | None]) -> list[str]:
-    """A name for every group; pictures without one are their own."""
-    return [group if group is not None else f"#{i}" for i, group in enumerate(groups)]
-
-
-def _mean(
-    values: NDArray[np.float64], folds: Sequence[int], groups: Sequence[str | None]
-) -> dict[str, Any]:
-    """A mean over pictures."""
-    low, high = bootstrap(values, groups=_names(groups), rng=np.random.default_rng(0))
-    fold_of = np.array(folds)
-    return {
-        "value": float(values.mean()),
-        "interval": [low, high],
-        "folds": [float(values[fold_of == f].mean()) for f in sorted({*folds}) if f >= 0],
-        "pictures": len(values),
-    }
-
-
-def _statistic(
-    statistic: Callable[[NDArray[np.intp]], float],
-    folds: Sequence[int],
-    groups: Sequence[str | None],
-) -> dict[str, Any]:
-    """Something that is no mean, over all pictures and in every fold."""
-    low, high = bootstrap_statistic(
-        statistic, len(folds), groups=_names(groups), n=300, rng=np.random.default_rng(0)
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64], rows: Rows) -> Score:
+    """A share of sums; 1 where there is nothing to find."""
+    return _statistic(
+        lambda i: float(above[i].sum() / below[i].sum()) if below[i].sum() else 1.0, rows
     )
-    fold_of = np.array(folds)
-    return {
-        "value": statistic(np.arange(len(folds))),
-        "interval": [low, high],
-        "folds": [statistic(np.flatnonzero(fold_of == f)) for f in sorted({*folds}) if f >= 0],
-        "pictures": len(folds),
-    }
+
+
+def _mean(values: NDArray[np.float64], rows: Rows) -> Score:
+    """A mean over units."""
+    low, high = bootstrap(values, groups=rows.sampling_groups, rng=np.random.default_rng(0))
+    folds = tuple(float(values[rows.folds == f].mean()) for f in np.unique(rows.folds) if f >= 0)
+    return Score(float(values.mean()), (float(low), float(high)), folds, len(values))
+
+
+def _statistic(statistic: Callable[[NDArray[np.intp]], float], rows: Rows) -> Score:
+    """Something that is no mean, over all units and in every fold."""
+    low, high = bootstrap_statistic(
+        statistic, len(rows), groups=rows.sampling_groups, n=300, rng=np.random.default_rng(0)
+    )
+    folds = tuple(
+        statistic(np.flatnonzero(rows.folds == f)) for f in np.unique(rows.folds) if f >= 0
+    )
+    return Score(statistic(np.arange(len(rows))), (float(low), float(high)), folds, len(rows))

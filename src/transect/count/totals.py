@@ -20,21 +20,21 @@ from numpy.typing import NDArray
 from transect.count.counters import Counter
 from transect.count.decisions import Answer, Decisions
 from transect.count.regressors import fit_regressor, load_regressor, save_regressor
-from transect.count.scoring import constant_answers, count_record
+from transect.count.scoring import constant_answers, rows_of
 from transect.count.tables import write_table
 from transect.data.images import open_reader
 from transect.data.inputs import Inputs
 from transect.data.tiff import Reader
 from transect.ensemble.conformal import fit_intervals, measured_coverage
 from transect.errors import TransectError
-from transect.folds import folds_once
 from transect.models.encoders import build_encoder
 from transect.predict.scaling import ScaledReader
 from transect.recipe import CountDecide, Folds, Geometry, Member, Network, Recipe
 from transect.run import RunFolder
+from transect.task import Rows
 from transect.types import Image, Problem, Progress, Survey
 
-__all__ = ["FrozenLook", "TotalPictures", "TotalsPredictor", "plan_totals", "train_totals"]
+__all__ = ["FrozenLook", "TotalPictures", "TotalsPredictor", "decide_totals", "plan_totals"]
 
 _TILE = 256  # pixels of the resampled photo
 _MOST_PIXELS = 1_000_000  # of the usual photo: larger ones are resampled; our choice
@@ -90,6 +90,16 @@ class TotalPictures:
         self.features = np.array(features)
         table = survey.counts.set_index("image").loc[[photo.name for photo in photos]]
         self.counts: NDArray[np.float64] = table[list(self.classes)].to_numpy(np.float64)
+
+    def table(self) -> pd.DataFrame:
+        """What folds are made of: image, group, count."""
+        return pd.DataFrame(
+            {
+                "image": [photo.name for photo in self.photos],
+                "group": [photo.group for photo in self.photos],
+                "count": self.counts.sum(axis=1),
+            }
+        )
 
 
 class FrozenLook:
@@ -213,31 +223,19 @@ def plan_totals(pictures: TotalPictures, *, seed: int) -> Recipe:
     )
 
 
-def train_totals(
-    pictures: TotalPictures, recipe: Recipe, run: RunFolder, progress: Progress
-) -> dict[str, Any]:
-    """Fit, compare and score regressors on features; write what prediction needs.
+def decide_totals(
+    pictures: TotalPictures,
+    recipe: Recipe,
+    run: RunFolder,
+    folds: NDArray[np.int64],
+    progress: Progress,
+) -> Rows:
+    """Fit and compare regressors on features; write what prediction needs.
 
     Returns:
-        The metrics.
-
-    Raises:
-        TransectError: If the recipe needs dots.
+        Counts and intervals of every photo by regressors that had not seen its fold.
     """
     assert isinstance(recipe.decide, CountDecide)
-    if any(member.stages for member in recipe.members):
-        raise TransectError(
-            f"recipe {recipe.name} learns from dots, and {pictures.survey.root} has totals only. "
-            "Leave --recipe out, or dot some photos and write points.csv."
-        )
-    table = pd.DataFrame(
-        {
-            "image": [photo.name for photo in pictures.photos],
-            "group": [photo.group for photo in pictures.photos],
-            "count": pictures.counts.sum(axis=1),
-        }
-    )
-    folds = folds_once(run.path / "folds.csv", table, recipe.folds)
     features, truth = pictures.features, pictures.counts
     out_of_fold = np.zeros_like(truth)
     errors, kept, models = [], [], []
@@ -259,7 +257,7 @@ def train_totals(
         compared = ", ".join(f"{name} {value:.2f}" for name, value in errors[-1].items())
         progress.say(f"{pictures.classes[kind]}: {kept[-1]} kept (mean error out of fold: "
                      f"{compared})")  # fmt: skip
-    metrics = _decide(run, pictures, recipe.decide.interval, out_of_fold, folds)
+    rows = _decide(run, pictures, recipe.decide.interval, out_of_fold, folds)
     entries = [model.save(run, f"class{kind}") for kind, model in enumerate(models)]
     run.write_json("inputs.json", {
         "classes": list(pictures.classes), "scale": pictures.scale,
@@ -271,13 +269,13 @@ def train_totals(
         "errors": named, "kept": dict(zip(pictures.classes, kept, strict=True)),
         "unmixed": False, "confusion_error": [], "features": [], "importance": {},
     })  # fmt: skip
-    return metrics
+    return rows
 
 
 def _decide(
     run: RunFolder, pictures: TotalPictures, nominal: float, counts: NDArray[np.float64],
     folds: NDArray[np.int64],
-) -> dict[str, Any]:  # fmt: skip
+) -> Rows:  # fmt: skip
     """Intervals, their coverage, scores; all from counts out of fold."""
     truth = pictures.counts
     groups = [photo.group for photo in pictures.photos]
@@ -311,9 +309,9 @@ def _decide(
         lines.append(line)
     write_table(run.oof() / "counts.csv", header, lines)
     write_table(run.oof() / "points.csv", ("image", "x", "y", "fate", "confidence"), [])
-    return count_record(
-        counts, truth, pictures.classes, folds=folds.tolist(), groups=groups, intervals=nested,
-        constant=constant_answers(truth, folds),
+    return rows_of(
+        [photo.name for photo in pictures.photos], groups, folds, counts, truth,
+        intervals=nested, constant=constant_answers(truth, folds),
     )  # fmt: skip
 
 

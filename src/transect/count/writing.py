@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,126 @@ from numpy.typing import NDArray
 
 from transect.count.decisions import Answer, Decisions
 from transect.count.maps import CellMap
+from transect.count.predicting import CountAnswer
 from transect.count.tables import write_table
 from transect.data.exchange import Annotations, Instance, Picture, Pictures
 from transect.data.formats import geo
 from transect.data.images import geo_tags, open_reader, write_tiff_bands
-from transect.errors import TransectError
-from transect.files import safe_join
+from transect.errors import TransectError, unknown_name
+from transect.files import safe_join, write_json
 from transect.predict.outputs import small_view, write_picture
-from transect.types import Image
+from transect.run import RunFolder
+from transect.types import Image, Problem, Progress
 
-__all__ = ["totals_of", "write_density", "write_overlay", "write_places", "write_tables"]
+__all__ = ["FORMATS", "CountWriter", "submit_counts", "totals_of"]
+
+FORMATS = ("density", "geojson", "gpkg")
+_OVERLAYS = 50  # photos that are shown with their dots; our choice
 
 _COLOURS = ((230, 60, 60), (240, 150, 30), (250, 230, 60), (70, 200, 90), (70, 130, 250))
+
+
+class CountWriter:
+    """Writes what is said of photos.
+
+    ``counts.csv`` has a row per photo (count, low and high end of each class and of the total),
+    ``totals.csv`` the survey's sums with their intervals, ``groups.csv`` those of each site or
+    flight if an ``images.csv`` names them, ``points.csv`` a row per object; ``points.geojson`` is
+    written if the photos lie on the ground, ``overlays/`` for the first 50, ``scale.json`` with
+    what the scale check found.
+    """
+
+    def __init__(self, run: RunFolder, images: Path, out: Path, options: Mapping[str, Any]) -> None:
+        """Begin.
+
+        Args:
+            run: The run that counts.
+            images: The photos' folder, or one photo.
+            out: The folder to write.
+            options: ``formats``: ``density`` (TIFF of objects per cell, on the ground if the photo
+                is), ``gpkg``, ``geojson`` (then it is an error if photos have no position).
+
+        Raises:
+            TransectError: On an unknown format.
+        """
+        self._formats = tuple(options.get("formats", ()))
+        for name in self._formats:
+            if name not in FORMATS:
+                raise unknown_name("a format", name, FORMATS)
+        self._run, self._images, self._out = run, images, out
+        self._done: list[tuple[Image, Answer]] = []
+        self._files: list[Path] = []
+        self._look: Any = None
+
+    def add(self, image: Image, answer: CountAnswer) -> None:
+        """Take one photo."""
+        if "density" in self._formats and answer.cells is not None:
+            self._files.append(write_density(self._out, image, answer.cells))
+        if len(self._done) < _OVERLAYS:
+            write_overlay(self._out, image, answer.answer)
+        self._look = answer.look
+        self._done.append((image, answer.answer))
+
+    def finish(self, progress: Progress) -> dict[str, Any]:
+        """Write the tables.
+
+        Returns:
+            files, scale, total (name to sum, low, high).
+        """
+        decisions, files = Decisions.load(self._run), self._files
+        files += write_tables(self._out, decisions, self._done)
+        files += write_places(self._out, self._images, decisions, self._done, self._formats)
+        scale = None if self._look is None else self._look.to_json()
+        if scale is not None:
+            write_json(self._out / "scale.json", scale)
+            files.append(self._out / "scale.json")
+        totals = totals_of(decisions, self._done)
+        for name, value, low, high in totals:
+            progress.say(f"{name}: {value:.0f} [{low:.0f}, {high:.0f}]")
+        measured = decisions.coverage
+        if measured is not None:
+            progress.say(
+                f"intervals promise {measured['nominal']:.0%}; they held "
+                f"{measured['measured']:.0%} of {measured['count']} held-out totals of the training"
+            )
+        return {
+            "files": [str(file) for file in files],
+            "scale": scale,
+            "total": {name: [value, low, high] for name, value, low, high in totals},
+        }
+
+
+def submit_counts(
+    classes: Sequence[str],
+    answers: Iterator[tuple[Image, CountAnswer | Problem]],
+    problems: Sequence[Problem],
+    out: Path,
+) -> None:
+    """Write ``test_id`` and one rounded count per class.
+
+    Args:
+        classes: Names, the columns.
+        answers: Made as they are asked for.
+        problems: Files that are known to be unreadable.
+        out: The file.
+
+    Raises:
+        TransectError: If a photo cannot be read: a submission with holes would be refused.
+    """
+    for problem in problems:
+        raise _hole(problem)
+    rows = []
+    for image, found in answers:
+        if isinstance(found, Problem):
+            raise _hole(found)
+        name = str(Path(image.name).with_suffix(""))
+        rows.append((name, *(int(np.floor(count + 0.5)) for count in found.answer.counts)))
+    write_table(out, ("test_id", *classes), rows)
+
+
+def _hole(problem: Problem) -> TransectError:
+    """What is said of a photo that a submission needs."""
+    return TransectError(f"{problem.name}: {problem.what} A submission needs every picture.")
 
 
 def totals_of(

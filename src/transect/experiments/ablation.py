@@ -14,7 +14,7 @@ import numpy as np
 from transect import api
 from transect.errors import TransectError
 from transect.experiments.ingredients import folder_name, needs_training, without
-from transect.experiments.pictures import Rows, metric_of, picture_rows
+from transect.experiments.pictures import PictureRows, metric_of, picture_rows
 from transect.files import write_json
 from transect.metrics.spread import bootstrap
 from transect.recipe import Recipe
@@ -94,7 +94,7 @@ def ablate(
         loaded = recipe if isinstance(recipe, Recipe) else _loaded(recipe, options)
         for name in ingredients:
             without(loaded, name)
-    found: dict[str, list[tuple[Rows, Rows]]] = {name: [] for name in ingredients}
+    found: dict[str, list[tuple[PictureRows, PictureRows]]] = {name: [] for name in ingredients}
     errors: dict[str, str] = {}
     metric = ""
     settled: str | Recipe = recipe
@@ -133,7 +133,7 @@ def ablate(
 def paid(
     ingredient: str,
     metric: str,
-    pairs: Sequence[tuple[Rows, Rows]],
+    pairs: Sequence[tuple[PictureRows, PictureRows]],
     groups: Mapping[str, str],
     *,
     error: str | None = None,

@@ -140,7 +140,7 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
         name="auto",
         question="identify",
         members=members,
-        folds=Folds(count=count, stratify=("identity",), seed=seed),
+        folds=Folds(count=count, seed=seed),
         decide=IdentifyDecide(
             sources=("embedding", "geometry", "lnbnn"),
             fuse="best",

@@ -16,13 +16,15 @@ from transect.files import spreadsheet_safe, write_json, write_text
 from transect.identify.duplicate_identities import likely_twins
 from transect.identify.oof import OutOfFold
 from transect.identify.photos import Photos, Subject
-from transect.identify.scoring import labels_of, score_answers
+from transect.identify.scoring import labels_of, named, rows_of, scores_of
+from transect.metrics.score import scores_to_json
 from transect.openset.decider import Decider, Decision, choose_decider, share_weights
 from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence
 from transect.openset.fusion import Candidates, Fusion, fuse_out_of_fold, ordered
 from transect.openset.rates import Rates, rates_sentence
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
+from transect.task import Rows
 from transect.types import Progress
 
 __all__ = ["Decisions", "answers_table", "decide_out_of_fold", "evidence_of", "expected_share"]
@@ -110,11 +112,11 @@ def decide_out_of_fold(
     oof: OutOfFold,
     people: NDArray[np.str_],
     progress: Progress,
-) -> dict[str, Any]:
-    """Fuse, choose, score; write ``decide.json``, ``oof/answers.csv`` and ``metrics.json``.
+) -> Rows:
+    """Fuse and choose; write ``decide.json`` and ``oof/answers.csv``.
 
     Returns:
-        The metrics.
+        What every held-out photo was answered by decisions that were fitted without it.
 
     Raises:
         TransectError: If no held-out photo shows an individual that the others know.
@@ -172,16 +174,6 @@ def decide_out_of_fold(
         seed=recipe.seed,
     )
     run.write_json("decide.json", Decisions(fusion, decider, share).to_json())
-    metrics = score_answers(
-        honest,
-        oof.truth,
-        people=people,
-        unknown=photos.unknown,
-        groups=groups,
-        folds=oof.folds,
-        weights=weights,
-        top_k=decide.top_k,
-    )
     write_json(
         run.oof() / "compared.json",
         {"sources": compared, "fusion": fusion.how, "policies": dict(decider.compared),
@@ -194,10 +186,14 @@ def decide_out_of_fold(
     )
     write_arrays(run, oof, fused, honest)
     progress.say(f"decision: {fusion.how} scores, policy {decider.chosen}")
+    named_keys = [subject.key for subject in subjects]
+    answers = named(named_keys, groups.tolist(), oof.folds, honest, people, photos.unknown)
+    rows = rows_of(answers, truth, unknown=photos.unknown, share=share)
     if isinstance(decider.policy, Rates):
         asked = (decide.false_new, decide.false_match)
-        progress.say(rates_sentence(decider.policy, asked, metrics))
-    return metrics
+        found = scores_to_json(scores_of(rows, unknown=photos.unknown, top_k=decide.top_k))
+        progress.say(rates_sentence(decider.policy, asked, found))
+    return rows
 
 
 def write_arrays(

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from transect.data.survey import open_survey
 from transect.identify.boxes import boxes_beside
 from transect.identify.oof import assemble
+from transect.identify.photos import Photos
 from transect.identify.predicting import Identifier
 from transect.identify.source_ablation import decided_by, kinds_of_sources
 from transect.openset.evidence import UNKNOWN, rewards
 from transect.run import RunFolder
 from transect.simulate.flukes import write_fluke_survey
-from transect.types import Progress
+from transect.types import Progress, Survey
 
 __all__ = ["judge", "simulate"]
 
@@ -39,23 +40,34 @@ def simulate(folder: Path, *, seed: int, progress: Progress) -> Path:
     return root
 
 
-def judge(path: Path, root: Path, *, device: str, progress: Progress) -> list[str]:
+def opened(root: Path) -> Survey:
+    """The demo's survey."""
+    return open_survey(root)
+
+
+def judge(
+    run: RunFolder,
+    root: Path,
+    photos: Photos,
+    folds: NDArray[np.int64],
+    *,
+    device: str,
+    progress: Progress,
+) -> list[str]:
     """Compare a run on the demo's survey with each of its own sources alone.
 
     Args:
-        path: The run folder.
+        run: The run.
         root: From ``simulate``.
+        photos: Of the survey, decoded.
+        folds: (N,) fold of each.
         device: Where the networks answer.
         progress: Told what happens.
 
     Returns:
         Lines with the score on the test photos, each source's alone, and the leak.
     """
-    from transect import identify
-
-    survey, run = open_survey(root), RunFolder.open(path)
-    recipe = run.recipe()
-    photos = identify.prepare(survey, run.path / "cache", progress)
+    survey, recipe = open_survey(root), run.recipe()
     identifier = Identifier(run, device=device)
     tests = [image for image in survey.images if image.split == "test"]
     asked = identifier.open_photos(tests, None, progress, boxes_beside(root, tests)[0])
@@ -63,7 +75,6 @@ def judge(path: Path, root: Path, *, device: str, progress: Progress) -> list[st
     truth = _truth(root, [s.key for s in asked.subjects], identifier)
     answers = {"all together": identifier.decisions}
     people = identifier.people
-    folds = identify.folds_of(run, recipe, photos)
     held_out = assemble(
         run, recipe, photos, folds, people, device=device, workers=2, progress=progress
     )
@@ -80,7 +91,9 @@ def judge(path: Path, root: Path, *, device: str, progress: Progress) -> list[st
     for name, decisions in answers.items():
         ranked = identifier.decide_with(decisions, asked, looked).decision.ranked
         lines.append(f"  {name:<22} {rewards(ranked, truth).mean():.3f}")
-    lines.append(f"  {'always new, then the commonest':<22} {_trivial(truth, names):.3f}")
+    lines.append(
+        f"  {'always new, then the commonest':<22} {_trivial(truth, names, photos.unknown):.3f}"
+    )
     leak = run.read_json("facts.json")["leak"]
     if leak:
         lines.append(
@@ -98,9 +111,9 @@ def _truth(root: Path, keys: list[str], identifier: Identifier) -> NDArray[np.in
     return np.array([number.get(named[key], UNKNOWN) for key in keys], np.int64)
 
 
-def _trivial(truth: NDArray[np.int64], names: NDArray[np.str_]) -> float:
+def _trivial(truth: NDArray[np.int64], names: NDArray[np.str_], unknown: str) -> float:
     """What "new" first and then the four commonest individuals scores."""
-    people, counts = np.unique(names[names != "new_whale"], return_counts=True)
+    people, counts = np.unique(names[names != unknown], return_counts=True)
     common = np.argsort(-counts, kind="stable")[:4]
     ranked = np.tile(np.concatenate([[UNKNOWN], common]), (len(truth), 1)).astype(np.int64)
     assert len(people)

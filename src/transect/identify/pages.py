@@ -1,32 +1,28 @@
-"""The report of a run: its survey, its scores, what was compared, and every held-out photo."""
+"""What a report on individuals shows beyond the common frame."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transect import __version__
-from transect.audit import fill_report
-from transect.files import write_text
 from transect.identify.geometry import KeypointFiles
-from transect.identify.leakfree import score_without
 from transect.identify.queries import HEIGHT_PX, MOST, Query, agreement, write_queries
 from transect.identify.thumbnails import Album
 from transect.metrics.calibration import reliability
 from transect.openset.evidence import NOBODY, UNKNOWN
 from transect.recipe import IdentifyDecide
 from transect.report import charts
-from transect.report.card import model_card
 from transect.report.page import Page
 from transect.report.pictures import INVENTED, RIGHT, side_by_side
-from transect.run import RunFolder, recipe_digest
+from transect.run import RunFolder
+from transect.task import Section
 
-__all__ = ["write_report"]
+__all__ = ["METRIC_WORDS", "card_of", "headline_of", "sections_of"]
 
-_WORDS = {
+METRIC_WORDS = {
     "map5": "mean of 1 / place of the truth among five answers, 'new' being one of them, weighed "
     "to the expected share of unknown",
     "map5_as_split": "the same, each photo counting alike",
@@ -49,51 +45,46 @@ _SHOWN = 24  # mistakes in the report itself
 _RELATED = 5  # candidates shown beside a query
 
 
-def write_report(run: RunFolder) -> Path:
-    """Write ``report.html`` and ``card.md`` from what is in the run folder.
+def sections_of(run: RunFolder) -> Sequence[Section]:
+    """What the report on individuals shows beyond the common frame."""
+    compared, facts = run.read_json("oof/compared.json"), run.read_json("facts.json")
+    return (
+        Section("data", lambda page: _survey(page, facts, compared)),
+        Section("score", lambda page: _probabilities(page, _answers(run))),
+        Section("decisions", lambda page: _sources(page, compared, facts)),
+        Section("examples", lambda page: _queries(page, run, _answers(run), facts)),
+    )
 
-    Returns:
-        The path of the page.
-    """
-    recipe = run.recipe()
-    metrics, data = run.read_json("metrics.json"), run.data()
-    compared = run.read_json("oof/compared.json")
-    facts = run.read_json("facts.json")
-    answers = _answers(run)
-    folder = str(data.get("folder", ""))
-    page = Page(
-        f"Which one is it: {folder}",
-        subtitle=f"Recipe {recipe.name} ({recipe_digest(recipe)}), seed {recipe.seed}",
-        footer=f"transect {__version__}. This page needs no network and runs no script.",
-    )
-    page.facts(
-        [
-            (
-                name,
-                f"{metrics[name]['value']:.3f}",
-                f"95 % interval {metrics[name]['interval'][0]:.3f} to "
-                f"{metrics[name]['interval'][1]:.3f}",
-            )
-            for name in (next(iter(metrics)), "known_top1", "false_new", "false_match")
-            if name in metrics
-        ]
-    )
-    _survey(page, facts, data, compared)
-    _scores(page, metrics, answers)
-    _sources(page, compared, facts)
-    _queries(page, run, answers, facts)
-    fill_report(page, run.path, metrics, score_without)
-    for line in recipe.why:
-        page.text(line)
-    page.section("Doing it again", lead="The resolved recipe holds every number.")
-    page.code(
-        f"transect train {folder} --recipe {run.path.name}/recipe.json --out again\n"
-        f"transect predict {run.path.name} NEW_PHOTOS --out OUT"
-    )
-    packages = run.read_json("environment.json")["packages"]
-    page.table(["package", "version"], sorted(packages.items()), folded="Versions used")
-    write_text(run.path / "card.md", _card(recipe.name, metrics, facts, compared))
-    return page.write(run.path / "report.html")
+
+def headline_of(run: RunFolder) -> list[tuple[str, str, str]]:
+    """The main score, and the rates of both mistakes."""
+    metrics = run.read_json("metrics.json")
+    names = (next(iter(metrics)), "known_top1", "false_new", "false_match")
+    rows = []
+    for name in names:
+        if name in metrics:
+            low, high = metrics[name]["interval"]
+            value = f"{metrics[name]['value']:.3f}"
+            rows.append((name, value, f"95 % interval {low:.3f} to {high:.3f}"))
+    return rows
+
+
+def card_of(run: RunFolder) -> dict[str, Any]:
+    """What the model card says of individuals."""
+    facts, compared = run.read_json("facts.json"), run.read_json("oof/compared.json")
+    return {
+        "use": "Answers are for photos of the same kind of animal, view and camera as the "
+        "survey's; new encounters of known individuals are what the scores stand for.",
+        "data": [
+            f"{facts['photos']} photos of {len(facts['people'])} individuals in "
+            f"{facts['encounters']} encounters"
+        ],
+        "decision": {
+            "sources": compared["fusion"],
+            "policy": compared["policy"],
+            "expected share of unknown": compared["share_new"],
+        },
+    }
 
 
 def _answers(run: RunFolder) -> dict[str, NDArray[Any]]:
@@ -103,18 +94,13 @@ def _answers(run: RunFolder) -> dict[str, NDArray[Any]]:
         return {name: stored[name] for name in stored.files}
 
 
-def _survey(
-    page: Page, facts: dict[str, Any], data: dict[str, Any], compared: dict[str, Any]
-) -> None:
+def _survey(page: Page, facts: dict[str, Any], compared: dict[str, Any]) -> None:
     """What the survey is."""
-    page.section("The survey", lead="Photos, individuals, encounters, and what was left out.")
     page.text(
         f"{facts['photos']} photos of {len(facts['people'])} individuals in "
         f"{facts['encounters']} encounters; {facts['once']} individuals were met once, "
         f"{facts['unnamed']} photos show none that has a name."
     )
-    for problem in data.get("problems", []):
-        page.note(f"Left out: {problem['name']}: {problem['what']}", kind="warn")
     twins = compared.get("twins", [])
     if twins:
         page.table(
@@ -133,26 +119,8 @@ def _survey(
     )
 
 
-def _scores(page: Page, metrics: dict[str, Any], answers: dict[str, NDArray[Any]]) -> None:
-    """Every metric, and whether the probabilities can be believed."""
-    page.section(
-        "Score",
-        lead="Out of fold: each photo was asked of models and decisions that had seen neither it "
-        "nor its encounter. The interval resamples encounters.",
-    )
-    rows = [
-        [
-            name,
-            f"{record['value']:.4f}",
-            f"{record['interval'][0]:.4f} to {record['interval'][1]:.4f}",
-            _WORDS.get(name, ""),
-        ]
-        for name, record in metrics.items()
-    ]
-    page.table(["metric", "value", "95 % interval", "meaning"], rows, best=0)
-    dots = {n: r["folds"] for n, r in metrics.items() if len(r["folds"]) > 1}
-    if dots:
-        page.figure(charts.fold_dots(dots, title="Score of every fold"), "One dot per fold.")
+def _probabilities(page: Page, answers: dict[str, NDArray[Any]]) -> None:
+    """Whether the probabilities can be believed."""
     right = answers["ranked"][:, 0] == answers["truth"]
     found = reliability(answers["probability"][:, 0], right)
     page.figure(
@@ -291,27 +259,3 @@ def _drawer(
         return Query(title, text, pictures)
 
     return draw
-
-
-def _card(
-    name: str, metrics: dict[str, Any], facts: dict[str, Any], compared: dict[str, Any]
-) -> str:
-    """The run on one page of text."""
-    return model_card(
-        f"Recognising individuals: {name}",
-        {
-            "Survey": {
-                "photos": facts["photos"],
-                "individuals": len(facts["people"]),
-                "encounters": facts["encounters"],
-            },
-            "Decision": {
-                "sources": compared["fusion"],
-                "policy": compared["policy"],
-                "expected share of unknown": compared["share_new"],
-            },
-            "Scores, out of fold": {k: round(v["value"], 4) for k, v in metrics.items()},
-        },
-        summary="Answers are for photos of the same kind of animal, view and camera as the "
-        "survey's; new encounters of known individuals are what the scores stand for.",
-    )

@@ -1,11 +1,9 @@
-"""New photos: scored by every source, answered, written as tables."""
+"""New photos: scored by every source, and answered."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.catalogue.store import Catalogue
-from transect.data.folder import list_new
 from transect.errors import TransectError
-from transect.files import spreadsheet_safe, write_text
 from transect.identify.boxes import boxes_beside
-from transect.identify.deciding import Decisions, answers_table, evidence_of
+from transect.identify.deciding import Decisions, evidence_of
 from transect.identify.geometry import NOTHING, GeometryModel, KeypointFiles, cores, match_rows
 from transect.identify.oof import best_proof, fold_model, used_folds
-from transect.identify.photos import Box, Photos, Subject, whole_photos
+from transect.identify.photos import Box, Photos, Subject, subjects_of, whole_photos
 from transect.identify.scorers import (
     EXTRA,
     FoldModel,
@@ -31,7 +27,7 @@ from transect.identify.scorers import (
     raw_vectors,
     source_names,
 )
-from transect.identify.scoring import labels_of
+from transect.identify.scoring import Named, named
 from transect.matching import lnbnn_scores
 from transect.openset.aggregation import by_encounter, to_identity
 from transect.openset.decider import Decider, Decision
@@ -40,9 +36,10 @@ from transect.openset.fusion import Candidates, gather
 from transect.openset.rates import Rates
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
+from transect.task import NewImages
 from transect.types import Image, Problem, Progress
 
-__all__ = ["Answered", "Identifier", "answer_folder", "layout_of", "submission"]
+__all__ = ["Answered", "Answering", "Identifier", "OneAnswer", "layout_of"]
 
 
 @dataclass(frozen=True)
@@ -396,88 +393,58 @@ def layout_of(shapes: Mapping[tuple[str, int], tuple[int, ...]]) -> list[dict[st
     return layout
 
 
-def answer_folder(
-    run: RunFolder,
-    images: Path,
-    out: Path,
-    *,
-    device: str,
-    progress: Progress,
-    catalogue: Path | None = None,
-    encounters: bool = False,
-    pages: bool = True,
-) -> dict[str, Any]:
-    """Answer a folder of photos: ``identities.csv``, and a page to look at.
+@dataclass(frozen=True)
+class OneAnswer:
+    """The answer to one photo or marked animal.
 
-    Args:
-        run: The run folder.
-        images: A folder of photos, perhaps with an ``images.csv``; or one photo.
-        out: The folder to write.
-        device: Where.
-        progress: Told what happens.
-        catalogue: Known individuals, if not the run's own.
-        encounters: Photos of one encounter get one answer.
-        pages: Write ``answers.html`` with the candidates side by side, and ``queries/``.
-
-    Returns:
-        Photos answered, photos that could not be read, files written, answers of each kind.
+    Attributes:
+        subject: What was asked.
+        row: Its row in ``named`` and ``answered``.
+        named: All answers of the call, by name.
+        answered: The same with what spoke for them.
+        identifier: What answered.
     """
-    identifier = Identifier(run, device=device, catalogue=catalogue)
-    listed, problems = list_new(images)
-    boxes, more = boxes_beside(images, listed)
-    problems = (*problems, *more)
-    photos = identifier.open_photos(listed, out / ".cache", progress, boxes)
-    found = identifier.answer(photos, progress, encounters=encounters)
-    decision = found.decision
-    write_text(
-        out / "identities.csv",
-        answers_table(
-            photos.subjects, decision, identifier.people, identifier.unknown, why=found.why
-        ),
-    )
-    files = [out / "identities.csv"]
-    if pages:
-        from transect.identify.answers import write_answers
 
-        files.append(write_answers(out / "answers.html", identifier, found))
-    broken = (*problems, *photos.problems)
-    if broken:
-        write_text(out / "problems.csv", _problems(broken))
-        files.append(out / "problems.csv")
-    new = (decision.ranked[:, 0] == UNKNOWN) & ~decision.cannot_tell
-    return {
-        "images": len(photos),
-        "problems": [f"{problem.name}: {problem.what}" for problem in broken],
-        "new": int(new.sum()),
-        "known": int((~new & ~decision.cannot_tell).sum()),
-        "cannot_tell": int(decision.cannot_tell.sum()),
-        "files": [str(path) for path in files],
-    }
+    subject: Subject
+    row: int
+    named: Named
+    answered: Answered
+    identifier: Identifier
 
 
-def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress: Progress) -> None:
-    """Write the competition's file: Image,Id with five identities each."""
-    identifier = Identifier(run, device=device)
-    listed, problems = list_new(images)
-    photos = identifier.open_photos(listed, None, progress, boxes_beside(images, listed)[0])
-    decision = identifier.answer(photos, progress).decision
-    stream = io.StringIO()
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(["Image", "Id"])
-    answers = labels_of(decision.ranked, identifier.people, identifier.unknown)
-    for subject, names in zip(photos.subjects, answers, strict=True):
-        rows.writerow([spreadsheet_safe(subject.key), spreadsheet_safe(" ".join(names))])
-    for problem in (*problems, *photos.problems):
-        # A photo that cannot be read still needs a row, or the whole file is refused.
-        rows.writerow([spreadsheet_safe(problem.name), identifier.unknown])
-    write_text(out, stream.getvalue())
+class Answering:
+    """A loaded run, and whether photos of one encounter are one question."""
 
+    def __init__(self, identifier: Identifier, *, encounters: bool) -> None:
+        self._identifier, self._encounters = identifier, encounters
 
-def _problems(problems: Sequence[Problem]) -> str:
-    """Unreadable photos as CSV text."""
-    stream = io.StringIO()
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(["image", "problem"])
-    for problem in problems:
-        rows.writerow([spreadsheet_safe(problem.name), spreadsheet_safe(problem.what)])
-    return stream.getvalue()
+    def answers(
+        self, new: NewImages, progress: Progress
+    ) -> Iterator[tuple[Image, OneAnswer | Problem]]:
+        """Decode all photos, cut to their boxes where there are any, and answer them together."""
+        identifier = self._identifier
+        if new.survey is not None:
+            listed = subjects_of(new.survey)
+            boxes = {s.key: s.box for s in listed if s.box is not None}
+            problems: Sequence[Problem] = ()
+        else:
+            boxes, problems = boxes_beside(new.source, new.images)
+        photos = identifier.open_photos(new.images, None, progress, boxes)
+        by_name = {image.name: image for image in new.images}
+        for problem in (*problems, *photos.problems):
+            name = problem.name.partition("#")[0]
+            yield by_name.get(name, new.images[0]), problem
+        if not len(photos):
+            return
+        answered = identifier.answer(photos, progress, encounters=self._encounters)
+        subjects = photos.subjects
+        names = named(
+            [s.key for s in subjects],
+            [s.group or s.key for s in subjects],
+            np.full(len(subjects), -1),
+            answered.decision,
+            identifier.people,
+            identifier.unknown,
+        )
+        for row, subject in enumerate(subjects):
+            yield subject.image, OneAnswer(subject, row, names, answered, identifier)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.audit import doubtful_values, keep_doubts
 from transect.metrics.calibration import expected_calibration_error, reliability
 from transect.predict.outputs import write_picture
 from transect.report.pictures import overlay
@@ -15,11 +17,13 @@ from transect.segment.deciding import Decisions
 from transect.segment.findings import worst_and_best
 from transect.segment.oof import OutOfFold
 from transect.segment.pictures import Pictures
+from transect.task import Rows
 
-__all__ = ["keep_evidence"]
+__all__ = ["keep_doubtful_masks", "keep_evidence"]
 
 _SHOWN = 12  # worst and best, each
 _SIDE = 384  # pixels of a shown window
+_NEAR = 5  # pixels around a true object in which predictions are looked at, our choice
 _SAMPLED = 4000  # pixels per picture for the calibration
 
 
@@ -28,6 +32,7 @@ def keep_evidence(
     pictures: Pictures,
     out_of_fold: OutOfFold,
     decisions: Decisions,
+    rows: Rows,
     metric: str,
 ) -> None:
     """Write the worst and best out-of-fold pictures with outlines, and how honest the maps are.
@@ -36,7 +41,7 @@ def keep_evidence(
     """
     number = {image.name: i for i, image in enumerate(pictures.images)}
     gallery = []
-    for kind, ranked in worst_and_best(run, metric, _SHOWN).items():
+    for kind, ranked in worst_and_best(rows, metric, _SHOWN).items():
         for place, (name, value) in enumerate(ranked.shown):
             i = number[name]
             answer = decisions.answer(out_of_fold, pictures, i)
@@ -49,6 +54,33 @@ def keep_evidence(
             gallery.append(entry)
     run.write_json("gallery.json", gallery)
     run.write_json("calibration.json", _calibration(pictures, out_of_fold, number))
+
+
+def keep_doubtful_masks(
+    run: RunFolder, pictures: Pictures, out_of_fold: OutOfFold, rows: Rows
+) -> None:
+    """Note masks that disagree with predictions which are sure of themselves, for the report.
+
+    Args:
+        run: Gets ``oof/doubts.json``.
+        pictures: With masks.
+        out_of_fold: Their predicted maps.
+        rows: Their scores.
+    """
+    number = {image.name: i for i, image in enumerate(pictures.images)}
+    dice = dict(zip(rows.names, rows["dice"].tolist(), strict=True))
+    agreement, sure, names = [], [], []
+    for image in out_of_fold.images:
+        maps = out_of_fold.maps(image)
+        chance = maps.max(axis=0) if pictures.kind == "classes" else maps[0]
+        found = pictures.labels(number[image.name]) > 0
+        here = (found | (chance > 0.5)).astype(np.uint8)
+        near = cv2.dilate(here, np.ones((2 * _NEAR + 1, 2 * _NEAR + 1), np.uint8)) > 0
+        agreement.append(float(dice[image.name]))
+        sure.append(float(np.maximum(chance, 1 - chance)[near].mean()) if near.any() else 1.0)
+        names.append(image.name)
+    if names:
+        keep_doubts(doubtful_values(np.array(agreement), np.array(sure), names), run.path)
 
 
 def _busiest(truth: NDArray[np.integer], answer: NDArray[np.integer]) -> tuple[slice, slice]:

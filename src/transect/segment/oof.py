@@ -33,7 +33,8 @@ from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric
 from transect.segment.targets import planes_of
 from transect.segment.training import build_member
-from transect.types import Image, MaskKind, Progress
+from transect.task import Work
+from transect.types import Image, MaskKind
 
 __all__ = [
     "Choice",
@@ -219,16 +220,7 @@ def loaded_member(
 
 
 def predict_held_out(
-    run: RunFolder,
-    recipe: Recipe,
-    member: Member,
-    pictures: Pictures,
-    folds: NDArray[np.int64],
-    fold: int,
-    *,
-    choices: Mapping[int, Choice],
-    device: str,
-    progress: Progress,
+    work: Work[Pictures], member: Member, fold: int, choices: Mapping[int, Choice]
 ) -> None:
     """Write the maps of a fold's held-out pictures, skipping those that are written already.
 
@@ -236,18 +228,21 @@ def predict_held_out(
     image-level probabilities. A member of weight 0 is asked for these only. Every part of the
     held-out pictures is predicted as was chosen without it.
     """
+    run, pictures = work.run, work.dataset
     filled_path = run.oof(member.name) / f"filled{fold}.json"
     if filled_path.is_file():
         return
-    parts = held_out_parts(recipe, folds)
-    held_out = np.flatnonzero(folds == fold).tolist()
+    parts = held_out_parts(work.recipe, work.folds)
+    held_out = np.flatnonzero(work.folds == fold).tolist()
     filled: dict[str, float] = {}
     loaded: list[tuple[Choice, DenseMember]] = []
     for part in sorted({parts[i] for i in held_out}):
         choice = choices[part]
         model = next((model for known, model in loaded if known == choice), None)
         if model is None:
-            model = loaded_member(run, recipe, member, [fold], device=device, choice=choice)
+            model = loaded_member(
+                run, work.recipe, member, [fold], device=work.device, choice=choice
+            )
             loaded.append((choice, model))
         own = [i for i in held_out if parts[i] == part]
         for start in range(0, len(own), _TOGETHER):
@@ -262,7 +257,7 @@ def predict_held_out(
                     maps = np.round(found * 255).astype(np.uint8)
                     with atomic_path(path) as temporary, temporary.open("wb") as file:
                         np.save(file, maps, allow_pickle=False)
-            progress.step(f"predicting fold {fold}", len(filled), len(held_out))
+            work.progress.step(f"predicting fold {fold}", len(filled), len(held_out))
     write_json(filled_path, filled)
 
 

@@ -1,29 +1,22 @@
-"""The report of a run on masks: what the data is, how well it went, where it fails, what next."""
+"""What a report on masks shows beyond the common frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from transect import __version__
-from transect.audit import fill_report
 from transect.data.images import read_image
-from transect.files import safe_join, write_text
-from transect.recipe import Recipe
+from transect.files import safe_join
 from transect.report import charts
-from transect.report.card import model_card
 from transect.report.page import Page
 from transect.report.pictures import PREDICTED, TRUTH
-from transect.run import RunFolder, recipe_digest
-from transect.segment.findings import advice, curves, seconds_by_fold
-from transect.segment.leakfree import score_without
+from transect.run import RunFolder
 from transect.segment.neighbours import WARNING
-from transect.train.spent import Spent
+from transect.task import Section
 
-__all__ = ["write_report"]
+__all__ = ["METRIC_WORDS", "card_of", "headline_of", "sections_of"]
 
-_WORDS = {
+METRIC_WORDS = {
     "salt_map": "mean precision over IoU .50 to .95; empty on both sides is 1",
     "dice": "twice the overlap over both areas",
     "iou": "overlap over union",
@@ -36,58 +29,42 @@ _WORDS = {
 }
 
 
-def write_report(run: RunFolder) -> Path:
-    """Write ``report.html`` and ``card.md`` from what is in the run folder.
-
-    Returns:
-        The path of the page.
-    """
-    recipe = run.recipe()
-    metrics, facts, data = run.read_json("metrics.json"), run.read_json("facts.json"), run.data()
-    page = Page(
-        f"Where is it: {data['folder']}",
-        subtitle=f"Recipe {recipe.name} ({recipe_digest(recipe)}), seed {recipe.seed}",
-        footer=f"transect {__version__}. This page needs no network and runs no script.",
+def sections_of(run: RunFolder) -> Sequence[Section]:
+    """What the report on masks shows beyond the common frame."""
+    return (
+        Section("data", lambda page: _data(page, run.read_json("facts.json"))),
+        Section("score", lambda page: _calibration(page, run)),
+        Section("decisions", lambda page: _decisions(page, run)),
+        Section("examples", lambda page: _pictures(page, run)),
     )
-    _head(page, metrics, facts)
-    _data(page, facts, data)
-    _score(page, run, recipe, metrics)
-    _pictures(page, run, metrics)
-    _decisions(page, run, recipe)
-    _training(page, run, recipe)
-    fill_report(page, run.path, metrics, score_without)
-    page.section("What to try next", lead="Each line rests on what this run shows.")
-    for line in advice(run, recipe, metrics):
-        page.note(line)
-    page.section("Doing it again", lead="The resolved recipe holds every number.")
-    page.code(
-        f"transect train {data['folder']} --recipe {run.path.name}/recipe.json --out again\n"
-        f"transect predict {run.path.name} NEW_PICTURES --out OUT"
-    )
-    packages = run.read_json("environment.json")["packages"]
-    page.table(["package", "version"], sorted(packages.items()), folded="Versions used")
-    write_text(run.path / "card.md", _card(recipe, metrics, facts, data))
-    return page.write(run.path / "report.html")
 
 
-def _head(page: Page, metrics: dict[str, Any], facts: dict[str, Any]) -> None:
+def headline_of(run: RunFolder) -> list[tuple[str, str, str]]:
     """The numbers that a reader wants first."""
+    metrics, facts = run.read_json("metrics.json"), run.read_json("facts.json")
     rows = []
     for name, record in list(metrics.items())[:3]:
         low, high = record["interval"]
         rows.append((name, f"{record['value']:.3f}", f"95 % interval {low:.3f} to {high:.3f}"))
     scored = max(record["pictures"] for record in metrics.values())
-    rows.append(("pictures", str(len(facts["coverage"])), f"{scored} scored out of fold"))
-    page.facts(rows)
+    return [*rows, ("images", str(len(facts["coverage"])), f"{scored} scored out of fold")]
 
 
-def _data(page: Page, facts: dict[str, Any], data: dict[str, Any]) -> None:
+def card_of(run: RunFolder) -> dict[str, Any]:
+    """What the model card says of masks."""
+    return {
+        "use": f"Segments {', '.join(run.data()['classes']) or 'foreground'} in pictures like "
+        "those it was trained on.",
+        "data": run.read_json("facts.json")["summary"],
+        "limits": "Scores are out of fold and hold for pictures from the same source. New "
+        "sites, cameras or scales need a check against masks drawn by hand: transect score.",
+    }
+
+
+def _data(page: Page, facts: dict[str, Any]) -> None:
     """What the survey is, and how it was divided."""
-    page.section("The survey", lead="What was found in the folder, and how folds divide it.")
     for line in facts["summary"]:
         page.text(line)
-    for problem in data["problems"]:
-        page.note(f"Left out: {problem['name']}: {problem['what']}", kind="warn")
     page.figure(
         charts.histogram(
             {"training pictures": facts["coverage"]},
@@ -108,31 +85,15 @@ def _data(page: Page, facts: dict[str, Any], data: dict[str, Any]) -> None:
     )
 
 
-def _score(page: Page, run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> None:
-    """Every metric with its spread, and whether the probabilities can be believed."""
-    page.section(
-        "Score",
-        lead="Out of fold: each picture was predicted by models that never saw it, with decisions "
-        "tuned on other pictures. The interval resamples pictures (or groups).",
-    )
+def _calibration(page: Page, run: RunFolder) -> None:
+    """Whether the probabilities can be believed, and what was measured."""
+    recipe = run.recipe()
     trained = recipe.folds.use or recipe.folds.count
     if trained > 1:
         page.text(
             f"Measured are the models of single folds. New images get the mean of all {trained}, "
             "which no image here can measure; it is as good or better as a rule."
         )
-    rows = [
-        [
-            name,
-            f"{record['value']:.4f}",
-            f"{record['interval'][0]:.4f} to {record['interval'][1]:.4f}",
-            _WORDS.get(name, ""),
-        ]
-        for name, record in metrics.items()
-    ]
-    page.table(["metric", "value", "95 % interval", "meaning"], rows, best=0)
-    shares = {name: record["folds"] for name, record in metrics.items() if name in _SHARES}
-    page.figure(charts.fold_dots(shares, title="Score of every fold"), "One dot per trained fold.")
     calibration = run.read_json("calibration.json")
     page.figure(
         charts.reliability_diagram(
@@ -145,12 +106,9 @@ def _score(page: Page, run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) 
     )
 
 
-_SHARES = {"salt_map", "dice", "iou", "ap50", "ap", "pq", "f1", "accuracy"}
-
-
-def _pictures(page: Page, run: RunFolder, metrics: dict[str, Any]) -> None:
+def _pictures(page: Page, run: RunFolder) -> None:
     """The worst and the best pictures with outlines."""
-    main = next(iter(metrics))
+    main = next(iter(run.read_json("metrics.json")))
     page.section(
         "Worst and best",
         lead=f"Out-of-fold pictures by {main}, with the outlines of truth and prediction. Bad "
@@ -179,8 +137,9 @@ def _caption(entry: dict[str, Any]) -> str:
     return f"{name if len(name) < 30 else name[:12] + '…' + name[-14:]}: {entry['value']:.3f}"
 
 
-def _decisions(page: Page, run: RunFolder, recipe: Recipe) -> None:
+def _decisions(page: Page, run: RunFolder) -> None:
     """What was tuned, and what it brought."""
+    recipe = run.recipe()
     decide = run.read_json("decide.json")
     gain, low, high = decide["honest_gain"]
     page.section(
@@ -215,71 +174,9 @@ def _decisions(page: Page, run: RunFolder, recipe: Recipe) -> None:
     page.text(f"Test-time views kept: {', '.join(views['kept'])}.")
     if views["dropped"]:
         page.text(f"Left out, since they did not pay: {', '.join(views['dropped'])}.")
-
-
-def _training(page: Page, run: RunFolder, recipe: Recipe) -> None:
-    """Curves, time, and what auto decided."""
-    page.section("Training", lead="Loss by epoch of every member and fold, and where time went.")
-    series = curves(run, recipe)
-    if series:
-        page.figure(
-            charts.lines(series, title="Training loss", x_label="epoch", y_label="loss"),
-            "Falling to the end: a longer budget helps.",
-        )
-    seconds = seconds_by_fold(run, recipe)
-    if seconds:
-        page.figure(charts.bars(seconds, title="Training time", unit=" s"), "Time by fold.")
-    for line in recipe.why:
-        page.text(line)
-    if recipe.plan:
-        spent = Spent(run).seconds
-        page.table(
-            ["phase", "planned (s)", "spent (s)", "why"],
-            [
-                [one.name, f"{one.seconds:.0f}", f"{spent.get(one.name, 0.0):.0f}", one.why]
-                for one in recipe.plan
-            ],
-            caption="Where the budget was planned to go, and where it went.",
-        )
     if (run.path / "likeness.json").is_file():
         like = run.read_json("likeness.json")
         page.text(
             f"Unlabelled pictures are told from training pictures with AUROC {like['auroc']:.2f}; "
             f"draws by likeness leave {like['effective']:.0%} of the training pictures in effect."
         )
-    rows: list[Sequence[Any]] = [
-        [
-            member.name,
-            getattr(member.network, "encoder", ""),
-            getattr(member.network, "decoder", ""),
-            f"{member.geometry.size_hw[0]} x {member.geometry.size_hw[1]}",
-            " then ".join(f"{stage.loss} ({stage.epochs} epochs)" for stage in member.stages),
-        ]
-        for member in recipe.members
-    ]
-    page.table(["member", "encoder", "decoder", "input", "stages"], rows)
-
-
-def _card(
-    recipe: Recipe, metrics: dict[str, Any], facts: dict[str, Any], data: dict[str, Any]
-) -> str:
-    """A model card: what it is for, what it was trained on, how well it did, what it cannot."""
-    scores = {
-        name: f"{record['value']:.4f} ({record['interval'][0]:.4f} to "
-        f"{record['interval'][1]:.4f}; {record['pictures']} pictures)"
-        for name, record in metrics.items()
-    }
-    encoders = sorted({str(getattr(m.network, "encoder", "")) for m in recipe.members})
-    return model_card(
-        f"{recipe.name} on {data['folder']}",
-        {
-            "use": f"Segments {', '.join(data['classes']) or 'foreground'} in pictures like those "
-            "it was trained on.",
-            "data": facts["summary"],
-            "recipe": {"name": recipe.name, "encoders": ", ".join(encoders), "seed": recipe.seed},
-            "scores": scores,
-            "limits": "Scores are out of fold and hold for pictures from the same source. New "
-            "sites, cameras or scales need a check against masks drawn by hand: transect score.",
-            "environment": f"transect {__version__}; versions stand in environment.json.",
-        },
-    )

@@ -1,28 +1,18 @@
-"""New pictures: masks of any size by streaming, files that people use, the competition's table."""
+"""New images: masks of any size, whole ones batch by batch, large ones by streaming."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.exchange import Annotations, Picture
-from transect.data.folder import list_complete, list_new
-from transect.data.formats import coco
 from transect.data.images import open_reader, read_image
-from transect.data.predictions import from_labels
-from transect.data.rle import encode
-from transect.data.submission import write_masks
-from transect.errors import TransectError, unknown_name
-from transect.files import atomic_path, spreadsheet_safe
-from transect.predict.outputs import output_path, write_mask, write_mask_bands, write_picture
+from transect.errors import TransectError
 from transect.recipe import Recipe
-from transect.report.pictures import overlay
 from transect.run import RunFolder
 from transect.segment.blending import Blend, answering, gates_of
 from transect.segment.deciding import Decisions, labels_of
@@ -30,15 +20,40 @@ from transect.segment.emptiness import Emptiness
 from transect.segment.neighbours import Adjoining, adjoining, beside, borders_of, pulled
 from transect.segment.oof import Choice, loaded_member
 from transect.segment.refining import refined
-from transect.segment.streaming import by_row, label_bands
-from transect.types import Image, MaskKind, Progress
+from transect.segment.streaming import by_row
+from transect.task import NewImages
+from transect.types import Image, MaskKind, Problem, Progress
 
-__all__ = ["FORMATS", "Predictor", "answer_folder", "submission"]
+__all__ = ["LARGE_PX", "MaskAnswer", "Predictor"]
 
-FORMATS = ("coco", "rle", "probability")
-_SHOWN = 50  # overlays; our choice
 _TOGETHER = 64  # small pictures predicted at once; our choice
-_LARGE_PX = 16_000_000  # our choice: above this a picture is streamed and its mask is a TIFF
+LARGE_PX = 16_000_000  # our choice: above this a picture is streamed and its mask is a TIFF
+
+
+@dataclass(frozen=True)
+class MaskAnswer:
+    """The mask of one image; a large one is made band by band when it is asked for.
+
+    Attributes:
+        image: The image.
+        predictor: What answered.
+        pixels: (H, W, C) of an image in memory; None of a large one.
+        maps: (T, H, W) float32 blended probabilities in [0, 1]; None of a large one.
+        labels: (H, W) int32 as ``deciding.labels_of`` gives them; None of a large one.
+    """
+
+    image: Image
+    predictor: Predictor
+    pixels: NDArray[Any] | None = None
+    maps: NDArray[np.float32] | None = None
+    labels: NDArray[np.int32] | None = None
+
+    def whole(self) -> NDArray[np.int32]:
+        """(H, W) int32 labels, also of a large image."""
+        if self.labels is not None:
+            return self.labels
+        pixels = read_image(self.image.path)
+        return self.predictor.labels(pixels, self.image)
 
 
 class Predictor:
@@ -96,7 +111,7 @@ class Predictor:
         """
         if not self._neighbours:
             return
-        small = [image for image in images if image.size_hw[0] * image.size_hw[1] <= _LARGE_PX]
+        small = [image for image in images if image.size_hw[0] * image.size_hw[1] <= LARGE_PX]
         joined = adjoining(small, progress)
         for image in small:
             if image.name in joined:
@@ -116,22 +131,47 @@ class Predictor:
             maps, beside(image.name, self._joined, lambda name: self._borders.get(name, {}))
         )
 
+    def answers(
+        self, new: NewImages, progress: Progress
+    ) -> Iterator[tuple[Image, MaskAnswer | Problem]]:
+        """Answer images in order; neighbours of one size are predicted batch by batch."""
+        self.meet(new.images, progress)
+        for some in _batches(new.images):
+            read = [self._read(image) for image in some]
+            good = [(image, found) for image, found in zip(some, read, strict=True)
+                    if not isinstance(found, Problem)]  # fmt: skip
+            if good and good[0][1] is None:
+                yield good[0][0], MaskAnswer(good[0][0], self)
+                continue
+            pixels = [found for _, found in good if found is not None]
+            answered = iter(self._answered(pixels, [image for image, _ in good]))
+            for image, found in zip(some, read, strict=True):
+                yield image, found if isinstance(found, Problem) else next(answered)
+
     def labels(self, pixels: NDArray[Any], image: Image) -> NDArray[np.int32]:
-        """The mask of a picture in memory, as ``deciding.labels_of`` gives it."""
+        """The mask of an image in memory, as ``deciding.labels_of`` gives it."""
         return self.decide(self.maps(pixels, image), pixels, image)
 
-    def labels_of_many(
+    def _read(self, image: Image) -> NDArray[Any] | Problem | None:
+        """Pixels of an image that fits into memory, None of a larger one."""
+        if image.size_hw[0] * image.size_hw[1] > LARGE_PX:
+            return None
+        try:
+            return read_image(image.path)
+        except TransectError as error:
+            return Problem(image.name, str(error))
+
+    def _answered(
         self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
-    ) -> list[NDArray[np.int32]]:
-        """The masks of several pictures in memory; small whole ones go batch by batch."""
+    ) -> Iterator[MaskAnswer]:
+        """The masks of several images in memory."""
         maps = [member.maps_of(pixels, images) for member in self._members]
         told = [m.filled_of(pixels, images) for m in self._gates if m.has_image_head]
-        found = []
         for i, (some, image) in enumerate(zip(pixels, images, strict=True)):
             filled = float(np.mean([values[i] for values in told])) if told else 1.0
             mean = self._with_neighbours(self._blended([member[i] for member in maps]), image)
-            found.append(self.decide(mean, some, image, filled=filled))
-        return found
+            labels = self.decide(mean, some, image, filled=filled)
+            yield MaskAnswer(image, self, some, mean, labels)
 
     def decide(
         self,
@@ -205,191 +245,14 @@ class Predictor:
         return np.asarray(np.mean(levelled, axis=0), np.float32)
 
 
-def answer_folder(
-    run: RunFolder,
-    images: Path,
-    out: Path,
-    *,
-    device: str,
-    progress: Progress,
-    formats: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Write a mask for every picture: PNG, or tiled TIFF where the picture is large.
-
-    A picture that cannot be read is left out, listed in ``problems.csv``, and the others are
-    answered. ``summary.csv`` holds objects and coverage of every picture; ``overlays/`` shows the
-    first 50 with outlines.
-
-    Args:
-        run: A trained run.
-        images: A folder of pictures, or one.
-        out: The folder to write.
-        device: Where.
-        progress: Told what happens.
-        formats: Further files: ``coco``, ``rle``, ``probability``.
-
-    Returns:
-        images, problems, files.
-
-    Raises:
-        TransectError: On an unknown format, or if there is no picture at all.
-    """
-    for name in formats:
-        if name not in FORMATS:
-            raise unknown_name("a format", name, FORMATS)
-    listed, problems = list_new(images)
-    predictor = Predictor(run, device=device)
-    rows, faults, files = [], [f"{p.name}: {p.what}" for p in problems], []
-    predictor.meet(listed, progress)
-    collected = _Collected(predictor, formats)
-    for done, image in enumerate(listed):
-        try:
-            if image.size_hw[0] * image.size_hw[1] > _LARGE_PX:
-                row, file = _answer_large(predictor, image, out, progress)
-            else:
-                row, file = _answer_small(predictor, image, out, done, formats, collected)
-            rows.append(row)
-            files.append(file)
-        except TransectError as error:
-            faults.append(f"{image.name}: {error}")
-        progress.step("predicting", done + 1, len(listed))
-    _write_table(out / "summary.csv", ("image", "objects", "coverage"), rows)
-    if faults:
-        _write_table(out / "problems.csv", ("problem",), [(fault,) for fault in faults])
-    collected.write(out)
-    return {"images": len(rows), "problems": faults, "files": [str(file) for file in files]}
-
-
-def submission(run: RunFolder, images: Path, out: Path, *, device: str, progress: Progress) -> None:
-    """Write ``id,rle_mask``: column-major run lengths from 1; one row per picture, or per object.
-
-    Raises:
-        TransectError: If a picture cannot be read: a submission with holes would be refused.
-    """
-    listed = list_complete(images)
-    predictor = Predictor(run, device=device)
-    predictor.meet(listed, progress)
-
-    def answers() -> Iterator[tuple[list[str], list[NDArray[np.int32]]]]:
-        done = 0
-        for some in _batches(listed):
-            found = predictor.labels_of_many([read_image(image.path) for image in some], some)
-            yield [image.name for image in some], found
-            done += len(some)
-            progress.step("predicting", done, len(listed))
-
-    if predictor.kind == "binary":
-        write_masks(out, ((names, np.stack(found) > 0) for names, found in answers()))
-        return
-    with atomic_path(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "rle_mask"])
-        for names, found in answers():
-            for label, labels in zip(names, found, strict=True):
-                name = spreadsheet_safe(str(Path(label).with_suffix("")))
-                numbers = np.unique(labels[labels > 0])
-                rows = [(name, encode(labels == number)) for number in numbers] or [(name, "")]
-                writer.writerows(rows)
-
-
 def _batches(images: Sequence[Image]) -> Iterator[list[Image]]:
     """Neighbours of one size, as many as are predicted at once."""
     batch: list[Image] = []
     for image in images:
-        full = len(batch) >= _TOGETHER or image.size_hw[0] * image.size_hw[1] > _LARGE_PX // 16
+        full = len(batch) >= _TOGETHER or image.size_hw[0] * image.size_hw[1] > LARGE_PX // 16
         if batch and (full or image.size_hw != batch[0].size_hw):
             yield batch
             batch = []
         batch.append(image)
     if batch:
         yield batch
-
-
-def _answer_small(
-    predictor: Predictor,
-    image: Image,
-    out: Path,
-    number: int,
-    formats: Sequence[str],
-    collected: _Collected,
-) -> tuple[tuple[Any, ...], Path]:
-    """Answer a picture that fits into memory."""
-    pixels = read_image(image.path)
-    maps = predictor.maps(pixels, image)
-    labels = predictor.decide(maps, pixels, image)
-    path = write_mask(output_path(out / "masks", image.name, ".png"), predictor.written(labels))
-    if "probability" in formats:
-        soft = np.round(maps[-1 if predictor.kind == "classes" else 0] * 255).astype(np.uint8)
-        write_mask(output_path(out / "probability", image.name, ".png"), soft, most=255)
-    if number < _SHOWN:
-        write_picture(
-            output_path(out / "overlays", image.name, ".jpg"), overlay(pixels, predicted=labels)
-        )
-    collected.add(image, labels)
-    objects = int(labels.max(initial=0)) if predictor.kind == "instances" else _pieces(labels)
-    return (image.name, objects, f"{np.mean(labels > 0):.6f}"), path
-
-
-def _answer_large(
-    predictor: Predictor, image: Image, out: Path, progress: Progress
-) -> tuple[tuple[Any, ...], Path]:
-    """Answer a picture by streaming: the mask is a tiled TIFF with the picture's georeference."""
-    counted = {"objects": 0, "foreground": 0}
-    height, width = image.size_hw
-
-    def shown() -> Iterator[tuple[int, NDArray[np.generic]]]:
-        done = 0
-        for labels in label_bands(predictor, image, counted):
-            yield done, labels
-            done += len(labels)
-            progress.step(f"predicting {image.name}", done, height)
-
-    dtype = np.uint32 if predictor.kind == "instances" else predictor.dtype
-    target = output_path(out / "masks", image.name, ".tif")
-    path = write_mask_bands(target, shown(), (height, width), dtype, source=image.path)
-    coverage = counted["foreground"] / (height * width)
-    return (image.name, counted["objects"], f"{coverage:.6f}"), path
-
-
-class _Collected:
-    """Objects gathered for the table formats, as run lengths."""
-
-    def __init__(self, predictor: Predictor, formats: Sequence[str]) -> None:
-        self._predictor = predictor
-        self._formats = tuple(set(formats) & {"coco", "rle"})
-        self._rows: list[tuple[str, str, str]] = []
-        self._pictures: list[Picture] = []
-
-    def add(self, image: Image, labels: NDArray[np.int32]) -> None:
-        """Keep the objects of one picture, if anybody asked for them."""
-        if not self._formats:
-            return
-        names = self._predictor.class_names or ("object",)
-        found = from_labels([(image.name, labels)], self._predictor.kind, names)
-        self._pictures += found.pictures
-        if "rle" in self._formats:
-            numbers = np.unique(labels[labels > 0])
-            objects = zip(numbers, found.pictures[0].instances, strict=True)
-            self._rows += [(image.name, one.label, encode(labels == n)) for n, one in objects]
-
-    def write(self, out: Path) -> None:
-        """Write the tables that were asked for."""
-        if "rle" in self._formats:
-            _write_table(out / "masks.csv", ("image", "class", "rle_mask"), self._rows)
-        if "coco" in self._formats:
-            classes = self._predictor.class_names or ("object",)
-            coco.write(Annotations(tuple(self._pictures), classes), out / "masks.coco.json")
-
-
-def _pieces(labels: NDArray[np.int32]) -> int:
-    """Connected pieces of foreground."""
-    return int(cv2.connectedComponents((labels > 0).astype(np.uint8))[0]) - 1
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a CSV that a spreadsheet may open safely."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row in rows:
-            writer.writerow([spreadsheet_safe(str(cell)) for cell in row])

@@ -36,6 +36,7 @@ __all__ = [
     "confident_share",
     "label_round",
     "labelled_pictures",
+    "labels_folder",
     "stages_of_round",
     "teachers_of",
     "unlabelled_images",
@@ -276,7 +277,7 @@ def label_round(
         The folder with one mask per chosen picture and ``chosen.json``, which is written last.
     """
     spec = recipe.pseudo[number - 1]
-    folder = run.path / "pseudo" / f"round{number}" / (f"fold{fold}" if spec.fold_wise else "all")
+    folder = labels_folder(run, spec, number, fold)
     if (folder / "chosen.json").is_file():
         return folder
     folds = [fold] if spec.fold_wise else range(recipe.folds.use or recipe.folds.count)
@@ -328,6 +329,11 @@ def label_round(
     )
     progress.say(f"pseudo-labels, round {number}, fold {fold} (by {', '.join(names)}): {note}")
     return folder
+
+
+def labels_folder(run: RunFolder, spec: PseudoRound, number: int, fold: int) -> Path:
+    """Where the labels of a round are that a fold learns from."""
+    return run.path / "pseudo" / f"round{number}" / (f"fold{fold}" if spec.fold_wise else "all")
 
 
 def _note(

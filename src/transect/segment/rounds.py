@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,34 +14,31 @@ from numpy.typing import NDArray
 from transect.data.cache import PixelCache
 from transect.errors import TransectError
 from transect.files import read_json, safe_join, write_json
-from transect.recipe import Member, Recipe
+from transect.recipe import Member, Recipe, Stage
 from transect.run import RunFolder
-from transect.segment.blending import check_blend, check_gate
 from transect.segment.cascade import (
     FED_ROUND,
-    check_fed,
     fed_folder,
     fed_to,
     is_fed,
     write_fed,
 )
 from transect.segment.likeness import write_weights_by_likeness
-from transect.segment.neighbours import check_neighbours
 from transect.segment.oof import Choice, latest_fit, loaded_member
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import (
-    check_rounds,
     label_round,
     labelled_pictures,
+    labels_folder,
     stages_of_round,
     unlabelled_images,
 )
 from transect.segment.training import fit_fold
+from transect.task import Work
 from transect.train.plan import told
-from transect.train.spent import Spent
 from transect.types import Image, Progress, Survey
 
-__all__ = ["train_members", "watched_metric"]
+__all__ = ["begin_round", "feed_later_members", "fit_member", "watched_metric"]
 
 _WORSE = 0.05  # loss on validation that discards a round, our guess: below it lies the noise
 
@@ -52,125 +49,110 @@ def watched_metric(recipe: Recipe) -> str:
     return metric if metric == "salt_map" else "dice"
 
 
-def train_members(
-    run: RunFolder,
-    recipe: Recipe,
-    pictures: Pictures,
-    folds: NDArray[np.int64],
-    *,
-    device: str,
-    progress: Progress,
-) -> None:
-    """Train every member on every fold, in as many rounds as the recipe has.
+def begin_round(work: Work[Pictures], number: int) -> None:
+    """Before a round: weights of draws, or what every fold's teacher says of unlabelled images.
+
+    Args:
+        work: The training.
+        number: 0 for labelled images alone, then the rounds of pseudo-labels.
+    """
+    run, recipe, unlabelled = work.run, work.recipe, _unlabelled(work)
+    if not number:
+        if recipe.pseudo and not unlabelled.images:
+            work.progress.say(
+                "no unlabelled pictures (split test in images.csv), so pseudo-labels are left out"
+            )
+        write_weights_by_likeness(
+            run, recipe, work.dataset.images, unlabelled.images, progress=work.progress
+        )
+    elif unlabelled.images:
+        for fold in work.used:
+            label_round(
+                run, recipe, work.dataset, number, fold,
+                cache=unlabelled, device=work.device, progress=work.progress,
+            )  # fmt: skip
+
+
+def fit_member(work: Work[Pictures], member: Member, fold: int, number: int) -> None:
+    """Train a member's stages of one round on one fold, beginning where the round before ended.
 
     Every round is a training of its own below the fold's folder (``round1``, ...), so a run that
     was killed goes on in the round where it was.
 
-    Args:
-        run: The run.
-        recipe: With every number settled.
-        pictures: The labelled pictures.
-        folds: Fold of every picture.
-        device: Where.
-        progress: Told what happens.
-
     Raises:
-        TransectError: If rounds, members or blend contradict each other.
+        TransectError: If it has no stage but such as need pseudo-labels, and there are none.
     """
-    check_rounds(recipe)
-    check_blend(recipe)
-    check_fed(recipe)
-    check_gate(recipe)
-    check_neighbours(recipe, pictures.kind)
-    unlabelled = _Unlabelled(pictures.survey, run.path / "cache" / "unlabelled")
-    if recipe.pseudo and not unlabelled.images:
-        progress.say(
-            "no unlabelled pictures (split test in images.csv), so pseudo-labels are left out"
-        )
-    used = range(recipe.folds.use or recipe.folds.count)
-    write_weights_by_likeness(run, recipe, pictures.images, unlabelled.images, progress=progress)
-    weights = _draw_weights(run, pictures)
-    spent = Spent(run)
-    for number in range(len(recipe.pseudo) + 1):
-        labels: dict[int, Path] = {}
-        if number and unlabelled.images:
-            for fold in used:
-                with spent.on("labelling"):
-                    labels[fold] = label_round(
-                        run, recipe, pictures, number, fold,
-                        cache=unlabelled, device=device, progress=progress,
-                    )  # fmt: skip
-        for member in recipe.members:
-            for fold in used:
-                with spent.on("training"):
-                    _fit(
-                        run, recipe, pictures, folds, member, fold, number,
-                        labels=labels.get(fold), unlabelled=unlabelled, weights=weights,
-                        device=device, progress=progress,
-                    )  # fmt: skip
-            if not number and is_fed(recipe, member.name):
-                _feed(
-                    run, recipe, pictures, folds, member, unlabelled,
-                    device=device, progress=progress,
-                )  # fmt: skip
-    for member in recipe.members:
-        if not (latest_fit(run.fold(member.name, used[0])) / "done.json").is_file():
-            raise TransectError(
-                f"member {member.name} could not be trained: all its stages need pseudo-labels, "
-                "and there are none. Add unlabelled pictures (split test), or remove the member."
-            )
-
-
-def _fit(
-    run: RunFolder,
-    recipe: Recipe,
-    pictures: Pictures,
-    folds: NDArray[np.int64],
-    member: Member,
-    fold: int,
-    number: int,
-    *,
-    labels: Path | None,
-    unlabelled: _Unlabelled,
-    weights: NDArray[np.float64] | None,
-    device: str,
-    progress: Progress,
-) -> None:
-    """Train a member's stages of one round on one fold, beginning where the round before ended."""
+    run, recipe = work.run, work.recipe
     stages = stages_of_round(member, number)
     base = run.fold(member.name, fold)
     folder = base / f"round{number}" if number else base
-    if not stages:
-        return
-    before = latest_fit(base, before_round=number) / "done.json"
-    which = f"{member.name}, fold {fold}, round {number}"
-    if number and (folder / "done.json").is_file():
-        _keep_better(before, folder, which, progress)
-        return
-    pseudo = None
-    if labels is not None and any(stage.data in {"pseudo", "mixed"} for stage in stages):
-        pseudo = labelled_pictures(labels, pictures.survey, scratch=run.path / "cache" / "pseudo")
-    begin = _last_weights(before, stages[0].start) if number and before.is_file() else None
-    fit_fold(
-        pictures,
-        member,
-        folds,
-        fold,
-        folder=folder,
-        seed=recipe.seed,
-        device=device,
-        progress=told(progress, member.name, fold),
-        metric=watched_metric(recipe),
-        stages=stages,
-        begin=begin,
-        pseudo=pseudo,
-        balanced=bool(number) and recipe.pseudo[number - 1].balance,
-        unlabelled=unlabelled.pictures if unlabelled.images and _has_teacher(member) else None,
-        weights=weights,
-        fed=fed_to(run, member, fold),
+    if stages:
+        before = latest_fit(base, before_round=number) / "done.json"
+        which = f"{member.name}, fold {fold}, round {number}"
+        if not (number and (folder / "done.json").is_file()):
+            unlabelled = _unlabelled(work)
+            fit_fold(
+                work.dataset,
+                member,
+                work.folds,
+                fold,
+                folder=folder,
+                seed=recipe.seed,
+                device=work.device,
+                progress=told(work.progress, member.name, fold),
+                metric=watched_metric(recipe),
+                stages=stages,
+                begin=_last_weights(before, stages[0].start)
+                if number and before.is_file()
+                else None,
+                pseudo=_pseudo(work, stages, fold, number, unlabelled),
+                balanced=bool(number) and recipe.pseudo[number - 1].balance,
+                unlabelled=unlabelled.pictures
+                if unlabelled.images and _has_teacher(member)
+                else None,
+                weights=_draw_weights(run, work.dataset),
+                fed=fed_to(run, member, fold),
+            )
+        if number:
+            _keep_better(before, folder, which, work.progress)
+    if number == len(recipe.pseudo) and not (latest_fit(base) / "done.json").is_file():
+        raise TransectError(
+            f"member {member.name} could not be trained: all its stages need pseudo-labels, "
+            "and there are none. Add unlabelled pictures (split test), or remove the member."
+        )
+
+
+def _pseudo(
+    work: Work[Pictures],
+    stages: Sequence[Stage],
+    fold: int,
+    number: int,
+    unlabelled: _Unlabelled,
+) -> Pictures | None:
+    """The pseudo-labelled images of a fold's round, if its stages ask for them."""
+    needed = any(stage.data in {"pseudo", "mixed"} for stage in stages)
+    if not number or not unlabelled.images or not needed:
+        return None
+    spec = work.recipe.pseudo[number - 1]
+    labels = labels_folder(work.run, spec, number, fold)
+    return labelled_pictures(
+        labels, work.dataset.survey, scratch=work.run.path / "cache" / "pseudo"
     )
-    if number:
-        _keep_better(before, folder, which, progress)
+
+
+def feed_later_members(work: Work[Pictures], member: Member, number: int) -> None:
+    """Write the masks of a member that later ones take as channels."""
+    if number or not is_fed(work.recipe, member.name):
+        return
+    _feed(
+        work.run, work.recipe, work.dataset, work.folds, member, _unlabelled(work),
+        device=work.device, progress=work.progress,
+    )  # fmt: skip
+
+
+def _unlabelled(work: Work[Pictures]) -> _Unlabelled:
+    """The unlabelled images of the survey."""
+    return _Unlabelled(work.dataset.survey, work.run.path / "cache" / "unlabelled")
 
 
 def _keep_better(before: Path, folder: Path, which: str, progress: Progress) -> None:

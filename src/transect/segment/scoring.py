@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from transect.metrics import instances, segment
+from transect.metrics.score import Score
 from transect.metrics.spread import bootstrap
+from transect.task import Rows
 from transect.types import MaskKind
 
-__all__ = ["METRICS_OF", "picture_scores", "score_record", "tuned_metric"]
+__all__ = ["METRICS_OF", "picture_scores", "scores_of", "tuned_metric"]
 
 METRICS_OF: dict[MaskKind, tuple[str, ...]] = {
     "binary": ("salt_map", "dice", "iou", "boundary_distance"),
@@ -34,8 +33,18 @@ def picture_scores(
         classes: Number of classes.
 
     Returns:
-        Metric name to value; ``boundary_distance`` is NaN where it has no meaning.
+        Metric name to value; ``boundary_distance`` is NaN where it has no meaning. With them
+        ``wrong`` and ``foreground``: shares of pixels, to rank images of one score.
     """
+    wrong = ((answer > 0) != (truth > 0)) & (truth >= 0)
+    shares = {"wrong": float(wrong.mean()), "foreground": float((truth > 0).mean())}
+    return shares | _metrics_of(answer, truth, kind, classes)
+
+
+def _metrics_of(
+    answer: NDArray[np.integer], truth: NDArray[np.integer], kind: MaskKind, classes: int
+) -> dict[str, float]:
+    """The metrics of one image."""
     ignored = truth < 0
     if ignored.any():
         answer, truth = np.where(ignored, 0, answer), np.where(ignored, 0, truth)
@@ -74,51 +83,36 @@ def tuned_metric(
             return float(segment.salt_map(found, real)[0])
         if name == "dice":
             return float(segment.dice(found, real)[0])
-    return picture_scores(answer, truth, kind, classes).get(name, float("nan"))
+    return _metrics_of(answer, truth, kind, classes).get(name, float("nan"))
 
 
-def score_record(
-    rows: Sequence[Mapping[str, float]],
-    folds: Sequence[int],
-    groups: Sequence[str | None],
-    kind: MaskKind,
-) -> dict[str, dict[str, Any]]:
-    """Means over pictures with a bootstrap interval and the mean of every fold.
+def scores_of(rows: Rows, kind: MaskKind) -> dict[str, Score]:
+    """Means over images with a bootstrap interval and the mean of every fold.
 
     Args:
-        rows: Metric values of every picture.
-        folds: The fold of every picture; all -1 if there are none.
-        groups: The group of every picture; pictures of one group are drawn together.
+        rows: One column per metric.
         kind: How masks are read; it gives the order, the main metric first.
 
     Returns:
-        Metric name to value, interval (95 %, 2,000 bootstrap draws), folds, pictures.
+        Metric name to score; intervals of 95 % from 2,000 bootstrap draws of groups.
     """
-    record: dict[str, dict[str, Any]] = {}
-    present = [name for name in METRICS_OF[kind] if rows and name in rows[0]]
-    fold_of = np.array(folds)
-    names = [group if group is not None else f"#{i}" for i, group in enumerate(groups)]
-    for metric in present:
-        values = np.array([row[metric] for row in rows], np.float64)
+    found: dict[str, Score] = {}
+    groups = np.array(rows.sampling_groups, np.str_)
+    for metric in METRICS_OF[kind]:
+        if metric not in rows.values:
+            continue
+        values = np.asarray(rows[metric], np.float64)
         known = np.isfinite(values)
         if not known.any():
             continue
         low, high = bootstrap(
-            values[known],
-            groups=[name for name, keep in zip(names, known, strict=True) if keep],
-            rng=np.random.default_rng(0),
+            values[known], groups=groups[known].tolist(), rng=np.random.default_rng(0)
         )
-        record[metric] = {
-            "value": float(values[known].mean()),
-            "interval": [float(low), float(high)],
-            "folds": [
-                float(values[known & (fold_of == fold)].mean())
-                for fold in sorted(set(fold_of.tolist()))
-                if fold >= 0 and (known & (fold_of == fold)).any()
-            ],
-            "pictures": int(known.sum()),
-        }
-    return record
+        folds = rows.folds[known]
+        each = [float(values[known][folds == f].mean()) for f in np.unique(folds) if f >= 0]
+        value = float(values[known].mean())
+        found[metric] = Score(value, (float(low), float(high)), tuple(each), int(known.sum()))
+    return found
 
 
 def _known_mean(values: NDArray[np.float64]) -> float:
