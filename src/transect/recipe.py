@@ -85,7 +85,8 @@ class Network:
         encoder_attention: ``scse`` after every encoder level, ``scse_dense`` or ``scse_deep``
             (the gates of the salt 1st place's Keras network and of the 28th), or None.
         decoder_attention: The same or ``object_context`` in every decoder block, or None.
-        centre: none, conv, fpa, gcn, object_context or dilated, below the decoder.
+        centre: Below the decoder: none, conv, fpa, gcn, object_context, dilated, ema, psp or
+            dual_attention.
         hypercolumn: All decoder levels, enlarged and concatenated, feed the head.
         final_kernel: Side of the last convolution, odd. 3 has nine times the weights that push a
             logit, so a short training ends with decided masks where 1 still says "perhaps".
@@ -99,12 +100,14 @@ class Network:
         stem_stride: Stride of the encoder's first convolution, or None to leave it.
         stem_pool: False removes the encoder's max-pooling after the stem.
         stem_kernel: 3 replaces the first convolution by a new 3x3 one, None leaves it.
-        upsample: nearest, bilinear or transpose.
+        upsample: nearest, bilinear, transpose or shuffle (of pixels).
         dropout: Probability per decoder level from the deepest; () means none.
         head_dropout: Probability before every head, the deep and image heads among them.
         norm: batch, group or instance, for the parts from scratch.
         coordconv: Append x, y in [-1, 1] to the first convolution's input, zero-initialised.
         input_upsample: Bilinear enlargement before the encoder (2 at the salt 9th place).
+        output_stride: 8 or 16 keeps the encoder's deepest levels at that stride, with dilated
+            convolutions in place of strided ones; None leaves it. Of timm encoders that can.
         leaky: Leaky ReLU of slope 0.01 in the parts from scratch.
     """
 
@@ -132,6 +135,7 @@ class Network:
     norm: str = "batch"
     coordconv: bool = False
     input_upsample: int = 1
+    output_stride: int | None = None
     leaky: bool = False
 
 

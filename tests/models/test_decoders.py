@@ -4,7 +4,7 @@ import segmentation_models_pytorch  # noqa: F401 (slow to import: not on a test'
 import torch
 
 from transect.errors import TransectError
-from transect.models import DECODERS, build
+from transect.models import DECODERS, build, decoders
 from transect.models.blocks import ChannelSpatialGate
 from transect.models.centres import CENTRES
 from transect.models.decoders import ATTENTIONS
@@ -63,7 +63,7 @@ def test_evaluation_is_deterministic_and_free_of_the_batch(decoder):
 
 
 @pytest.mark.parametrize("decoder", ["unet", "linknet", "linknet_concat"])
-@pytest.mark.parametrize("upsample", ["nearest", "bilinear", "transpose"])
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear", "transpose", "shuffle"])
 def test_every_upsampling_fits_odd_sizes(decoder, upsample):
     model = small(decoder=decoder, upsample=upsample, decoder_attention="scse", leaky=True)
     assert model(picture(1, 2, 45, 51))["logits"].shape[-2:] == (45, 51)
@@ -75,6 +75,40 @@ def test_every_attention_fits(attention, decoder):
     model = small(decoder=decoder, decoder_attention=attention)
     model(picture(1, 2, 48, 37))["logits"].mean().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_shuffled_pixels_are_those_of_the_channels():
+    up = decoders._Up(4, 2, 2, "shuffle")
+    x = picture(1, 4, 3, 3)
+    made = up.convolution[0](x)  # (1, 8, 3, 3)
+    y = up(x, (6, 6))
+    assert y.shape == (1, 2, 6, 6)
+    assert torch.equal(y[0, 1, 0::2, 1::2], made[0, 5])  # channel 1, row 0, column 1 of each cell
+
+
+def test_pyramid_pooling_tells_every_pixel_the_mean_of_the_picture():
+    torch.manual_seed(0)
+    centre = CENTRES["psp"](16).eval()
+    x = picture(1, 16, 12, 12)
+    far = x.clone()
+    far[..., -1, -1] += 100
+    with torch.no_grad():
+        assert not torch.allclose(centre(x)[..., 0, 0], centre(far)[..., 0, 0])
+
+
+def test_dual_attention_begins_without_attending_and_both_kinds_then_reach_far():
+    torch.manual_seed(0)
+    centre = CENTRES["dual_attention"](32).eval()
+    x = picture(1, 32, 12, 12)
+    far = x.clone()
+    far[..., -1, -1] += 5
+    with torch.no_grad():
+        assert torch.equal(centre(x)[..., 0, 0], centre(far)[..., 0, 0])
+        for share in (centre.share_pixel, centre.share_channel):
+            share.fill_(1.0)
+            assert not torch.allclose(centre(x)[..., 0, 0], centre(far)[..., 0, 0])
+            share.zero_()
+    assert centre.channels == 8
 
 
 def _gates(model):

@@ -132,6 +132,28 @@ def test_levels_that_are_no_exact_halves_go_through_every_decoder(name, monkeypa
             assert model(picture(1, 1, 40, 101))["logits"].shape == (1, 2, 40, 101)
 
 
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
+def test_a_dilated_encoder_keeps_its_deep_levels_fine_with_the_same_weights(name, stride):
+    network = Network(encoder=name, weights=None, output_stride=stride)
+    plain = build_encoder(dataclasses.replace(network, output_stride=None), in_channels=1)
+    encoder = build_encoder(network, in_channels=1).eval()
+    assert encoder.strides == tuple(min(s, stride) for s in plain.strides)
+    with torch.no_grad():
+        levels = encoder(picture(1, 1, 64, 64))
+    assert tuple(64 // level.shape[-1] for level in levels) == encoder.strides
+    shapes = {k: v.shape for k, v in encoder.state_dict().items()}
+    assert shapes == {k: v.shape for k, v in plain.state_dict().items()}
+    dilations = {m.dilation for m in encoder.modules() if isinstance(m, torch.nn.Conv2d)}
+    assert (2, 2) in dilations
+
+
+@pytest.mark.parametrize(("name", "stride"), [("plain", 8), ("resnet18", 5), ("densenet121", 4)])
+def test_an_encoder_that_cannot_be_dilated_says_so(name, stride):
+    with pytest.raises(TransectError, match=f"{name} cannot be dilated.*output_stride={stride}"):
+        build_encoder(Network(encoder=name, weights=None, output_stride=stride), in_channels=1)
+
+
 def test_a_padded_convolution_is_told_from_one_that_is_right_as_it_is():
     # A patch stem (4x4, stride 4) and a pooling that rounds up have no border to lose.
     encoder = build_encoder(Network(encoder="convnext_atto", weights=None), in_channels=3)

@@ -16,11 +16,13 @@ __all__ = [
     "Centre",
     "ConvolutionCentre",
     "DilatedCentre",
+    "DualAttention",
     "ExpectationMaximisation",
     "FeaturePyramidAttention",
     "GlobalConvolution",
     "ObjectContext",
     "ObjectContextCentre",
+    "PyramidPooling",
 ]
 
 
@@ -157,12 +159,8 @@ class ObjectContext(Centre):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, outputs, H, W)."""
-        small = x
-        height, width = x.shape[-2:]
-        if height * width > self.most_positions:
-            shrink = (self.most_positions / (height * width)) ** 0.5
-            size = (max(1, int(height * shrink)), max(1, int(width * shrink)))
-            small = functional.adaptive_avg_pool2d(x, size)
+        small = _bounded(x, self.most_positions)
+        height, width = _size(x)
         key = self.key(small).flatten(2).transpose(1, 2)  # (N, H*W, K)
         value = self.value(small).flatten(2).transpose(1, 2)
         context = functional.scaled_dot_product_attention(key, key, value)
@@ -251,6 +249,90 @@ class DilatedCentre(Centre):
         return total
 
 
+class PyramidPooling(Centre):
+    """Averages over 1, 4, 9 and 36 parts of the picture beside the map itself, mixed by 3x3.
+
+    Each average has C / 4 channels, the result at most 512.
+
+    References:
+        Zhao et al. 2017 (PSPNet).
+    """
+
+    def __init__(self, inputs: int, *, norm: str = "batch", leaky: bool = False) -> None:
+        super().__init__()
+        self.channels = min(inputs, 512)
+        part = max(inputs // 4, 4)
+        self.parts = nn.ModuleList(
+            ConvBlock(inputs, part, 1, norm=norm, act=activation(leaky)) for _ in self.sides
+        )
+        width = inputs + part * len(self.sides)
+        self.mix = ConvBlock(width, self.channels, norm=norm, act=activation(leaky))
+
+    sides = (1, 2, 3, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, min(C, 512), H, W)."""
+        pooled = [
+            resize_like(part(functional.adaptive_avg_pool2d(x, side)), _size(x))
+            for side, part in zip(self.sides, self.parts, strict=True)
+        ]
+        return self.mix(torch.cat([x, *pooled], 1))
+
+
+class DualAttention(Centre):
+    """Pixels attend to pixels and channels to channels; both are added. C to C / 4 channels.
+
+    Both attentions begin without effect (a factor of zero). Maps of more than 4,096 positions are
+    attended to at a reduced size, so that memory is bounded.
+
+    References:
+        Fu et al. 2019 (DANet).
+    """
+
+    def __init__(self, inputs: int, *, norm: str = "batch", leaky: bool = False) -> None:
+        super().__init__()
+        inner = self.channels = max(inputs // 4, 8)
+
+        def block(channels: int) -> nn.Module:
+            return ConvBlock(channels, inner, norm=norm, act=activation(leaky))
+
+        self.by_pixel, self.by_channel = block(inputs), block(inputs)
+        self.query = nn.Conv2d(inner, max(inner // 8, 2), 1)
+        self.key = nn.Conv2d(inner, max(inner // 8, 2), 1)
+        self.value = nn.Conv2d(inner, inner, 1)
+        self.share_pixel = nn.Parameter(torch.zeros(1))
+        self.share_channel = nn.Parameter(torch.zeros(1))
+        self.after_pixel, self.after_channel = block(inner), block(inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C / 4, H, W)."""
+        pixels, channels = self.by_pixel(x), self.by_channel(x)
+        small = _bounded(pixels, 4096)
+        query, key, value = (
+            part(small).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )  # (N, H*W, K)
+        seen = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+        seen = seen.transpose(1, 2).reshape(x.shape[0], -1, *small.shape[-2:])
+        pixels = pixels + self.share_pixel * resize_like(seen, _size(x))
+        flat = channels.flatten(2)  # (N, C, H*W)
+        alike = flat @ flat.transpose(1, 2)
+        # The paper's form: what is least alike weighs most.
+        weight = torch.softmax(alike.amax(2, keepdim=True) - alike, 2)
+        channels = channels + self.share_channel * (weight @ flat).reshape(channels.shape)
+        total: Tensor = self.after_pixel(pixels) + self.after_channel(channels)
+        return total
+
+
+def _bounded(x: Tensor, most_positions: int) -> Tensor:
+    """A map averaged down until it has no more positions than that."""
+    height, width = _size(x)
+    if height * width <= most_positions:
+        return x
+    shrink = (most_positions / (height * width)) ** 0.5
+    size = (max(1, int(height * shrink)), max(1, int(width * shrink)))
+    return functional.adaptive_avg_pool2d(x, size)
+
+
 def _size(x: Tensor) -> tuple[int, int]:
     """(H, W) of a map."""
     return x.shape[-2], x.shape[-1]
@@ -263,6 +345,8 @@ CENTRES: dict[str, Callable[..., Centre]] = {
     "object_context": ObjectContextCentre,
     "dilated": DilatedCentre,
     "ema": ExpectationMaximisation,
+    "psp": PyramidPooling,
+    "dual_attention": DualAttention,
 }
 
 POOLED_CENTRES = {"conv", "fpa"}

@@ -27,7 +27,7 @@ from transect.recipe import Network
 __all__ = ["ATTENTIONS", "DECODERS", "Decoder", "build_decoder"]
 
 DEFAULT_WIDTHS = (96, 64, 48, 32, 16)  # our guess; a third of the usual U-Net's time
-_UPSAMPLINGS = ("nearest", "bilinear", "transpose")
+_UPSAMPLINGS = ("nearest", "bilinear", "transpose", "shuffle")
 
 
 class Decoder(nn.Module):
@@ -109,7 +109,10 @@ def _steps(channels: Sequence[int], strides: Sequence[int]) -> list[tuple[int | 
 
 
 class _Up(nn.Module):
-    """Enlarge by a factor: nearest, bilinear or a transposed convolution; then match a size."""
+    """Enlarge by a factor: nearest, bilinear, transposed convolution or pixel shuffle; then fit.
+
+    Pixel shuffle (Shi et al. 2016) lets a 1x1 convolution make the new pixels as channels.
+    """
 
     def __init__(self, inputs: int, outputs: int, factor: int, how: str) -> None:
         super().__init__()
@@ -120,6 +123,11 @@ class _Up(nn.Module):
             # Kernel twice the stride: no checkerboard from uneven overlap.
             self.convolution = nn.ConvTranspose2d(
                 inputs, outputs, 2 * factor, stride=factor, padding=factor // 2
+            )
+            self.channels = outputs
+        elif how == "shuffle" and factor > 1:
+            self.convolution = nn.Sequential(
+                nn.Conv2d(inputs, outputs * factor**2, 1), nn.PixelShuffle(factor)
             )
             self.channels = outputs
         else:

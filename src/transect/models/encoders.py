@@ -115,6 +115,8 @@ def _scratch(network: Network, in_channels: int) -> Encoder:
             f"encoder {network.encoder} is ours and has no pretrained weights; got weights="
             f"{network.weights!r}. Set weights to None or auto."
         )
+    if network.output_stride is not None:
+        raise _not_dilated(network.encoder, network.output_stride)
     build = ENCODERS_SCRATCH[network.encoder]
     inputs = in_channels + 2 * network.coordconv
     body = build(inputs, network.width, network.levels, norm=network.norm, leaky=network.leaky)
@@ -132,20 +134,8 @@ def _timm(
     network: Network | Embedding, name: str, in_channels: int, pretrained_allowed: bool
 ) -> Encoder:
     """A timm network cut into levels, operated on as the recipe asks."""
-    import timm
-
-    with quiet_timm():
-        if not timm.is_model(name):
-            known = [*ENCODERS_SCRATCH, *_familiar()]
-            near = timm.list_models(f"*{name}*")[:3]
-            raise unknown_name("encoder", name, [*known, *near])
-        try:
-            body = timm.create_model(name, pretrained=False, features_only=True)
-        except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
-            raise TransectError(
-                f"encoder {name} gives no pyramid of features ({error}). Choose another, e.g. "
-                f"{LITE0} or resnet34."
-            ) from error
+    output_stride = network.output_stride if isinstance(network, Network) else None
+    body = _created(name, output_stride)
     info: Any = body.feature_info
     channels, strides = list(info.channels()), list(info.reduction())
     modules = list(info.module_name())
@@ -166,7 +156,7 @@ def _timm(
     tolerate_single_values(body)
     extra = 2 if network.coordconv else 0
     _adapt_input(body, in_channels, extra)
-    operated = _stem(network, body, name)
+    operated = _stem(network, body, name) or output_stride is not None
     least = _pad_valid(body, in_channels + extra)
     if operated:
         strides = _probe(body, in_channels + extra)
@@ -184,6 +174,38 @@ def _timm(
         if not _gate_inside(body, modules, channels, gate):
             encoder.gates.extend(gate(c) for c in channels)
     return encoder
+
+
+def _created(name: str, output_stride: int | None) -> Any:
+    """The feature extractor of timm, dilated if so asked."""
+    import timm
+
+    options: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
+    with quiet_timm():
+        if not timm.is_model(name):
+            known = [*ENCODERS_SCRATCH, *_familiar()]
+            near = timm.list_models(f"*{name}*")[:3]
+            raise unknown_name("encoder", name, [*known, *near])
+        try:
+            body: Any = timm.create_model(name, pretrained=False, features_only=True, **options)
+        except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
+            if options:
+                raise _not_dilated(name, output_stride) from error
+            raise TransectError(
+                f"encoder {name} gives no pyramid of features ({error}). Choose another, e.g. "
+                f"{LITE0} or resnet34."
+            ) from error
+    if output_stride is not None and max(body.feature_info.reduction()) > output_stride:
+        raise _not_dilated(name, output_stride)
+    return body
+
+
+def _not_dilated(name: str, output_stride: int | None) -> TransectError:
+    """What is said where an encoder's deep levels cannot be kept fine."""
+    return TransectError(
+        f"encoder {name} cannot be dilated to network.output_stride={output_stride}. Give 8 or 16 "
+        f"with a network that can, e.g. resnet34 or {LITE0}, or leave it out."
+    )
 
 
 def _familiar() -> tuple[str, ...]:
