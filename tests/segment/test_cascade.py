@@ -14,7 +14,7 @@ from transect.errors import TransectError
 from transect.recipe import Folds, Geometry, Member, PseudoRound, Recipe, SegmentDecide, Stage
 from transect.run import RunFolder
 from transect.segment.cascade import check_fed
-from transect.segment.oof import loaded_member
+from transect.segment.oof import Choice, loaded_member
 from transect.segment.predicting import Predictor
 from transect.task import NewImages
 from transect.types import Quiet
@@ -73,7 +73,7 @@ def test_training_pictures_get_masks_of_models_that_held_them_out(run, survey):
     rows = (run.path / "folds.csv").read_text().splitlines()[1:]
     for name, fold in (row.split(",") for row in rows[:3]):
         model = loaded_member(
-            folder, recipe, recipe.members[0], [int(fold)], device="cpu", views=("identity",)
+            folder, recipe, recipe.members[0], [int(fold)], device="cpu", choice=Choice()
         )
         expected = model.plane_of(model.maps(read_image(images[name].path), images[name]))
         fed = np.load(run.path / "fed" / "first" / "held_out" / f"{name}.npy")
@@ -161,9 +161,6 @@ def test_a_network_of_its_own_says_which_pictures_are_empty(survey, tmp_path):
     predictor = Predictor(RunFolder(run.path), device="cpu")
     image = list_new(survey / "images")[0][0]
     pixels = read_image(image.path)
-    assert (
-        predictor.decide(np.ones((1, *image.size_hw), np.float32), pixels, image, filled=0.4).max()
-        == 0
-    )
+    assert predictor.decide(np.ones((1, *image.size_hw), np.float32), pixels, 0.4).max() == 0
     one = predictor.labels(pixels, image)
     np.testing.assert_array_equal(one, answer_of(predictor, image))

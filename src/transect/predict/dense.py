@@ -15,13 +15,16 @@ from transect.data.geometry import Placement, fit_planes, fit_whole, unfit
 from transect.data.inputs import Inputs
 from transect.data.tiff import ArrayReader, Reader
 from transect.errors import TransectError
-from transect.predict.forward import image_forward, network_forward
+from transect.predict.forward import both_forward, image_forward, network_forward
 from transect.predict.mask_channels import FedReader, foreground, with_masks
-from transect.predict.tiling import Band, predict_bands, predict_whole
+from transect.predict.tiling import Band, predict_bands, predict_many, predict_whole
 from transect.recipe import Member, Network, Recipe
 from transect.types import Image
 
-__all__ = ["DenseMember", "load_weights"]
+__all__ = ["DenseMember", "batch_of", "load_weights"]
+
+_BATCH_PX = {"cpu": 2**18, "cuda": 2**22}  # of a batch: 16 windows of 128 px, 64 of 256; our choice
+_MOST = 64
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -39,6 +42,19 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"{path} does not hold the weights of this recipe's network "
             f"({str(error).splitlines()[0][:120]}). Restore it, or train again."
         ) from error
+
+
+def batch_of(size_hw: tuple[int, int], device: str) -> int:
+    """How many windows a network looks at at once.
+
+    Small batches pay for every layer's call, large ones for memory that no cache holds.
+
+    Example:
+        >>> batch_of((128, 128), "cpu"), batch_of((256, 256), "cpu"), batch_of((1024, 1024), "cpu")
+        (16, 4, 1)
+    """
+    most = _BATCH_PX["cpu" if device == "cpu" else "cuda"]
+    return max(1, min(_MOST, most // (size_hw[0] * size_hw[1])))
 
 
 class DenseMember:
@@ -88,18 +104,19 @@ class DenseMember:
             model = build()
             load_weights(model, path)
             models.append((model, weight))
-        self._forward = network_forward(
-            models,
-            device=device,
-            activation=activation,
-            views=tuple(views) if views is not None else recipe.views,
-            view_mean=recipe.view_mean,
-        )
-        self._filled = None
+        asked: dict[str, Any] = {
+            "device": device,
+            "activation": activation,
+            "views": tuple(views) if views is not None else recipe.views,
+            "view_mean": recipe.view_mean,
+        }
+        self._forward = network_forward(models, **asked)
+        self._filled = self._both = None
         whole = self._geometry.fit == "whole"
         if whole and isinstance(member.network, Network) and member.network.image_head:
             self._filled = image_forward(models, device=device)
-        self._batch = 4 if device == "cpu" else 16
+            self._both = both_forward(models, **asked)
+        self._batch = batch_of(self._geometry.size_hw, device)
 
     @property
     def has_image_head(self) -> bool:
@@ -117,41 +134,70 @@ class DenseMember:
     def maps_of(
         self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
     ) -> list[NDArray[np.float32]]:
-        """Probabilities of several pictures, whole ones batch by batch.
+        """Probabilities of several pictures, batch by batch: (T, H, W) float32 of each."""
+        return self.answers_of(pixels, images)[0]
+
+    def answers_of(
+        self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
+    ) -> tuple[list[NDArray[np.float32]], list[float]]:
+        """``maps`` and ``filled`` of several pictures, in one pass of full batches.
 
         Args:
             pixels: Pictures in memory.
             images: What the table says of each.
 
         Returns:
-            (T, H, W) float32 of each.
+            (T, H, W) float32 of each, and the probability that it holds any object.
         """
         if self._geometry.fit != "whole":
-            return [self.maps(some, image) for some, image in zip(pixels, images, strict=True)]
+            return self._tiled(pixels, images), [1.0] * len(pixels)
         found: list[NDArray[np.float32]] = []
-        for start in range(0, len(pixels), 4 * self._batch):
-            part = slice(start, start + 4 * self._batch)
+        filled: list[float] = []
+        for start in range(0, len(pixels), self._batch):
+            part = slice(start, start + self._batch)
             fitted = self._all_fitted(pixels[part], images[part])
-            maps = self._forward(np.stack([prepared for prepared, _ in fitted]))
+            batch = np.stack([prepared for prepared, _ in fitted])
+            if self._both is None:
+                maps, told = self._forward(batch), np.ones(len(batch), np.float32)
+            else:
+                maps, told = self._both(batch)
+            filled += told.tolist()
             found += [
                 np.asarray(unfit(one, placement), np.float32)
                 for one, (_, placement) in zip(maps, fitted, strict=True)
             ]
-        return found
+        return found, filled
 
-    def filled(self, pixels: NDArray[Any], image: Image) -> float:
-        """Probability that the picture holds any object, by the image-level head; else 1."""
-        if self._filled is None:
-            return 1.0
-        return self.filled_of([pixels], [image])[0]
+    def _tiled(
+        self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
+    ) -> list[NDArray[np.float32]]:
+        """Maps of several pictures from tiles that fill batches across them."""
+        if self._geometry.scale != 1.0:
+            return [self.maps(some, image) for some, image in zip(pixels, images, strict=True)]
+        masks = self._masks_of(pixels, images)
+        readers = [
+            ArrayReader(some if fed is None else with_masks(some, fed))
+            for some, fed in zip(pixels, masks, strict=True)
+        ]
+        return list(
+            predict_many(
+                self._forward,
+                readers,
+                outputs=self._outputs,
+                tile_hw=self._geometry.size_hw,
+                overlap=self._geometry.overlap,
+                batch=self._batch,
+                prepare=lambda i: lambda some, window: self._prepared(some, images[i], window),
+            )
+        )
 
     def filled_of(self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]) -> list[float]:
-        """``filled`` of several pictures, batch by batch."""
+        """Probabilities that pictures hold any object, by the image-level head alone; else 1."""
         if self._filled is None:
             return [1.0] * len(pixels)
         found: list[float] = []
-        for start in range(0, len(pixels), 4 * self._batch):
-            part = slice(start, start + 4 * self._batch)
+        for start in range(0, len(pixels), self._batch):
+            part = slice(start, start + self._batch)
             fitted = self._all_fitted(pixels[part], images[part])
             found += [float(value) for value in self._filled(np.stack([x for x, _ in fitted]))]
         return found

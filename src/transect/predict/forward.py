@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from transect.errors import TransectError, unknown_name
 from transect.predict.views import with_views
 
-__all__ = ["ACTIVATIONS", "PRECISIONS", "cpu_has_bf16", "image_forward", "network_forward"]
+__all__ = [
+    "ACTIVATIONS",
+    "PRECISIONS",
+    "both_forward",
+    "cpu_has_bf16",
+    "image_forward",
+    "network_forward",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +68,54 @@ def network_forward(
     Raises:
         TransectError: On an unknown name, or without any network.
     """
-    run = _mean_of(models, device, activation, "logits")
-    return _as_arrays(with_views(run, views, view_mean), device, precision)
+    means = _means_of(models, device, {"logits": activation})
+    return _as_arrays(with_views(lambda x: means(x)["logits"], views, view_mean), device, precision)
+
+
+def both_forward(
+    models: Sequence[tuple[nn.Module, float]],
+    *,
+    device: str = "cpu",
+    activation: str = "sigmoid",
+    precision: str = "auto",
+    views: Sequence[str] = ("identity",),
+    view_mean: str = "arithmetic",
+) -> Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """``network_forward`` and ``image_forward`` in one pass: networks give both at once.
+
+    Args:
+        models: As in ``network_forward``, with the head ``empty``.
+        device: As there, with the following four.
+        activation: As there.
+        precision: As there.
+        views: As there.
+        view_mean: As there.
+
+    Returns:
+        From (N, h, w, C) float32 to maps (N, T, h, w) and probabilities (N,) of any object, as
+        the identity sees the picture, or the first view where that is not among them.
+
+    Raises:
+        TransectError: On an unknown name, or networks without that head.
+    """
+    means = _means_of(models, device, {"logits": activation, "empty": "sigmoid"})
+    own = views.index("identity") if "identity" in views else 0
+    told: list[Tensor] = []
+
+    def run(x: Tensor) -> Tensor:
+        found = means(x)
+        told.append(found["empty"])
+        return found["logits"]
+
+    maps = _as_arrays(with_views(run, views, view_mean), device, precision)
+
+    def forward(batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        told.clear()
+        found = maps(batch)
+        filled = told[own - len(views)][:, 0].cpu().numpy()  # noise may have been asked before
+        return found, filled
+
+    return forward
 
 
 def image_forward(
@@ -88,10 +141,10 @@ def image_forward(
     Raises:
         TransectError: If a network has no such head.
     """
-    mean = _mean_of(models, device, "sigmoid", output)
+    means = _means_of(models, device, {output: "sigmoid"})
 
     def run(x: Tensor) -> Tensor:
-        return mean(x).reshape(len(x), 1, 1, 1).expand(-1, 1, *x.shape[2:])
+        return means(x)[output].reshape(len(x), 1, 1, 1).expand(-1, 1, *x.shape[2:])
 
     maps = _as_arrays(with_views(run, views, "arithmetic"), device, precision)
     return lambda batch: maps(batch)[:, 0, 0, 0].copy()
@@ -103,35 +156,34 @@ def cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in known)
 
 
-def _mean_of(
-    models: Sequence[tuple[nn.Module, float]], device: str, activation: str, output: str
-) -> Callable[[Tensor], Tensor]:
-    """The weighted mean of the networks' activated outputs."""
-    if activation not in ACTIVATIONS:
-        raise unknown_name("activation", activation, ACTIVATIONS)
+def _means_of(
+    models: Sequence[tuple[nn.Module, float]], device: str, heads: Mapping[str, str]
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """The weighted means of the networks' outputs, each by its activation."""
+    for activation in heads.values():
+        if activation not in ACTIVATIONS:
+            raise unknown_name("activation", activation, ACTIVATIONS)
     total = sum(weight for _, weight in models)
     if not models or total <= 0:
         raise TransectError("there is no network with a weight above zero. Train a fold first.")
-    activate = ACTIVATIONS[activation]
     for model, _ in models:
         model.eval().to(device).to(memory_format=torch.channels_last)
 
-    def run(x: Tensor) -> Tensor:
-        mean: Tensor | None = None
+    def run(x: Tensor) -> dict[str, Tensor]:
+        means: dict[str, Tensor] = {}
         for model, weight in models:
-            found = model(x)
-            if isinstance(found, dict):
-                if output not in found:
+            given = model(x)
+            found = given if isinstance(given, dict) else {"logits": given}
+            for head, activation in heads.items():
+                if head not in found:
                     raise TransectError(
-                        f"the network has no output '{output}', only {', '.join(found)}. "
+                        f"the network has no output '{head}', only {', '.join(found)}. "
                         "Train it with that head (Network.image_head)."
                     )
-                found = found[output]
-            # Probabilities are averaged in float32 whatever the network computed in.
-            part = activate(found.float()) * (weight / total)
-            mean = part if mean is None else mean + part
-        assert mean is not None
-        return mean
+                # Probabilities are averaged in float32 whatever the network computed in.
+                part = ACTIVATIONS[activation](found[head].float()) * (weight / total)
+                means[head] = means[head] + part if head in means else part
+        return means
 
     return run
 

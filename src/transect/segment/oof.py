@@ -250,13 +250,15 @@ def predict_held_out(
             images = [pictures.images[i] for i in some]
             pixels = [pictures.cache.image(i) for i in some]
             paths = [map_path(run, member.name, image) for image in images]
-            shares = model.filled_of(pixels, images)
-            filled.update({image.name: share for image, share in zip(images, shares, strict=True)})
-            if member.weight > 0 and not all(path.is_file() for path in paths):
-                for path, found in zip(paths, model.maps_of(pixels, images), strict=True):
+            if member.weight <= 0 or all(path.is_file() for path in paths):
+                shares = model.filled_of(pixels, images)
+            else:
+                answers, shares = model.answers_of(pixels, images)
+                for path, found in zip(paths, answers, strict=True):
                     maps = np.round(found * 255).astype(np.uint8)
                     with atomic_path(path) as temporary, temporary.open("wb") as file:
                         np.save(file, maps, allow_pickle=False)
+            filled.update({image.name: share for image, share in zip(images, shares, strict=True)})
             work.progress.step(f"predicting fold {fold}", len(filled), len(held_out))
     write_json(filled_path, filled)
 

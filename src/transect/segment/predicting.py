@@ -27,6 +27,7 @@ from transect.types import Image, MaskKind, Problem, Progress
 __all__ = ["LARGE_PX", "MaskAnswer", "Predictor"]
 
 _TOGETHER = 64  # small pictures predicted at once; our choice
+_TOGETHER_PX = 2_000_000  # of them together
 LARGE_PX = 16_000_000  # our choice: above this a picture is streamed and its mask is a TIFF
 
 
@@ -87,16 +88,17 @@ class Predictor:
             for part in parts
         ]
         self._members = [member for part in self._parts for member in part]
-        # Those that are loaded anyway, or the gate that gives no masks.
+        # Those that are asked for maps anyway, or the gate that gives none.
         alone = [member for member in gates_of(recipe) if member.weight <= 0]
         self._gates = [
             loaded_member(run, recipe, member, list(folds), device=device, choice=choice)
             for member in alone
         ]
-        if not alone:
-            names = {member.name for member in gates_of(recipe)}
-            asked = [member.name in names for member in answering(recipe)] * len(self._parts)
-            self._gates = [one for one, yes in zip(self._members, asked, strict=True) if yes]
+        names = set() if alone else {member.name for member in gates_of(recipe)}
+        asked = [member.name in names for member in answering(recipe)] * len(self._parts)
+        self._telling = [
+            yes and one.has_image_head for one, yes in zip(self._members, asked, strict=True)
+        ]
         self._empty = Emptiness.of(run)
         self._neighbours = bool(getattr(recipe.decide, "neighbours", False))
         self._joined: Adjoining = {}
@@ -144,13 +146,15 @@ class Predictor:
                 yield good[0][0], MaskAnswer(good[0][0], self)
                 continue
             pixels = [found for _, found in good if found is not None]
-            answered = iter(self._answered(pixels, [image for image, _ in good]))
+            answered = iter(self._suited(pixels, [image for image, _ in good]))
             for image, found in zip(some, read, strict=True):
                 yield image, found if isinstance(found, Problem) else next(answered)
 
     def labels(self, pixels: NDArray[Any], image: Image) -> NDArray[np.int32]:
         """The mask of an image in memory, as ``deciding.labels_of`` gives it."""
-        return self.decide(self.maps(pixels, image), pixels, image)
+        (answer,) = self._answered([pixels], [image])
+        assert answer.labels is not None
+        return answer.labels
 
     def _read(self, image: Image) -> NDArray[Any] | Problem | None:
         """Pixels of an image that fits into memory, None of a larger one."""
@@ -161,30 +165,36 @@ class Predictor:
         except TransectError as error:
             return Problem(image.name, str(error))
 
+    def _suited(
+        self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
+    ) -> Sequence[MaskAnswer | Problem]:
+        """Answers to images asked together, or one by one if one of them does not suit the run."""
+        try:
+            return self._answered(pixels, images)
+        except TransectError as error:
+            if len(images) == 1:
+                return [Problem(images[0].name, str(error))]
+        each = zip(pixels, images, strict=True)
+        return [self._suited([some], [image])[0] for some, image in each]
+
     def _answered(
         self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
-    ) -> Iterator[MaskAnswer]:
-        """The masks of several images in memory."""
-        maps = [member.maps_of(pixels, images) for member in self._members]
-        told = [m.filled_of(pixels, images) for m in self._gates if m.has_image_head]
+    ) -> list[MaskAnswer]:
+        """The masks of several images in memory, each network asked once for all that it tells."""
+        asked = [member.answers_of(pixels, images) for member in self._members]
+        told = [filled for (_, filled), yes in zip(asked, self._telling, strict=True) if yes]
+        told += [gate.filled_of(pixels, images) for gate in self._gates if gate.has_image_head]
+        found = []
         for i, (some, image) in enumerate(zip(pixels, images, strict=True)):
             filled = float(np.mean([values[i] for values in told])) if told else 1.0
-            mean = self._with_neighbours(self._blended([member[i] for member in maps]), image)
-            labels = self.decide(mean, some, image, filled=filled)
-            yield MaskAnswer(image, self, some, mean, labels)
+            maps = self._with_neighbours(self._blended([own[i] for own, _ in asked]), image)
+            found.append(MaskAnswer(image, self, some, maps, self.decide(maps, some, filled)))
+        return found
 
     def decide(
-        self,
-        maps: NDArray[np.float32],
-        pixels: NDArray[Any],
-        image: Image,
-        *,
-        filled: float | None = None,
+        self, maps: NDArray[np.float32], pixels: NDArray[Any], filled: float
     ) -> NDArray[np.int32]:
-        """Turn blended probabilities into a mask; the heads are asked unless ``filled`` says."""
-        if filled is None:
-            told = [m.filled(pixels, image) for m in self._gates if m.has_image_head]
-            filled = float(np.mean(told)) if told else 1.0
+        """Turn blended probabilities, of the masks and of any object, into a mask."""
         filled = self._empty.filled(filled, maps)
         values = self._decisions.final
         if values.use_crf:
@@ -249,7 +259,8 @@ def _batches(images: Sequence[Image]) -> Iterator[list[Image]]:
     """Neighbours of one size, as many as are predicted at once."""
     batch: list[Image] = []
     for image in images:
-        full = len(batch) >= _TOGETHER or image.size_hw[0] * image.size_hw[1] > LARGE_PX // 16
+        area = image.size_hw[0] * image.size_hw[1]
+        full = len(batch) >= _TOGETHER or (len(batch) + 1) * area > _TOGETHER_PX
         if batch and (full or image.size_hw != batch[0].size_hw):
             yield batch
             batch = []
