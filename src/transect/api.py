@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 import time
@@ -109,6 +110,7 @@ def train(
     Raises:
         TransectError: On bad data, an unknown recipe or field, or a folder in use.
     """
+    from transect.data.ranges import range_of
     from transect.data.survey import fingerprint, open_survey, survey_summary
     from transect.pipeline.fitting import Reopen
     from transect.pipeline.resolve import check_settings, refuse_unread, resolve
@@ -171,9 +173,9 @@ def train(
             limits = Limits(left, chosen_device, own_seed)
             resolved = resolve(task, given, survey, prepared, limits, settings or {})
             problems = (*survey.problems, *prepared.problems)
-            folder.begin(
-                resolved, data_record(survey, fingerprint(survey), problems, missing=missing)
-            )
+            record = data_record(survey, fingerprint(survey), problems, missing=missing)
+            values = range_of(survey.training())
+            folder.begin(resolved, {**record, "values": values and values.to_json()})
         for line in resolved.why:
             progress.say(line)
         Team(chosen_device).wait()
@@ -252,6 +254,7 @@ def predict(
     images: Path | str,
     out: Path | str,
     *,
+    rescale: bool = False,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -263,6 +266,8 @@ def predict(
         run: The run folder.
         images: A folder of pictures, or one picture.
         out: The folder to write.
+        rescale: Map the range of the new pictures' values to that of the training; without it,
+            pictures with quite other values are refused.
         device: As in ``train``.
         threads: As in ``train``.
         progress: Told what happens.
@@ -279,15 +284,17 @@ def predict(
     if not images.exists():
         raise TransectError(f"{images} does not exist. Give a folder of pictures or one picture.")
     prepare_process(threads)
-    return answering.predict(
-        task,
-        folder,
-        images,
-        Path(out),
-        device=_device(device),
-        progress=progress or Quiet(),
-        options=options,
-    )
+    told = progress or Quiet()
+    with _comparable(folder, images, rescale, told) as given:
+        return answering.predict(
+            task,
+            folder,
+            given,
+            Path(out),
+            device=_device(device),
+            progress=told,
+            options=options,
+        )
 
 
 def submit(
@@ -295,6 +302,7 @@ def submit(
     images: Path | str,
     out: Path | str,
     *,
+    rescale: bool = False,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -305,14 +313,9 @@ def submit(
 
     folder, task = _opened(run)
     prepare_process(threads)
-    answering.submit(
-        task,
-        folder,
-        Path(images),
-        Path(out),
-        device=_device(device),
-        progress=progress or Quiet(),
-    )
+    told = progress or Quiet()
+    with _comparable(folder, Path(images), rescale, told) as given:
+        answering.submit(task, folder, given, Path(out), device=_device(device), progress=told)
     return Path(out)
 
 
@@ -499,6 +502,18 @@ def _opened(run: Path | str) -> tuple[RunFolder, Task[Any, Any]]:
 
     folder = RunFolder.open(Path(run))
     return folder, task_of(folder.recipe().question)
+
+
+def _comparable(
+    folder: RunFolder, images: Path, rescale: bool, progress: Progress
+) -> contextlib.AbstractContextManager[Path]:
+    """See to it that new pictures hold what the run was trained on; see ``data.ranges``."""
+    from transect.data.ranges import ValueRange, comparable
+
+    known = folder.data().get("values")
+    normalise = {member.geometry.normalise for member in folder.recipe().members}
+    trained = ValueRange.from_json(known) if known else None
+    return comparable(trained, images, normalise, rescale=rescale, progress=progress)
 
 
 def _devices(asked: str) -> tuple[str, ...]:

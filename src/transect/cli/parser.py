@@ -139,6 +139,7 @@ def parser_of_words() -> argparse.ArgumentParser:
         metavar="S",
         help="counts: resample new photos by a factor; check, auto (repair) or none",
     )
+    _rescale(predict)
     predict.add_argument(
         "--encounters", action="store_true", help="individuals: one answer per encounter"
     )
@@ -159,6 +160,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     submit.add_argument("run", metavar="RUN")
     submit.add_argument("images", metavar="IMAGES")
     submit.add_argument("--out", required=True, metavar="FILE.csv")
+    _rescale(submit)
     _machine(submit)
 
     report = _command(commands, "report", report_command, "write report.html of a run anew")
@@ -234,6 +236,15 @@ def _masks(parser: argparse.ArgumentParser) -> None:
         "--masks",
         choices=("binary", "classes", "instances"),
         help="what the numbers in masks/ are, if survey.json and the masks do not tell",
+    )
+
+
+def _rescale(parser: argparse.ArgumentParser) -> None:
+    """What to do with new pictures whose values are not those of the training."""
+    parser.add_argument(
+        "--rescale",
+        action="store_true",
+        help="map the new pictures' values to the range of the training pictures",
     )
 
 

@@ -61,7 +61,7 @@ def open_survey(
             boxes.csv an image without rows is empty anyway: they cannot say it otherwise.
         unknown: The identity that stands for "none we know"; None asks ``survey.json``, then takes
             "unknown", or the "new_whale" of the whale competitions where that is used.
-        mask_kind: binary, classes or instances; None takes what ``masks_read_as`` says, then
+        mask_kind: binary, classes or instances, unless ``masks_read_as`` says otherwise; None
             asks ``survey.json``, then the masks.
         progress: Called with (done, all) for images, then for masks.
 
@@ -72,7 +72,7 @@ def open_survey(
         TransectError: If nothing usable is left, or one mistake runs through the whole survey.
     """
     _check_words(root, question, missing)
-    mask_kind = mask_kind or masks_said()
+    mask_kind = masks_said() or mask_kind  # what the user says now counts most
     images, problems = list_images(root / "images", progress=progress)
     survey = Survey(root, _question(root, question), images, ())
     survey, more = with_void(survey, progress=progress)

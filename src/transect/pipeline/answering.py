@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from transect.audit import leaks_of
 from transect.data.folder import list_new
+from transect.data.manifest import read_manifest
 from transect.data.survey import open_survey
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path, spreadsheet_safe
@@ -128,7 +129,8 @@ def score(
     """
     if truth is None:
         return scores_from_json(run.read_json("metrics.json"))
-    survey = open_survey(truth, question=task.question)
+    kind = read_manifest(truth).masks or run.data()["mask_kind"]
+    survey = open_survey(truth, question=task.question, mask_kind=kind)
     listed = survey.training()
     for problem in survey.problems:
         progress.say(f"left out: {problem.name}: {problem.what}")

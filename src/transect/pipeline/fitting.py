@@ -110,7 +110,10 @@ def fit_job(
     folder = RunFolder.open(Path(run))
     recipe = folder.recipe()
     opened = open_survey(
-        Path(survey["root"]), question=survey["question"], missing=survey["missing"]
+        Path(survey["root"]),
+        question=survey["question"],
+        missing=survey["missing"],
+        mask_kind=folder.data()["mask_kind"],
     )
     task = task_of(opened.question)
     with tempfile.TemporaryDirectory(prefix="transect-") as scratch:
