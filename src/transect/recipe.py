@@ -47,9 +47,9 @@ class Geometry:
         scale: ``tile`` only: pictures are resampled by this factor first (2 enlarges).
         overlap: ``tile`` only: share of a tile covered again by its neighbour, [0, 0.9].
         channels: What is stacked into the input: image, grey, depth, row, column, row*image,
-            cumsum; or ``mask:NAME`` for the mask that an earlier member predicts (masks only;
-            in training from the models that held the picture out). ``coordconv`` is a field of
-            the network.
+            cumsum, dog, fft, glcm, watershed, clahe (or ``clahe:PIXELS``), dehazed; or
+            ``mask:NAME`` for the mask that an earlier member predicts (masks only; in training
+            from the models that held the picture out). ``coordconv`` is a field of the network.
         normalise: imagenet, unit (divide by the type's maximum), standardise (each picture to
             mean 0, deviation 1), survey (the survey's own mean and deviation) or raw.
         margin: Which one: share of an animal's box that is added on every side.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from transect.augment.draws import Draws
 from transect.augment.pixels import Pixels, by_fours
-from transect.augment.preprocess import clahe
 from transect.augment.tones import full_range
+from transect.filters import clahe
 from transect.recipe import Augment
 
 __all__ = ["add_noise", "change_sharpness", "cut_out", "equalise"]

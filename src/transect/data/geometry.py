@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.errors import TransectError, unknown_name
+from transect.filters import PLANES, clahe, remove_haze
 from transect.recipe import Geometry
 from transect.types import Image
 
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 BORDERS = ("reflect", "edge", "zero", "inpaint")
-CHANNELS = ("image", "grey", "depth", "row", "column", "row*image", "cumsum")
+CHANNELS = ("image", "grey", "depth", "row", "column", "row*image", "clahe", "dehazed", *PLANES)
 NORMALISE = ("imagenet", "unit", "standardise", "survey", "raw")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], as timm and torchvision have them
@@ -259,7 +260,7 @@ def count_channels(geometry: Geometry, image_channels: int) -> int:
         >>> count_channels(Geometry(channels=("image", "row", "depth")), 3)
         5
     """
-    return sum(image_channels if name == "image" else 1 for name in geometry.channels)
+    return sum(image_channels if _is_picture(name) else 1 for name in geometry.channels)
 
 
 def input_channels(
@@ -287,8 +288,9 @@ def input_channels(
     Returns:
         (H, W, channels) float32. ``image`` and ``grey`` are normalised; ``row`` and ``column`` run
         from 0 to 1; ``row*image`` is the row times the normalised grey picture (salt 1st place);
-        ``cumsum`` is the running sum of grey down each column, scaled to [0, 1] per picture (salt
-        14th place); ``depth`` is (depth - least) / (greatest - least).
+        ``depth`` is (depth - least) / (greatest - least); ``clahe`` and ``dehazed`` are the picture
+        equalised (``clahe:32`` in tiles of 32 pixels) and without haze, normalised as it is; names
+        of ``filters.PLANES`` are planes in [0, 1] of the grey picture, or of the tile that is seen.
 
     Raises:
         TransectError: On an unknown channel or way to normalise, or if what one needs is missing.
@@ -301,10 +303,10 @@ def input_channels(
     grey: NDArray[Any] | None = None
     at = 0
     for name in geometry.channels:
-        if name in ("grey", "row*image", "cumsum") and grey is None:
+        if (name in ("grey", "row*image") or name in PLANES) and grey is None:
             grey = match_channels(image, 1) if image.shape[2] in (1, 3) else _mean_channel(image)
-        if name == "image":
-            part = _normalised(image, geometry.normalise, statistics)
+        if _is_picture(name):
+            part = _normalised(_filtered(image, name), geometry.normalise, statistics)
             out[..., at : at + image.shape[2]] = part
             at += image.shape[2]
             continue
@@ -312,9 +314,9 @@ def input_channels(
             assert grey is not None
             plane = _normalised(grey, geometry.normalise, _grey_statistics(statistics))[..., 0]
             out[..., at] = plane * rows if name == "row*image" else plane
-        elif name == "cumsum":
+        elif name in PLANES:
             assert grey is not None
-            out[..., at] = _min_max(np.cumsum(grey[..., 0], axis=0, dtype=np.float64))
+            out[..., at] = PLANES[name](grey[..., 0])
         elif name == "row":
             out[..., at] = rows
         elif name == "column":
@@ -327,6 +329,26 @@ def input_channels(
             raise unknown_name("a channel of geometry.channels", name, (*CHANNELS, "mask:NAME"))
         at += 1
     return out
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a channel is the picture, as it is or filtered, with all its channels."""
+    return name in ("image", "dehazed") or name.partition(":")[0] == "clahe"
+
+
+def _filtered(image: NDArray[Any], name: str) -> NDArray[Any]:
+    """The picture that a channel asks for."""
+    if name == "image":
+        return image
+    if name == "dehazed":
+        return remove_haze(image)
+    _, _, kernel = name.partition(":")
+    if kernel and not kernel.isdigit():
+        raise TransectError(
+            f"a channel of geometry.channels is {name!r}. Write clahe, or clahe:PIXELS with the "
+            "side of its tiles, e.g. clahe:32."
+        )
+    return clahe(image, kernel_px=int(kernel) if kernel else None)
 
 
 def _normalised(
@@ -381,12 +403,6 @@ def _mean_channel(image: NDArray[Any]) -> NDArray[Any]:
     """The mean of many bands, where luma has no meaning: (H, W, 1) of the same type."""
     mean = image.mean(axis=2, dtype=np.float64, keepdims=True)
     return (np.rint(mean) if image.dtype.kind == "u" else mean).astype(image.dtype)
-
-
-def _min_max(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale to [0, 1]; a flat plane becomes 0."""
-    low, high = float(plane.min()), float(plane.max())
-    return (plane - low) / (high - low) if high > low else np.zeros_like(plane)
 
 
 def _relative(depth: float | None, bounds: tuple[float, float] | None) -> float:

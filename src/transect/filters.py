@@ -1,15 +1,29 @@
-"""What is done to every picture alike: local contrast, haze removal, differences of Gaussians."""
+"""Filters of whole pictures: local contrast, haze, blobs, and what texture and spectrum say."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.augment.pixels import Pixels, by_fours
 from transect.errors import TransectError
 
-__all__ = ["clahe", "difference_of_gaussians", "remove_haze"]
+__all__ = [
+    "PLANES",
+    "basins",
+    "clahe",
+    "difference_of_gaussians",
+    "homogeneity",
+    "remove_haze",
+    "running_sum",
+    "spectrum",
+]
+
+Pixels: TypeAlias = NDArray[Any]
+Plane: TypeAlias = NDArray[np.float32]
 
 _TILES = 8  # per side, OpenCV's default
 
@@ -118,11 +132,112 @@ def difference_of_gaussians(
             f"the narrow blur must be below the wide one; got {small_px} and {large_px} pixels."
         )
     pixels = image.astype(np.float32)
-    narrow = pixels
-    if small_px:
-        narrow = by_fours(pixels, lambda a: cv2.GaussianBlur(a, (0, 0), small_px))
-    wide = by_fours(pixels, lambda a: cv2.GaussianBlur(a, (0, 0), large_px))
-    return np.asarray(narrow - wide, np.float32)
+
+    def blurred(sigma: float) -> NDArray[np.float32]:
+        if not sigma:
+            return pixels
+        parts = [cv2.GaussianBlur(p, (0, 0), sigma) for p in np.dsplit(stack, stack.shape[2])]
+        return np.asarray(np.dstack(parts).reshape(pixels.shape), np.float32)
+
+    stack = pixels if pixels.ndim == 3 else pixels[..., None]
+    difference: NDArray[np.float32] = blurred(small_px) - blurred(large_px)
+    return difference
+
+
+def running_sum(grey: Pixels) -> Plane:
+    """Sum of the grey values above and at each pixel, from 0 to 1 (salt 14th place).
+
+    Args:
+        grey: (H, W).
+    """
+    return _shares(np.cumsum(grey, axis=0, dtype=np.float64))
+
+
+def blobs(grey: Pixels) -> Plane:
+    """``difference_of_gaussians`` of 1 and 3 pixels, from 0 to 1.
+
+    Args:
+        grey: (H, W).
+    """
+    return _shares(difference_of_gaussians(grey))
+
+
+def spectrum(grey: Pixels) -> Plane:
+    """Logarithm of the amplitude of the Fourier transform, middle frequency in the middle, 0 to 1.
+
+    Not a picture of the place but of its frequencies: the salt talk tried it and it did harm.
+
+    Args:
+        grey: (H, W).
+    """
+    amplitude = np.abs(np.fft.fftshift(np.fft.fft2(grey.astype(np.float64))))
+    return _shares(np.log1p(amplitude))
+
+
+def homogeneity(grey: Pixels, *, window_px: int = 7, levels: int = 16) -> Plane:
+    """How alike neighbours are: the homogeneity of the grey-level co-occurrence matrix.
+
+    Of each window, the mean of 1 / (1 + (i - j)^2) over pairs of a pixel and the one to its right,
+    i and j being grey levels. 1 where all is flat.
+
+    Args:
+        grey: (H, W).
+        window_px: Side of the window; odd.
+        levels: Grey levels between the picture's least and greatest value.
+
+    References:
+        Haralick, Shanmugam and Dinstein 1973.
+    """
+    steps = np.minimum((_shares(grey) * levels).astype(np.int64), levels - 1)
+    if steps.shape[1] < 2:
+        return np.ones(steps.shape, np.float32)
+    alike = (1 / (1 + np.diff(steps, axis=1) ** 2)).astype(np.float32)  # (H, W - 1)
+    # Pair k joins pixels k and k + 1: a window of w pixels around c holds w - 1 pairs a row.
+    mean = cv2.boxFilter(
+        alike, -1, (window_px - 1, window_px), anchor=((window_px - 1) // 2, window_px // 2),
+        borderType=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return np.asarray(np.concatenate([mean, mean[:, -1:]], axis=1), np.float32)
+
+
+def basins(grey: Pixels) -> Plane:
+    """The mean grey value of each basin of a watershed on the gradient, from 0 to 1.
+
+    Args:
+        grey: (H, W).
+
+    References:
+        Vincent and Soille 1991, as implemented by scikit-image.
+    """
+    from scipy import ndimage
+    from skimage.segmentation import watershed
+
+    values = _shares(grey)
+    smooth = ndimage.gaussian_filter(values, 1.0)
+    steep = ndimage.gaussian_gradient_magnitude(smooth, 1.0)
+    labels = watershed(steep)
+    count = int(labels.max())
+    means = ndimage.mean(values, labels, np.arange(1, count + 1))
+    return np.asarray(np.concatenate([[0.0], means])[labels], np.float32)
+
+
+def _shares(values: NDArray[Any]) -> Plane:
+    """From the least value at 0 to the greatest at 1; a constant is 0."""
+    values = values.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if not high > low:
+        return np.zeros(values.shape, np.float32)
+    return np.asarray((values - low) / (high - low), np.float32)
+
+
+PLANES: dict[str, Callable[[Pixels], Plane]] = {
+    "cumsum": running_sum,
+    "dog": blobs,
+    "fft": spectrum,
+    "glcm": homogeneity,
+    "watershed": basins,
+}
+"""Channels computed from the grey picture (H, W): (H, W) float32 in [0, 1]."""
 
 
 def _guided(
