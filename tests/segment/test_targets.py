@@ -38,3 +38,11 @@ def test_centres_of_regions_lie_inside_them():
     labels[2:18, 5] = 1
     points = object_centres(labels, "binary")
     assert (labels[points[:, 1].astype(int), points[:, 0].astype(int)] == 1).all()
+
+
+def test_every_class_has_points_to_aim_at_however_few_its_pixels():
+    labels = np.ones((100, 100), np.int32)
+    labels[3, 4] = 2
+    points = object_centres(labels, "classes")
+    assert [4.0, 3.0] in points.tolist()
+    assert len(points) < 100

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from transect.errors import TransectError
 from transect.recipe import Augment, Geometry, Stage
 from transect.train.dense import DenseBatches, DenseSource
 from transect.train.mixed import MixedBatches
@@ -171,3 +172,64 @@ def test_a_second_round_draws_the_pictures_that_the_model_gets_wrong():
     even = batches(src, pictures=range(4), steps=50)
     even.prepare(Blind().eval(), 0)
     assert share_of_hard(even) < 0.35
+
+
+def values(found, epoch=0):
+    """The picture of every draw, as grey value."""
+    return np.concatenate([batch["image"][:, 0, 5, 5].numpy() for batch in found.epoch(epoch)])
+
+
+def test_a_class_in_one_picture_of_fifty_is_drawn_as_its_share_says():
+    rare = np.array([[20.0, 20.0]], np.float32)
+    src = dataclasses.replace(
+        source(shapes=((40, 40),) * 20, points=[rare] * 20),
+        coverage=np.ones(20),
+        classes=lambda i: np.array([int(i == 7)]),
+    )
+    found = batches(src, pictures=range(20), steps=100, sampler="class_aware", sampler_share=1.0)
+    assert np.mean(values(found) == 80) == pytest.approx(0.5, abs=0.08)
+    half = batches(src, pictures=range(20), steps=100, sampler="class_aware", sampler_share=0.5)
+    assert np.mean(values(half) == 80) == pytest.approx(0.25 + 0.5 / 20, abs=0.08)
+
+
+def test_a_class_aware_window_holds_an_object_of_its_class():
+    points = [np.array([[10.0, 10.0], [70.0, 50.0]], np.float32)] * 2
+    src = dataclasses.replace(
+        source(shapes=((60, 80),) * 2, points=points), classes=lambda i: np.array([0, 1])
+    )
+    found = batches(src, steps=20, sampler="class_aware", size_hw=(16, 16))
+    seen = [float(row.max()) for batch in found.epoch(0) for row in batch["target"]]
+    right = np.array(seen) >= 70
+    assert np.mean(right) == pytest.approx(0.5, abs=0.15)
+
+
+def test_one_pass_is_every_whole_picture_once():
+    src = dataclasses.replace(source(shapes=((40, 40),) * 12), coverage=np.zeros(12))
+    found = batches(src, geometry=Geometry(fit="whole", size_hw=(64, 64)), pictures=range(12))
+    assert found.steps == 3
+    for epoch in (0, 1):
+        assert sorted(values(found, epoch)) == [10.0 * (i + 1) for i in range(12)]
+
+
+def test_one_pass_is_every_tile_of_larger_pictures():
+    src = dataclasses.replace(source(shapes=((64, 96), (32, 32))), coverage=np.zeros(2))
+    found = batches(src, batch=7)
+    assert found.steps == 1
+    assert sorted(values(found)) == [10.0] * 6 + [20.0]
+
+
+def test_weighted_draws_follow_the_weights():
+    src = dataclasses.replace(
+        source(shapes=((40, 40),) * 2), coverage=np.zeros(2), weights=np.array([3.0, 1.0])
+    )
+    found = batches(src, steps=200, sampler="weighted")
+    assert np.mean(values(found) == 10) == pytest.approx(0.75, abs=0.06)
+    even = batches(src, steps=200)
+    assert np.mean(values(even) == 10) == 0.5
+
+
+def test_what_a_sampler_lacks_is_said_before_training():
+    with pytest.raises(TransectError, match="needs the labels"):
+        batches(sampler="oversample")
+    with pytest.raises(TransectError, match="Did you mean 'foreground'"):
+        batches(sampler="forground")

@@ -74,13 +74,12 @@ def weighted(source: DenseSource, weights: NDArray[np.float64] | None, stage: St
 
     Args:
         source: Of the labelled pictures.
-        weights: One per picture, or None.
-        stage: ``sampler_share`` of its draws follow the weights, the others are even.
+        weights: One per picture, or None for even ones.
+        stage: Of which ``sampler_share`` of the draws follow the weights.
 
     Returns:
         The source to draw from.
     """
     if weights is None or stage.sampler != "weighted":
         return source
-    share = stage.sampler_share
-    return dataclasses.replace(source, weights=share * weights / weights.mean() + (1 - share))
+    return dataclasses.replace(source, weights=weights)

@@ -119,7 +119,13 @@ class Pictures:
             target=self._target,
             centres=self.centres,
             coverage=self.coverage,
+            classes=self._classes_at if self.kind == "classes" else None,
         )
+
+    def _classes_at(self, i: int) -> NDArray[np.int64]:
+        """The class at each of the points to aim at in picture i: (K,)."""
+        x, y = self.centres(i).astype(np.intp).T
+        return self.labels(i)[y, x].astype(np.int64)
 
     def steps_of(self, member: Member, stage: Stage) -> int:
         """Steps of one epoch of a stage when a fifth of the pictures is held out."""

@@ -90,7 +90,7 @@ def object_centres(labels: NDArray[np.integer], kind: MaskKind) -> NDArray[np.fl
 
     Args:
         labels: (H, W) label image.
-        kind: Instances are taken as they are; of other kinds, connected pieces.
+        kind: Instances have one point each; of other kinds, some pixels of every class.
 
     Returns:
         (K, 2) float32 x, y in pixels; (0, 2) for an empty mask.
@@ -99,9 +99,12 @@ def object_centres(labels: NDArray[np.integer], kind: MaskKind) -> NDArray[np.fl
         return np.zeros((0, 2), np.float32)
     if kind != "instances":
         # Whole regions have far-off centroids; a few of their pixels aim better.
-        rows, columns = np.nonzero(labels > 0)
-        step = max(1, len(rows) // 64)
-        return np.stack([columns[::step], rows[::step]], axis=1).astype(np.float32)
+        chosen = []
+        for value in np.unique(labels[labels > 0]).tolist():
+            rows, columns = np.nonzero(labels == value)
+            step = max(1, len(rows) // 64)
+            chosen.append(np.stack([columns[::step], rows[::step]], axis=1))
+        return np.concatenate(chosen).astype(np.float32)
     present = np.unique(labels)
     present = present[present > 0]
     found = ndimage.center_of_mass(labels > 0, labels, present)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transect.augment import augment_sample
 from transect.data.geometry import Placement, fit_planes, fit_whole
 from transect.recipe import Augment, Geometry, Stage
+from transect.train.samplers import Items, Sampler, sampler_for
 from transect.types import Sample
 
 __all__ = ["DenseBatches", "DenseSource"]
@@ -35,8 +36,8 @@ class DenseSource:
             (1, h, w) float32.
         centres: (K, 2) x, y of the objects of picture i.
         coverage: Share of foreground per picture, or number of objects; orders a curriculum.
-        classes: Class of each object of picture i, for class-aware draws; or None.
-        weights: Draw weight per picture; None is even.
+        classes: Class of each object of picture i, for class-aware draws; None is one class.
+        weights: Of the sampler ``weighted``, per picture; None is even.
         points_margin: Points so many pixels outside a window still come to ``target``.
     """
 
@@ -88,8 +89,10 @@ class DenseBatches:
         # An inpainted border is worth its price for pixels, which are padded once per epoch at
         # most; soft planes continue by reflection.
         self._border = "reflect" if geometry.border == "inpaint" else geometry.border
-        self._weights = self._even = self._picture_weights()
-        self.steps = stage.steps or max(1, math.ceil(self._tiles() / stage.batch))
+        self._items = self._known()
+        self.steps = stage.steps or max(1, math.ceil(self._items.one_pass / stage.batch))
+        first = "uniform" if stage.sampler == "hard" else stage.sampler  # until ``prepare``
+        self._sampler = self._sampled(first, self._items)
 
     def epoch(self, epoch: int) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of one epoch.
@@ -98,12 +101,16 @@ class DenseBatches:
             ``image`` (N, C, H, W), ``target`` (N, T, H, W), ``valid`` (N, 1, H, W), float32.
         """
         fraction = epoch / max(1, self._stage.epochs)
+        draws, batch = self._sampler(epoch), self._stage.batch
         for step in range(self.steps):
-            items = [
-                self._item(np.random.default_rng([self._seed, epoch, step, place]), fraction)
-                for place in range(self._stage.batch)
-            ]
-            yield _batch_of(items)
+            rngs = [np.random.default_rng([self._seed, epoch, step, k]) for k in range(batch)]
+            drawn = draws[step * batch : (step + 1) * batch]
+            yield _batch_of(
+                [
+                    self._item(place, focus, rng, fraction)
+                    for (place, focus), rng in zip(drawn.pairs(), rngs, strict=True)
+                ]
+            )
 
     def prepare(self, model: nn.Module, epoch: int) -> None:
         """For the sampler ``hard``: look at every picture, and draw by its loss from now on.
@@ -129,8 +136,8 @@ class DenseBatches:
                 )
                 losses += each.flatten(1).mean(1).tolist()
         hard = np.clip(np.array(losses) / max(float(np.mean(losses)), 1e-9), 0.0, 5.0)
-        share = self._stage.sampler_share
-        self._weights = self._even * (share * hard + (1 - share))
+        weights = hard * self._items.windows_of(np.arange(len(hard)))
+        self._sampler = self._sampled("weighted", dataclasses.replace(self._items, weights=weights))
 
     def _fixed(self, pictures: Sequence[int]) -> dict[str, Tensor]:
         """One batch of given pictures: the window that a seed of the picture's own puts."""
@@ -141,10 +148,11 @@ class DenseBatches:
         return _batch_of(items)
 
     def _item(
-        self, rng: np.random.Generator, fraction: float
+        self, place: int, focus: int, rng: np.random.Generator, fraction: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Draw one picture, one window, one warp."""
-        picture, centre = self._draw(rng, fraction)
+        """One drawn picture, one window around one of its objects or anywhere, one warp."""
+        picture = int(self._pictures[place])
+        centre = None if focus < 0 else self._source.centres(picture)[focus]
         return self._built(picture, centre, rng, fraction, self._augment)
 
     def _built(
@@ -199,32 +207,6 @@ class DenseBatches:
             valid = valid * inside(placement)
         return prepared, target, valid
 
-    def _draw(
-        self, rng: np.random.Generator, fraction: float
-    ) -> tuple[int, NDArray[np.float32] | None]:
-        """Choose a picture and, where the sampler aims, a point in it."""
-        weights = self._weights * self._curriculum(fraction)
-        aims = self._stage.sampler in {"foreground", "object", "class_aware"}
-        if aims and rng.random() < self._stage.sampler_share:
-            aimed = weights * (self._objects > 0)
-            if self._stage.sampler == "object":
-                aimed = weights * self._objects
-            if aimed.sum() > 0:
-                place = int(rng.choice(len(aimed), p=aimed / aimed.sum()))
-                picture = int(self._pictures[place])
-                return picture, self._aim(picture, rng)
-        place = int(rng.choice(len(weights), p=weights / weights.sum()))
-        return int(self._pictures[place]), None
-
-    def _aim(self, picture: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Choose an object of a picture; class-aware draws choose the class first."""
-        centres = self._source.centres(picture)
-        if self._stage.sampler == "class_aware" and self._source.classes is not None:
-            classes = self._source.classes(picture)
-            centres = centres[classes == rng.choice(np.unique(classes))]
-        chosen: NDArray[np.float32] = centres[rng.integers(len(centres))]
-        return chosen
-
     def _window(
         self, picture: int, centre: NDArray[np.float32] | None, rng: np.random.Generator
     ) -> tuple[float, float, float, float]:
@@ -247,47 +229,37 @@ class DenseBatches:
             return float(round(top)), float(round(left)), height, width
         return top, left, height, width
 
-    def _picture_weights(self) -> NDArray[np.float64]:
-        """Even chances per tile, or as the sampler wants it."""
-        areas = np.array([self._tiles_of(i) for i in self._pictures], np.float64)
-        weights = np.ones_like(areas) if self._geometry.fit == "whole" else areas
-        self._objects = np.array(
-            [len(self._source.centres(int(i))) for i in self._pictures], np.float64
-        )
-        if self._source.weights is not None:
-            weights = weights * self._source.weights[self._pictures]
-        if self._stage.sampler == "coverage":
-            coverage = self._source.coverage[self._pictures]
-            bins = np.digitize(coverage, [1e-9, 0.1, 0.25, 0.5, 0.75])
-            share = np.bincount(bins, minlength=6)[bins]
-            even = weights / share
-            mix = self._stage.sampler_share
-            weights = mix * even / even.sum() + (1 - mix) * weights / weights.sum()
-        return weights
-
-    def _curriculum(self, fraction: float) -> NDArray[np.float64]:
-        """Which pictures are let in so far: the first 30 % at first, all at half time."""
-        if self._stage.curriculum == "none" or fraction >= 0.5:
-            return np.ones(len(self._pictures))
-        coverage = self._source.coverage[self._pictures]
+    def _known(self) -> Items:
+        """What samplers may know of the fold's pictures."""
+        source, pictures = self._source, self._pictures.tolist()
+        coverage = source.coverage[self._pictures]
+        windows = np.array([self._windows_of(i) for i in pictures], np.float64)
+        weights = 1.0 if source.weights is None else source.weights[self._pictures]
         # Empty and nearly full pictures are the easy ones; large objects come before small ones.
-        hardness = (
-            -coverage
-            if self._stage.curriculum == "large_first"
-            else -np.abs(coverage - np.median(coverage))
+        easy = np.abs(coverage - np.median(coverage)) if len(coverage) else coverage
+        return Items(
+            len(pictures),
+            classes=[
+                np.zeros(len(source.centres(i)), np.int64)
+                if source.classes is None
+                else source.classes(i)
+                for i in pictures
+            ],
+            coverage=coverage,
+            weights=weights * windows,
+            difficulty=-coverage if self._stage.curriculum == "large_first" else -easy,
+            windows=windows,
         )
-        rank = np.argsort(np.argsort(hardness, kind="stable"), kind="stable") / len(hardness)
-        allowed = (rank <= 0.3 + 1.4 * fraction).astype(np.float64)
-        return allowed if (allowed * self._weights).sum() > 0 else np.ones(len(self._pictures))
 
-    def _tiles(self) -> float:
-        """Windows that one pass over the pictures takes."""
+    def _sampled(self, name: str, items: Items) -> Sampler:
+        """The stage's draws by a sampler."""
+        stage = dataclasses.replace(self._stage, sampler=name)
+        return sampler_for(stage, items, seed=self._seed, draws=self.steps * stage.batch)
+
+    def _windows_of(self, picture: int) -> float:
+        """How many windows a picture holds; a whole one is one."""
         if self._geometry.fit == "whole":
-            return float(len(self._pictures))
-        return float(sum(self._tiles_of(int(i)) for i in self._pictures))
-
-    def _tiles_of(self, picture: int) -> float:
-        """How many windows a picture holds."""
+            return 1.0
         height, width = self._source.shapes[picture]
         scale = self._geometry.scale
         return max(1.0, height * width * scale**2 / (self._size_hw[0] * self._size_hw[1]))

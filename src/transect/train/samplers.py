@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,6 +37,9 @@ _SHARE_AT_START = 0.3  # of the items in a curriculum; our guess
 _ALL_FROM = 0.5  # of the stage, all items take part; our guess
 
 
+Pool = NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Draws:
     """What an epoch draws, in order.
@@ -55,6 +58,10 @@ class Draws:
     def __getitem__(self, part: slice) -> Draws:
         return Draws(self.index[part], self.focus[part])
 
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Item and object of every draw."""
+        return zip(self.index.tolist(), self.focus.tolist(), strict=True)
+
 
 @dataclass(frozen=True)
 class Items:
@@ -69,6 +76,9 @@ class Items:
         weights: (N,) chances; for weighted.
         difficulty: (N,) for a curriculum: the low ones come first. For ``large_first``, minus the
             size.
+        windows: (N,) at least 1: windows that show an item whole, the tiles of a large image. One
+            pass draws an item so often, and where items are drawn evenly their windows are. None
+            is one each.
     """
 
     count: int
@@ -77,16 +87,27 @@ class Items:
     labels: NDArray[np.int64] | None = None
     weights: NDArray[np.float64] | None = None
     difficulty: NDArray[np.float64] | None = None
+    windows: NDArray[np.float64] | None = None
+
+    def windows_of(self, pool: Pool) -> NDArray[np.float64]:
+        """Windows of the items of a pool."""
+        return np.ones(len(pool)) if self.windows is None else self.windows[pool]
+
+    @property
+    def one_pass(self) -> int:
+        """Draws that show everything once."""
+        everything = np.arange(self.count, dtype=np.int64)
+        return int(np.rint(self.windows_of(everything)).sum())
 
 
-Pool = NDArray[np.int64]
 Sampler = Callable[[int], Draws]
 """From an epoch (from 0) to its draws, the same at every call."""
 
 
 def uniform(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
-    """Shuffled passes: no item is drawn again before all have been."""
-    passes = [rng.permutation(pool) for _ in range(math.ceil(draws / len(pool)))]
+    """Shuffled passes: no window is drawn again before all have been."""
+    windows = np.repeat(pool, np.rint(items.windows_of(pool)).astype(np.int64))
+    passes = [rng.permutation(windows) for _ in range(math.ceil(draws / len(windows)))]
     return _anywhere(np.concatenate(passes)[:draws])
 
 
@@ -98,7 +119,8 @@ def weighted(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> 
 
 def foreground(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
     """Items with any object, evenly; then one of the item's objects."""
-    return _by_objects(items, pool, draws, rng, lambda count: (count > 0).astype(np.float64))
+    windows = items.windows_of(pool)
+    return _by_objects(items, pool, draws, rng, lambda count: (count > 0) * windows)
 
 
 def objects(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
@@ -119,9 +141,10 @@ def class_aware(items: Items, pool: Pool, draws: int, rng: np.random.Generator) 
     if not having:
         return uniform(items, pool, draws, rng)
     names = sorted(having)
+    owners = {name: np.array(items_having) for name, items_having in having.items()}
     index, focus = np.empty(draws, np.int64), np.empty(draws, np.int64)
     for k, name in enumerate(rng.integers(len(names), size=draws).tolist()):
-        index[k] = rng.choice(having[names[name]])
+        index[k] = rng.choice(owners[names[name]])
         focus[k] = rng.choice(np.flatnonzero(items.classes[index[k]] == names[name]))
     return Draws(index, focus)
 
@@ -129,7 +152,10 @@ def class_aware(items: Items, pool: Pool, draws: int, rng: np.random.Generator) 
 def coverage(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
     """Bins of coverage (empty, to .1, .25, .5, .75, 1) evenly."""
     bins = np.digitize(_known(items.coverage, "coverage", "coverage")[pool], _BINS)
-    return _anywhere(rng.choice(pool, draws, p=_chances(1 / np.bincount(bins)[bins], "coverage")))
+    windows = items.windows_of(pool)
+    return _anywhere(
+        rng.choice(pool, draws, p=_chances(windows / np.bincount(bins, windows)[bins], "coverage"))
+    )
 
 
 def identity(
@@ -257,7 +283,7 @@ def sampler_for(stage: Stage, items: Items, *, seed: int, draws: int | None = No
             f"needs sampler_share=1; got {stage.sampler_share}."
         )
     if draws is None:
-        draws = stage.steps * stage.batch * stage.accumulate if stage.steps else items.count
+        draws = stage.steps * stage.batch * stage.accumulate if stage.steps else items.one_pass
     more = {
         "identity": {"per_identity": stage.per_identity, "batch": stage.batch},
         "oversample": {"least": stage.per_identity},
