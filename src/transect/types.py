@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 import numpy as np
@@ -35,6 +35,8 @@ class Image:
         split: ``train``, or ``test`` for images that no training may see.
         kind: What sort of picture it is (stain, camera, habitat), or None; folds may balance it.
         void: Share of its pixels that hold no data, in [0, 1].
+        output: How files made from it are called, if not as ``stem`` would say: where images
+            share a stem.
     """
 
     name: str
@@ -50,6 +52,12 @@ class Image:
     split: str = "train"
     kind: str | None = None
     void: float = 0.0
+    output: str = ""
+
+    @property
+    def stem(self) -> str:
+        """How files made from it are called: its name without suffix, unless that is shared."""
+        return self.output or PurePosixPath(self.name).with_suffix("").as_posix()
 
 
 @dataclass(frozen=True)

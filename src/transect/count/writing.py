@@ -18,8 +18,8 @@ from transect.data.exchange import Annotations, Instance, Picture, Pictures
 from transect.data.formats import geo
 from transect.data.images import geo_tags, open_reader, write_tiff_bands
 from transect.errors import TransectError, unknown_name
-from transect.files import safe_join, write_json
-from transect.predict.outputs import small_view, write_picture
+from transect.files import write_json
+from transect.predict.outputs import output_path, small_view, write_picture
 from transect.run import RunFolder
 from transect.types import Image, Problem, Progress
 
@@ -124,7 +124,7 @@ def submit_counts(
     for image, found in answers:
         if isinstance(found, Problem):
             raise _hole(found)
-        name = str(Path(image.name).with_suffix(""))
+        name = image.stem
         rows.append((name, *(int(np.floor(count + 0.5)) for count in found.answer.counts)))
     write_table(out, ("test_id", *classes), rows)
 
@@ -231,7 +231,7 @@ def write_places(
 
 def write_density(out: Path, image: Image, cells: CellMap) -> Path:
     """Write the maps at cell resolution, float32, one band per class, placed as the photo is."""
-    path = safe_join(out / "density", str(Path(image.name).with_suffix(".tif")))
+    path = output_path(out / "density", image.stem, ".tif")
     count, height, width = cells.stored.shape
     tags: list[Any] = []
     ground = geo.ground_of(image.path)
@@ -251,7 +251,7 @@ def write_overlay(out: Path, image: Image, answer: Answer) -> None:
     """Write a small picture of a photo with its points."""
     small = small_view(open_reader(image.path), 1024)
     shown = dotted(small, answer.points * (small.shape[1] / image.size_hw[1]), answer.kinds)
-    path = safe_join(out / "overlays", str(Path(image.name).with_suffix(".jpg")))
+    path = output_path(out / "overlays", image.stem, ".jpg")
     write_picture(path, shown)
 
 

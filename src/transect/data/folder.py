@@ -14,6 +14,7 @@ import pandas as pd
 
 from transect.data.cells import numbers
 from transect.data.images import IMAGE_SUFFIXES, image_info
+from transect.data.names import output_stems
 from transect.data.tables import match_images, read_table
 from transect.errors import TransectError, unknown_name
 from transect.types import Image, Problem
@@ -162,10 +163,16 @@ def list_images(
 def list_new(folder: Path) -> tuple[tuple[Image, ...], tuple[Problem, ...]]:
     """List pictures as ``list_images`` does, with what an ``images.csv`` beside them says.
 
+    Those that share a stem (``a.jpg``, ``a.png``) get an ``output`` of their own.
+
     Raises:
         TransectError: As ``list_images`` and ``with_table``.
     """
     images, problems = list_images(folder)
+    stems = output_stems(image.name for image in images)
+    images = tuple(
+        replace(i, output=stems[i.name]) if stems[i.name] != i.stem else i for i in images
+    )
     if not (folder / "images.csv").is_file():
         return images, problems
     images, more = with_table(images, folder / "images.csv")

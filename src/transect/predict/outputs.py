@@ -50,22 +50,22 @@ def label_dtype(most: int) -> np.dtype[Any]:
     raise TransectError(f"{most} labels do not fit into a mask file. Predict smaller pictures.")
 
 
-def output_path(folder: Path, name: str, suffix: str) -> Path:
-    """Where the prediction for a picture goes: its name below ``folder``, with another suffix.
+def output_path(folder: Path, stem: str, suffix: str) -> Path:
+    """Where the prediction for a picture goes: its stem below ``folder``, with a suffix.
 
     Args:
         folder: Of the outputs.
-        name: The image's name in the survey, forward slashes.
+        stem: ``Image.stem``, forward slashes.
         suffix: With its dot, e.g. ``.png``.
 
     Raises:
         TransectError: If the name leads out of the folder.
 
     Example:
-        >>> output_path(Path("out"), "site/a.jpg", ".png").as_posix()
-        'out/site/a.png'
+        >>> output_path(Path("out"), "site/a.b", ".png").as_posix()
+        'out/site/a.b.png'
     """
-    return safe_join(folder, name).with_suffix(suffix)
+    return safe_join(folder, f"{stem}{suffix}")
 
 
 def write_mask(path: Path, labels: NDArray[Any], *, most: int | None = None) -> Path:
