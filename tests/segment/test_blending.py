@@ -12,7 +12,6 @@ from transect.segment.blending import (
     check_blend,
     check_gate,
     gates_of,
-    weights_of,
     write_stacks,
     write_weights,
 )
@@ -23,20 +22,37 @@ def recipe_of(blend, *weights):
     return Recipe(members=members, blend=blend)
 
 
+def noted(run, recipe, *scores):
+    """Weights by scores that two images of two parts have in common."""
+    by_image = {f"m{i}": {"a": score, "b": score} for i, score in enumerate(scores)}
+    write_weights(run, recipe, by_image, {"a": 0, "b": 1})
+
+
 def test_members_of_no_weight_only_teach():
     assert [m.name for m in answering(recipe_of("mean", 1.0, 0.0, 2.0))] == ["m0", "m2"]
 
 
 def test_weights_follow_scores_and_the_recipe(tmp_path):
     run, recipe = RunFolder(tmp_path), recipe_of("weighted", 1.0, 2.0)
-    write_weights(run, recipe, {"m0": 0.6, "m1": 0.3})
-    assert weights_of(run, recipe) == pytest.approx([0.5, 0.5])
-    assert weights_of(run, recipe_of("mean", 1.0, 2.0)) == [1.0, 2.0]
+    noted(run, recipe, 0.6, 0.3)
+    maps = [np.full((1, 1, 1), p, np.float32) for p in (0.0, 1.0)]
+    assert Blend(run, recipe).of(maps)[0, 0, 0] == pytest.approx(0.5)
+    assert Blend(run, recipe_of("mean", 1.0, 2.0)).of(maps)[0, 0, 0] == pytest.approx(2 / 3)
+
+
+def test_weights_of_a_held_out_image_come_from_the_other_part(tmp_path):
+    run, recipe = RunFolder(tmp_path), recipe_of("weighted", 1.0, 1.0)
+    scores = {"m0": {"a": 0.9, "b": 0.1}, "m1": {"a": 0.1, "b": 0.9}}
+    write_weights(run, recipe, scores, {"a": 0, "b": 1})
+    maps = [np.full((1, 1, 1), p, np.float32) for p in (0.0, 1.0)]
+    assert Blend(run, recipe).of(maps)[0, 0, 0] == pytest.approx(0.5)
+    assert Blend(run, recipe).of(maps, held_out="a")[0, 0, 0] == pytest.approx(0.9)
+    assert Blend(run, recipe).of(maps, held_out="b")[0, 0, 0] == pytest.approx(0.1)
 
 
 def test_a_vote_is_of_masks_not_of_probabilities(tmp_path):
     run, recipe = RunFolder(tmp_path), recipe_of("weighted_vote", 1.0, 1.0, 1.0)
-    write_weights(run, recipe, {"m0": 0.2, "m1": 0.2, "m2": 0.6})
+    noted(run, recipe, 0.2, 0.2, 0.6)
     maps = [np.full((1, 1, 2), p, np.float32) for p in (0.51, 0.51, 0.0)]
     assert Blend(run, recipe).of(maps)[0, 0, 0] == pytest.approx(0.4)  # 2 of 5 shares say yes
 

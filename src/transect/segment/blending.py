@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transect.ensemble.blend import blend, weights_from_scores
 from transect.ensemble.stacking import Stack, fit_stack, load_stack, save_stack
 from transect.errors import TransectError, unknown_name
-from transect.files import read_json, safe_join
+from transect.files import safe_join
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 
@@ -22,7 +22,6 @@ __all__ = [
     "check_gate",
     "gates_of",
     "log_odds",
-    "weights_of",
     "write_stacks",
     "write_weights",
 ]
@@ -87,35 +86,43 @@ def check_blend(recipe: Recipe) -> None:
         raise unknown_name("blend of masks", recipe.blend, (*_KNOWN, "power:0.5"))
 
 
-def write_weights(run: RunFolder, recipe: Recipe, scores: Mapping[str, float]) -> None:
+def write_weights(
+    run: RunFolder,
+    recipe: Recipe,
+    scores: Mapping[str, Mapping[str, float]],
+    part_of: Mapping[str, int],
+) -> None:
     """Note the weights of the members, by their out-of-fold scores times the recipe's weights.
 
     Args:
         run: The run.
         recipe: Its members.
-        scores: Of every answering member, higher is better.
+        scores: Answering member to image to its score, higher is better.
+        part_of: Image to its part; each part gets weights that its own scores took no part in.
     """
     members = answering(recipe)
-    by_score = weights_from_scores([max(scores[member.name], 0.0) for member in members])
-    raw = by_score * np.array([member.weight for member in members])
-    weights = raw / raw.sum()
+
+    def weights(images: Sequence[str]) -> list[float]:
+        means = [float(np.mean([scores[m.name][image] for image in images])) for m in members]
+        by_score = weights_from_scores([max(mean, 0.0) for mean in means])
+        raw = by_score * np.array([member.weight for member in members])
+        return [float(weight) for weight in raw / raw.sum()]
+
+    images = list(scores[members[0].name])
+    nested = {}
+    for part in sorted({part_of[image] for image in images}):
+        others = [image for image in images if part_of[image] != part]
+        nested[str(part)] = weights(others or images)
+    own = {name: float(np.mean(list(found.values()))) for name, found in scores.items()}
     run.write_json(
         "blend.json",
         {
-            "scores": dict(scores),
-            "weights": {m.name: float(w) for m, w in zip(members, weights, strict=True)},
+            "scores": own,
+            "weights": weights(images),
+            "nested": nested,
+            "part_of": {image: part_of[image] for image in images},
         },
     )
-
-
-def weights_of(run: RunFolder, recipe: Recipe) -> list[float]:
-    """One weight per answering member: from ``blend.json`` where the blend goes by score."""
-    members = answering(recipe)
-    path = run.path / "blend.json"
-    if recipe.blend in BY_SCORE and path.is_file():
-        noted = read_json(path)["weights"]
-        return [float(noted[member.name]) for member in members]
-    return [member.weight for member in members]
 
 
 def log_odds(probability: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -169,9 +176,15 @@ class Blend:
     def __init__(self, run: RunFolder, recipe: Recipe) -> None:
         """Read weights or stacks, if the blend has any."""
         self._how = "vote" if recipe.blend == "weighted_vote" else recipe.blend
-        self._weights = weights_of(run, recipe)
+        self._weights = [member.weight for member in answering(recipe)]
+        self._nested: dict[str, list[float]] = {}
         self._stacks: dict[str, list[Stack | None]] = {}
         self._part_of: dict[str, int] = {}
+        if recipe.blend in BY_SCORE and (run.path / "blend.json").is_file():
+            noted = run.read_json("blend.json")
+            self._weights = [float(weight) for weight in noted["weights"]]
+            self._nested = dict(noted["nested"])
+            self._part_of = {str(name): int(part) for name, part in noted["part_of"].items()}
         if recipe.blend == "stack" and len(self._weights) > 1:
             noted = run.read_json("stack.json")
             self._part_of = {str(name): int(part) for name, part in noted["part_of"].items()}
@@ -188,7 +201,7 @@ class Blend:
 
         Args:
             maps: (T, H, W) probabilities of each answering member, in the recipe's order.
-            held_out: Name of a picture that the stack must not have been fitted on.
+            held_out: Name of a picture whose part must have had no say in weights or stack.
 
         Returns:
             (T, H, W).
@@ -196,7 +209,10 @@ class Blend:
         if len(maps) == 1:
             return maps[0]
         if not self._stacks:
-            return blend(list(maps), self._how, weights=self._weights)
+            weights = self._weights
+            if self._nested and held_out is not None:
+                weights = self._nested[str(self._part_of[held_out])]
+            return blend(list(maps), self._how, weights=weights)
         kind = "all" if held_out is None else f"without{self._part_of[held_out]}"
         out: NDArray[np.float32] = np.mean(maps, axis=0, dtype=np.float32)
         for plane, stack in enumerate(self._stacks[kind]):

@@ -38,7 +38,7 @@ from transect.segment.deciding import decide_out_of_fold
 from transect.segment.evidence import keep_doubtful_masks, keep_evidence
 from transect.segment.findings import advice
 from transect.segment.neighbours import check_neighbours, write_neighbours
-from transect.segment.oof import OutOfFold, predict_held_out, weigh_emptiness, weigh_members
+from transect.segment.oof import OutOfFold, predict_held_out
 from transect.segment.page import METRIC_WORDS, card_of, headline_of, sections_of
 from transect.segment.pictures import Pictures
 from transect.segment.predicting import MaskAnswer, Predictor
@@ -46,6 +46,7 @@ from transect.segment.pseudo import check_rounds
 from transect.segment.rates import settle_rates
 from transect.segment.rounds import begin_round, feed_later_members, fit_member
 from transect.segment.scoring import METRICS_OF, picture_scores, scores_of
+from transect.segment.weighing import weigh_emptiness, weigh_members
 from transect.segment.writing import MaskWriter, submit_masks
 from transect.task import Limits, Rows, Section, Work, every
 from transect.train.checkpoint_selection import KEEP
