@@ -32,6 +32,7 @@ __all__ = [
     "TRIED",
     "Decisions",
     "Values",
+    "answer_of",
     "decide_out_of_fold",
     "grids_of",
     "labels_of",
@@ -138,6 +139,31 @@ def labels_of(
     return labels
 
 
+def answer_of(
+    maps: NDArray[np.float32],
+    pixels: NDArray[Any],
+    values: Values,
+    kind: MaskKind,
+    *,
+    filled: float,
+) -> NDArray[np.int32]:
+    """The mask of an image, held out or new, by a decision.
+
+    Args:
+        maps: (T, H, W) blended probabilities.
+        pixels: (H, W, C), for the CRF and to see whether they have one value.
+        values: The decision.
+        kind: How masks are read.
+        filled: Probability that there is any object.
+
+    Returns:
+        (H, W) int32, as ``labels_of``.
+    """
+    if values.use_crf:
+        maps = refined(maps, pixels, kind)
+    return labels_of(maps, values, kind, filled=filled, flat=bool(np.ptp(pixels) == 0))
+
+
 def splitter_of(maps: NDArray[np.float32], kind: MaskKind) -> InstanceSplitter | None:
     """What ``labels_of`` a picture's maps can share between decisions; None for kinds but one."""
     return InstanceSplitter(maps[0], maps[1]) if kind == "instances" else None
@@ -217,15 +243,12 @@ class Decisions:
     def answer(self, out_of_fold: OutOfFold, pictures: Pictures, i: int) -> NDArray[np.int32]:
         """The labels of an out-of-fold picture, by a decision that was tuned without it."""
         image = pictures.images[i]
-        values, maps = self.nested[self.part_of[image.name]], out_of_fold.maps(image)
-        if values.use_crf:
-            maps = refined(maps, pictures.cache.image(i), self.kind)
-        return labels_of(
-            maps,
-            values,
+        return answer_of(
+            out_of_fold.maps(image),
+            pictures.cache.image(i),
+            self.nested[self.part_of[image.name]],
             self.kind,
             filled=out_of_fold.filled(image),
-            flat=bool(pictures.flat[i]),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -33,6 +33,8 @@ from transect.types import Image
 __all__ = [
     "Choice",
     "OutOfFold",
+    "as_read",
+    "as_stored",
     "held_out_parts",
     "latest_fit",
     "loaded_member",
@@ -248,12 +250,21 @@ def predict_held_out(
             else:
                 answers, shares = model.answers_of(pixels, images)
                 for path, found in zip(paths, answers, strict=True):
-                    maps = np.round(found * 255).astype(np.uint8)
                     with atomic_path(path) as temporary, temporary.open("wb") as file:
-                        np.save(file, maps, allow_pickle=False)
+                        np.save(file, as_stored(found), allow_pickle=False)
             filled.update({image.name: share for image, share in zip(images, shares, strict=True)})
             work.progress.step(f"predicting fold {fold}", len(filled), len(held_out))
     write_json(filled_path, filled)
+
+
+def as_stored(maps: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Probabilities as out-of-fold files hold them: 255 steps."""
+    return np.asarray(np.round(maps * 255), np.uint8)
+
+
+def as_read(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities from such a file; new images get them through both, to be what was scored."""
+    return np.asarray(stored, np.float32) / np.float32(255)
 
 
 def map_path(run: RunFolder, member: str, image: Image) -> Path:
@@ -263,8 +274,7 @@ def map_path(run: RunFolder, member: str, image: Image) -> Path:
 
 def read_map(run: RunFolder, member: str, image: Image) -> NDArray[np.float32]:
     """A member's out-of-fold probabilities of a picture: (T, H, W)."""
-    stored = np.load(map_path(run, member, image), allow_pickle=False)
-    return np.asarray(stored, np.float32) / np.float32(255)
+    return as_read(np.load(map_path(run, member, image), allow_pickle=False))
 
 
 def parts_of(folds: NDArray[np.int64], chosen: Sequence[int]) -> dict[int, int]:

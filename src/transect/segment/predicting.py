@@ -15,11 +15,11 @@ from transect.errors import TransectError
 from transect.recipe import Recipe
 from transect.run import RunFolder
 from transect.segment.blending import Blend, answering, gates_of
-from transect.segment.deciding import Decisions, labels_of
+from transect.segment.choosing import Choices
+from transect.segment.deciding import Decisions, answer_of
 from transect.segment.emptiness import Emptiness
 from transect.segment.neighbours import Adjoining, adjoining, beside, borders_of, pulled
-from transect.segment.oof import Choice, loaded_member
-from transect.segment.refining import refined
+from transect.segment.oof import as_read, as_stored, loaded_member, trained_folds
 from transect.segment.streaming import by_row
 from transect.task import NewImages
 from transect.types import Image, MaskKind, Problem, Progress
@@ -65,12 +65,29 @@ class Predictor:
         classes: Number of classes.
     """
 
-    def __init__(self, run: RunFolder, *, device: str) -> None:
-        """Load every member with the snapshots of all trained folds."""
+    def __init__(
+        self,
+        run: RunFolder,
+        *,
+        device: str,
+        fold: int | None = None,
+        part: int | None = None,
+    ) -> None:
+        """Load every member with the snapshots of all trained folds, or of one.
+
+        Args:
+            run: The run.
+            device: Where networks run.
+            fold: Only its models: those that answered what it held out.
+            part: Answer as the held-out images of this part were answered: by choices, weights
+                and decisions that were settled without them.
+        """
         recipe: Recipe = run.recipe()
         facts = run.read_json("inputs.json")
-        choice = Choice.from_json(run.read_json("views.json"))
-        folds = range(recipe.folds.use or recipe.folds.count)
+        choices = Choices.of(run)
+        choice = choices.final if part is None else choices.nested[part]
+        folds = trained_folds(recipe) if fold is None else [fold]
+        self._held_out = part is not None
         self.kind: MaskKind = facts["mask_kind"]
         self.class_names: tuple[str, ...] = tuple(facts["classes"])
         self.class_values: tuple[int, ...] = tuple(facts["class_values"])
@@ -78,7 +95,8 @@ class Predictor:
         self._blend = Blend(run, recipe)
         self._decisions = Decisions.from_json(run.read_json("decide.json"))
         # One part of all folds; or one per fold, where every fold has a threshold of its own.
-        self._own = tuple(self._decisions.own)
+        self._own = () if self._held_out else tuple(self._decisions.own)
+        self._values = self._decisions.final if part is None else self._decisions.nested[part]
         parts = [[fold] for fold in self._own] or [list(folds)]
         self._parts = [
             [
@@ -122,7 +140,7 @@ class Predictor:
 
     def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
         """Blended probabilities of a picture in memory: (T, H, W)."""
-        maps = self._blended([member.maps(pixels, image) for member in self._members])
+        maps = self._blended([member.maps(pixels, image) for member in self._members], image)
         return self._with_neighbours(maps, image)
 
     def _with_neighbours(self, maps: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
@@ -187,25 +205,19 @@ class Predictor:
         found = []
         for i, (some, image) in enumerate(zip(pixels, images, strict=True)):
             filled = float(np.mean([values[i] for values in told])) if told else 1.0
-            maps = self._with_neighbours(self._blended([own[i] for own, _ in asked]), image)
-            found.append(MaskAnswer(image, self, some, maps, self.decide(maps, some, filled)))
+            blended = self._blended([own[i] for own, _ in asked], image)
+            maps = self._with_neighbours(blended, image)
+            labels = self.decide(maps, some, image, filled)
+            found.append(MaskAnswer(image, self, some, maps, labels))
         return found
 
     def decide(
-        self, maps: NDArray[np.float32], pixels: NDArray[Any], filled: float
+        self, maps: NDArray[np.float32], pixels: NDArray[Any], image: Image, filled: float
     ) -> NDArray[np.int32]:
         """Turn blended probabilities, of the masks and of any object, into a mask."""
-        filled = self._empty.filled(filled, maps)
-        values = self._decisions.final
-        if values.use_crf:
-            maps = refined(maps, pixels, self.kind)
-        return labels_of(
-            maps,
-            values,
-            self.kind,
-            filled=filled,
-            flat=bool(np.ptp(pixels) == 0),
-        )
+        name = image.name if self._held_out else None
+        filled = self._empty.filled(filled, maps, held_out=name)
+        return answer_of(maps, pixels, self._values, self.kind, filled=filled)
 
     def bands(self, path: Path, image: Image) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Blended probabilities of a picture on disk, band by band, in bounded memory."""
@@ -215,11 +227,11 @@ class Predictor:
             for member, reader in zip(self._members, readers, strict=True)
         ]
         if len(streams) == 1:
-            yield from streams[0]
+            yield from ((row, self._blended([band], image)) for row, band in streams[0])
             return
         for parts in zip(*(by_row(stream) for stream in streams), strict=True):
             row = parts[0][0]
-            yield row, self._blended([part[1][:, None] for part in parts])
+            yield row, self._blended([part[1][:, None] for part in parts], image)
 
     def rows(self, path: Path, top: int, height: int) -> NDArray[Any]:
         """Rows of a picture on disk: (height, W, C)."""
@@ -244,10 +256,13 @@ class Predictor:
             return np.array([0, *self.class_values], self.dtype)[labels]
         return np.where(labels > 0, np.uint8(255), np.uint8(0))
 
-    def _blended(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """One set of maps from those of the members, part after part."""
-        each = len(maps) // len(self._parts)
-        parts = [self._blend.of(maps[i : i + each]) for i in range(0, len(maps), each)]
+    def _blended(self, maps: Sequence[NDArray[np.float32]], image: Image) -> NDArray[np.float32]:
+        """One set of maps from those of the members, part after part, in the steps of a file."""
+        maps = [as_read(as_stored(one)) for one in maps]
+        each, name = len(maps) // len(self._parts), image.name if self._held_out else None
+        parts = [
+            self._blend.of(maps[i : i + each], held_out=name) for i in range(0, len(maps), each)
+        ]
         if not self._own:
             return parts[0]
         level = self._decisions.levelled
