@@ -65,11 +65,14 @@ class Limits:
         seconds: For everything that is still to come; None is no limit.
         device: Where networks train: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         seed: Of everything random.
+        settings: The user's own fields, path to JSON text as ``--set`` takes them: ``auto`` plans
+            the rest around them. They are put in again afterwards.
     """
 
     seconds: float | None
     device: str
     seed: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ import pytest
 
 from tests.small import write_disc_survey
 from transect.data.survey import open_survey
+from transect.pipeline.resolve import resolve
+from transect.pipeline.tasks import task_of
 from transect.recipe import Augment, Geometry, Member, Stage
 from transect.segment import auto, planning
 from transect.segment.cost import Cost, training_share
 from transect.segment.pictures import Pictures
 from transect.segment.planning import Scale
+from transect.task import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +114,16 @@ def test_what_the_user_sets_is_planned_around_and_the_reasons_follow(survey):
     assert any("5, of which 3 trained" in line for line in fixed.why)
     assert "set by you: folds.use=3" in fixed.why
     assert not any("views identity, " in line for line in fixed.why)
+
+
+def test_train_hands_what_the_user_sets_to_the_plan(survey):
+    opened = open_survey(survey, question="segment")
+    task, limits = task_of("segment"), Limits(900.0, "cpu")
+    recipe = resolve(task, None, opened, Pictures(opened), limits, {"folds.use": "3"})
+    assert recipe.folds.use == 3
+    (training,) = (phase for phase in recipe.plan if phase.name == "training")
+    assert "3 of 5 folds" in training.why
+    assert training.seconds < 900.0  # three trainings share the time of one
 
 
 def test_images_without_masks_teach_once_a_training_is_long(survey, tmp_path):

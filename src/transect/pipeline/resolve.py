@@ -42,7 +42,8 @@ def resolve(
         TransectError: If the recipe answers another question, or holds what this one does not read.
     """
     began = time.monotonic()
-    chosen = task.plan(dataset, limits) if recipe is None else recipe
+    wanted = dataclasses.replace(limits, settings=settings)
+    chosen = task.plan(dataset, wanted) if recipe is None else recipe
     if chosen.question != survey.question:
         raise TransectError(
             f"recipe {chosen.name} answers '{chosen.question}', but {survey.root} is read as "

@@ -122,7 +122,11 @@ class SegmentTask:
     def plan(self, dataset: Pictures, limits: Limits) -> Recipe:
         """See ``auto.plan``."""
         return auto.plan(
-            dataset, budget_seconds=limits.seconds, device=limits.device, seed=limits.seed
+            dataset,
+            budget_seconds=limits.seconds,
+            device=limits.device,
+            seed=limits.seed,
+            settings=limits.settings,
         )
 
     def within_budget(self, recipe: Recipe, dataset: Pictures, limits: Limits) -> Recipe:
