@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from transect.segment import refining, streaming
-from transect.segment.deciding import Decisions, Values, labels_of
+from transect.segment.deciding import Decisions
+from transect.segment.masks import Values, labels_of
 from transect.segment.streaming import label_bands
 
 

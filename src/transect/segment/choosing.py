@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transect.recipe import Member, Recipe, SegmentDecide
 from transect.run import RunFolder
 from transect.segment.blending import answering
-from transect.segment.deciding import Values, labels_of
+from transect.segment.masks import Values, labels_of
 from transect.segment.oof import Choice, held_out_parts, loaded_member, stages_trained
 from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric

@@ -14,7 +14,7 @@ import numpy as np
 from transect.predict.tiling import tile_starts
 from transect.recipe import Geometry, Member, Recipe, SegmentDecide
 from transect.segment.choosing import compared_on
-from transect.segment.deciding import TIMES_ASKED, TRIED, grids_of, middle, try_decisions
+from transect.segment.masks import TIMES_ASKED, TRIED, grids_of, middle, try_decisions
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import stages_of_round
 from transect.segment.targets import planes_of

@@ -16,8 +16,9 @@ from transect.recipe import Recipe
 from transect.run import RunFolder
 from transect.segment.blending import Blend, answering, gates_of
 from transect.segment.choosing import Choices
-from transect.segment.deciding import Decisions, answer_of
+from transect.segment.deciding import Decisions
 from transect.segment.emptiness import Emptiness
+from transect.segment.masks import answer_of
 from transect.segment.neighbours import Adjoining, adjoining, beside, borders_of, pulled
 from transect.segment.oof import as_read, as_stored, loaded_member, trained_folds
 from transect.segment.streaming import by_row

@@ -22,7 +22,7 @@ from transect.errors import TransectError
 from transect.files import atomic_path, read_json, safe_join, write_json
 from transect.recipe import Member, PseudoRound, Recipe, Stage
 from transect.run import RunFolder
-from transect.segment.deciding import Values, labels_of
+from transect.segment.masks import Values, labels_of
 from transect.segment.oof import Choice, loaded_member
 from transect.segment.pictures import Pictures
 from transect.types import Image, Progress, Survey

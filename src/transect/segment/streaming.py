@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.postprocess.watershed import split_instances_streamed
-from transect.segment.deciding import Decisions, labels_of
+from transect.segment.deciding import Decisions
+from transect.segment.masks import labels_of
 from transect.segment.refining import refined_tiles
 from transect.types import Image, MaskKind
 
