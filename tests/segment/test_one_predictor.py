@@ -47,8 +47,16 @@ def two_stages_on_whole_images():
         members=(member,),
         folds=Folds(count=2, use=1),
         drop_stages=True,
-        decide=SegmentDecide(metric="salt_map"),
+        decide=SegmentDecide(metric="salt_map", empty_threshold=0.6),
     )
+
+
+def choices_of(recipe):
+    """What a run with these parts might have chosen: something else for each part."""
+    both, one = ["identity", "hflip"], ["identity"]
+    stages = {"main": ["late"]} if recipe.drop_stages else {}
+    nested = {"0": {"kept": one, "stages": stages}, "1": {"kept": both, "stages": {}}}
+    return {"kept": both, "stages": stages, "dropped": [], "gain": {}, "nested": nested}
 
 
 @pytest.mark.parametrize("recipe_of", [two_members_on_tiles, two_stages_on_whole_images])
@@ -61,8 +69,9 @@ def test_held_out_images_through_predict_give_the_out_of_fold_answers(
         path = root / "masks" / f"p{number}.png"
         cv2.imwrite(str(path), np.zeros_like(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
     recipe = recipe_of()
-    out = transect.train(root, recipe=recipe, out=tmp_path / "run", audit=False).path
-    run = RunFolder(out)
+    run = RunFolder(tmp_path / "run")
+    run.write_json("views.json", choices_of(recipe))
+    out = transect.train(root, recipe=recipe, out=run.path, audit=False).path
     dataset = Pictures(open_survey(root, question="segment"))
     out_of_fold = OutOfFold(run, recipe, dataset.images)
     decisions = Decisions.from_json(run.read_json("decide.json"))
