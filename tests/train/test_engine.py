@@ -404,6 +404,17 @@ def test_bf16_trains_on_the_cpu_too(tmp_path):
     assert load_file(result.snapshots[0].path)["encoder.0.weight"].dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"keep": "best"}, {"keep": "best_k"}, {"patience": 3}, {"schedule": Schedule("plateau")}],
+)
+def test_nothing_is_chosen_by_the_training_loss(tmp_path, change):
+    with pytest.raises(TransectError, match="nothing measures them on held-out images"):
+        train(
+            tmp_path, chosen=[replace(STAGE, **{"schedule": Schedule(), **change})], evaluate=None
+        )
+
+
 def test_plateau_lowers_the_rate_and_cycles_restart_it(tmp_path):
     flat = replace(STAGE, schedule=Schedule("plateau", warmup=0, patience=0, factor=0.5))
     rows = train(tmp_path / "a", chosen=[flat], evaluate=lambda model: {"score": 0.0}).history

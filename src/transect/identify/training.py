@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,14 @@ from transect.errors import TransectError
 from transect.identify.embedding import embed_with
 from transect.identify.photos import Photos
 from transect.identify.recogniser import Recogniser, identity_step, pair_step, uses_unknown
+from transect.identify.validation import recognition
 from transect.models.siamese import PairHead, pair_score_matrix
 from transect.recipe import Augment, Embedding, Geometry, Member, Stage
 from transect.train.batches import IndexBatches
 from transect.train.budget import Pace, measure
 from transect.train.engine import fit
 from transect.train.mining import PairBatches, Pairs, PairSchedule
-from transect.train.plan import Batches, FitResult, ProgressEvent, StagePlan
+from transect.train.plan import Batches, FitResult, ProgressEvent, StagePlan, watches
 from transect.train.samplers import Draws, Items, sampler_for
 from transect.types import Sample
 
@@ -74,7 +75,6 @@ def fit_fold(
     folder: Path,
     seed: int,
     device: str,
-    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     progress: Callable[[ProgressEvent], None] | None = None,
 ) -> FitResult:
     """Train a member on some of the photos.
@@ -86,7 +86,6 @@ def fit_fold(
         folder: Where state and snapshots go.
         seed: Of this fold.
         device: Where.
-        evaluate: Ranks epochs, for stages that keep the best.
         progress: Told after every update.
 
     Returns:
@@ -95,8 +94,8 @@ def fit_fold(
     Raises:
         TransectError: If there are fewer than two individuals.
     """
-    names = photos.named()[rows]
-    label, counts = training_labels(names, photos.unknown)
+    every_name = photos.named()
+    label, counts = training_labels(every_name[rows], photos.unknown)
     if len(counts) < 2 and member.stages:
         raise TransectError(
             f"training needs photos of at least two individuals; this part has {len(counts)}. Add "
@@ -117,7 +116,9 @@ def fit_fold(
         folder=folder,
         seed=seed,
         device=device,
-        evaluate=evaluate,
+        evaluate=recognition(photos, every_name, rows, member.geometry, device=device)
+        if watches(member.stages)
+        else None,
         metric="map5",
         progress=progress,
     )

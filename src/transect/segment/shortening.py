@@ -10,7 +10,8 @@ from transect.recipe import Recipe, SegmentDecide, Stage
 from transect.segment.cost import Cost, cost_of, made_affordable, windows_of
 from transect.segment.pictures import Pictures
 from transect.segment.pseudo import stages_of_round, teachers_of, unlabelled_images
-from transect.segment.training import VALIDATION_WINDOWS, watches
+from transect.segment.training import VALIDATION_WINDOWS
+from transect.train.plan import watches
 
 __all__ = ["averaging_seconds", "labelling_seconds", "training_seconds", "within_budget"]
 

@@ -33,6 +33,7 @@ from transect.train.plan import (
     StagePlan,
     Step,
     no_better_than,
+    watches,
 )
 from transect.types import Image, MaskKind
 
@@ -44,7 +45,6 @@ __all__ = [
     "pace_of",
     "sweep_of",
     "validation",
-    "watches",
 ]
 
 _VALIDATION_BATCH, _VALIDATION_BATCHES = 16, 8  # our choice: enough to rank epochs
@@ -234,24 +234,6 @@ def fit_fold(
         else None,
         metric=metric,
         progress=progress,
-    )
-
-
-def watches(stages: Sequence[Stage]) -> bool:
-    """Whether any stage asks how good an epoch is, so that all epochs of a training are measured.
-
-    Args:
-        stages: Of one training.
-
-    Returns:
-        True if a stage keeps its best epochs, waits for progress or begins with the best.
-    """
-    return any(
-        stage.keep not in {"last", "cycle_end"}
-        or stage.patience
-        or stage.start == "best"
-        or stage.schedule.name == "plateau"
-        for stage in stages
     )
 
 

@@ -47,6 +47,7 @@ from transect.train.plan import (
     Snapshot,
     StagePlan,
     Stateful,
+    watches,
 )
 from transect.train.process import interruptible, kept_memory, repeatable
 from transect.train.update import TooBigError, Update, autocast, equipped, move, place_model
@@ -84,7 +85,8 @@ def fit(
         device: ``cpu``, ``cuda``, ``cuda:1``; under ``accelerate launch`` each process has its
             own.
         evaluate: Measures a model in evaluation mode (the averaged one if there is an average).
-            None: the watched metric is the negative training loss.
+            Needed where a stage watches (see ``plan.watches``); None: minus the training loss
+            stands in the history, and nothing is chosen by it.
         metric: Which of its values is watched; higher is better.
         progress: Is told after every update.
         compile: Run the model through ``torch.compile``.
@@ -192,6 +194,12 @@ class _Fit:
                     f"average of stage {stage.name} must be none, ema or swa; got "
                     f"'{stage.average}'."
                 )
+        if self.evaluate is None and watches([plan.stage for plan in self.plans]):
+            raise TransectError(
+                "a stage keeps its best epochs, waits for progress or begins with the best, and "
+                "nothing measures them on held-out images. Give an evaluation, or set keep=last, "
+                "patience=0, start=previous and another schedule than plateau."
+            )
         if sum(self.share_of(number) for number in range(len(self.plans))) <= 0:
             raise TransectError(
                 "no stage's snapshots would be used: give at least one stage a weight above 0."

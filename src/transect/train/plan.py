@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -25,6 +25,7 @@ __all__ = [
     "Step",
     "no_better_than",
     "told",
+    "watches",
 ]
 
 Batch = dict[str, Tensor]
@@ -143,6 +144,28 @@ class StagePlan:
     step: Step
     hopeless: Hopeless | None = None
     evaluate_every: int = 1
+
+
+def watches(stages: Sequence[Stage]) -> bool:
+    """Whether any stage asks how good an epoch is, so that all epochs of a training are measured.
+
+    Args:
+        stages: Of one training.
+
+    Returns:
+        True if a stage keeps its best epochs, waits for progress or begins with the best.
+
+    Example:
+        >>> watches([Stage(keep="last")]), watches([Stage(), Stage(name="b", start="best")])
+        (False, True)
+    """
+    return any(
+        stage.keep not in {"last", "cycle_end"}
+        or stage.patience > 0
+        or stage.start == "best"
+        or stage.schedule.name == "plateau"
+        for stage in stages
+    )
 
 
 @dataclass(frozen=True)
