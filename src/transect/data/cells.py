@@ -32,16 +32,13 @@ def is_missing(cell: str) -> bool:
 
 
 def numbers(column: Iterable[str]) -> NDArray[np.float64]:
-    """Turn text cells into numbers; what is no finite number becomes NaN.
-
-    Cells are read as ``plain_numbers`` reads them, in the light of each other.
+    """Turn cells of a table that ``read_table`` read into numbers; others become NaN.
 
     Example:
-        >>> numbers(["1", "2,5", "x", "inf", "1.005,5"]).tolist()
-        [1.0, 2.5, nan, nan, 1005.5]
+        >>> numbers(["1", "2.5", "x", "1,234", "inf"]).tolist()
+        [1.0, 2.5, nan, nan, nan]
     """
-    (plain,) = plain_numbers([[str(cell) for cell in column]], delimiter=";")
-    values = pd.to_numeric(pd.Series(plain, dtype=object), errors="coerce").to_numpy(
+    values = pd.to_numeric(pd.Series(list(column), dtype=object), errors="coerce").to_numpy(
         np.float64, copy=True
     )
     values[~np.isfinite(values)] = np.nan

@@ -15,8 +15,9 @@ from transect.types import Image, Problem
 
 __all__ = ["Pairs", "pair_masks"]
 
-_WORDS = "masks?|cp_masks|labels?|seg|segmentation|gt|ground_?truth|annotations?|instance_?ids"
-_MASK = re.compile(rf"(?:[-_. ](?:{_WORDS})|(?<=_gtFine)_label_?(?:train)?ids)+$", re.IGNORECASE)
+_WORDS = "masks?|cp_masks|labels?|seg|segmentation|gt|ground_?truth|annotations?"
+_CITY = "gt(?:fine|coarse)_(?:label|instance)(?:train)?ids"
+_MASK = re.compile(rf"(?:[-_. ](?:{_WORDS}|{_CITY}))+$", re.IGNORECASE)
 _MASK_FRONT = re.compile(rf"^(?:{_WORDS})[-_. ]", re.IGNORECASE)
 _IMAGE = re.compile(r"(?:_\d{4}|[-_. ](?:img|images?|raw|photo|sat|leftimg8bit))$", re.IGNORECASE)
 _IMAGE_FRONT = re.compile(r"^(?:img|images?|photo)[-_. ]", re.IGNORECASE)

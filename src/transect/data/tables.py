@@ -141,9 +141,10 @@ def _from_rows(
     """A table from its rows, the header first, each with its line."""
     header = _trimmed(rows[0][1], 1) if rows else []
     filled = [(line, row) for line, row in rows[1:] if any(row)]
+    wider = bool(filled) and all(len(row) == len(rows[0][1]) + 1 for _, row in filled)
+    if wider and any(row[-1] for _, row in filled):
+        header = ["row name", *header]  # R writes none above its row names
     width = len(header)
-    if filled and all(len(_trimmed(row, width + 1)) == width + 1 for _, row in filled):
-        header, width = ["row name", *header], width + 1  # R writes none above its row names
     names = _named(path, header, columns, optional)
     kept, lines, problems = [], [], []
     for line, row in filled:
