@@ -33,6 +33,13 @@ LARGE = {
     "whale-4th densenet": "pairs at 384 pixels",
     "whale-4th resnet": "pairs at 384 pixels",
     "whale-4th inception": "pairs at 384 pixels",
+    "whale-15th sphereface": "an SE-ResNeXt-50 at 384 pixels",
+    "whale-15th softmax": "the same",
+    "whale-7th classifier": "an SE-ResNeXt-50 at four sizes up to 360 x 720",
+    "whale-7th-metric metric": "the same",
+    "whale-9th resnet": "a ResNet-34 at 1,024 pixels",
+    "whale-9th inception": "an Inception v3 at 512 x 152 pixels",
+    "whale-9th densenet": "a DenseNet-121 at 640 pixels",
     "whale-yu4u wide": "a ResNeXt-101 at 768 x 256 pixels",
     "whale-yu4u-blend square": "a ResNeXt-101 at 512 pixels",
 }
@@ -90,6 +97,9 @@ def batch_of(recipe, member, stage, channels):
     if recipe.question == "identify":
         other = torch.randn(2, channels, height, width, generator=generator)
         same = torch.tensor([1.0, 0.0])
+        if "triplet" in stage.loss:  # it needs two of one and another
+            image, label = torch.cat([image, other]), torch.tensor([0, 0, 1, 1])
+            return {"image": image, "label": label}
         return {"image": image, "label": torch.tensor([0, 1]), "left": image, "right": other,
                 "same": same}  # fmt: skip
     if isinstance(member.network, Embedding):

@@ -1,12 +1,10 @@
 """Every bundled recipe, found by itself: it is written, read back, checked and built."""
 
 import dataclasses
-import fnmatch
 import importlib
 
 import pytest
 
-from tests.recipes.published import leaves_of
 from transect import losses, recipes
 from transect.augment.validity import check_augment, invalid_kinds
 from transect.recipe import Network, Recipe, from_json, to_json
@@ -140,33 +138,3 @@ def test_full_networks_build(name):
         for stage in member.stages:
             for head, _ in stage.aux:
                 assert head in found
-
-
-_OF_MASKS = (
-    "views", "view_mean", "drop_views", "blend", "pseudo", "members.*.stages.*.aux",
-    "members.*.stages.*.data", "members.*.stages.*.round", "members.*.stages.*.pseudo_share",
-    "members.*.stages.*.loss_on", "members.*.network.image_head", "members.*.network.pixel_head",
-    "members.*.network.deep_supervision", "members.*.geometry.resize_hw",
-    "members.*.geometry.border", "members.*.augment.border", "members.*.augment.cutout_keep",
-)  # fmt: skip
-_OF_INDIVIDUALS = (
-    "members.*.stages.*.per_identity", "members.*.stages.*.mining*", "members.*.geometry.margin",
-    "members.*.geometry.aspect", "members.*.network.flip_labels", "members.*.network.project",
-    "members.*.network.jitter",
-)  # fmt: skip
-UNREAD = {
-    "segment": _OF_INDIVIDUALS,
-    "count": (*_OF_MASKS, *_OF_INDIVIDUALS),
-    "identify": (
-        *(path for path in _OF_MASKS if path != "members.*.augment.border"), "folds.stratify",
-        "members.*.geometry.fit", "members.*.geometry.scale", "members.*.geometry.overlap",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "quick"), BOTH)
-def test_a_recipe_sets_no_field_that_its_question_does_not_read(name, quick):
-    recipe = recipes.load(name, quick=quick)
-    for path, (value, default) in leaves_of(recipe).items():
-        idle = any(fnmatch.fnmatchcase(path, pattern) for pattern in UNREAD[recipe.question])
-        assert default or not idle, f"{path} is {value!r}, and {recipe.question} does not look"

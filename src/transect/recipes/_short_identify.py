@@ -59,15 +59,23 @@ def _short_member(member: Member, pixels: int, epochs: int, steps: int, batch: i
     )
     height, width = member.geometry.size_hw
     factor = (pixels / (height * width)) ** 0.5
-    size = (max(32, round(height * factor / 32) * 32), max(32, round(width * factor / 32) * 32))
+    size = _shrunk(member.geometry.size_hw, factor)
     each = epochs if len(member.stages) <= _MANY else 1
-    stages = tuple(_short_stage(stage, each, steps, batch, ours) for stage in member.stages)
+    stages = tuple(_short_stage(stage, each, steps, batch, ours, factor) for stage in member.stages)
     return replace(
         member, network=network, geometry=replace(member.geometry, size_hw=size), stages=stages
     )
 
 
-def _short_stage(stage: Stage, epochs: int, steps: int, batch: int, siamese: bool) -> Stage:
+def _shrunk(size_hw: tuple[int, int], factor: float) -> tuple[int, int]:
+    """A size in whole steps of 32 pixels."""
+    height, width = (max(32, round(side * factor / 32) * 32) for side in size_hw)
+    return height, width
+
+
+def _short_stage(
+    stage: Stage, epochs: int, steps: int, batch: int, siamese: bool, factor: float
+) -> Stage:
     """A few epochs of a few steps."""
     step_epochs = tuple(min(e, epochs - 1) for e in stage.schedule.step_epochs)
     return replace(
@@ -78,7 +86,7 @@ def _short_stage(stage: Stage, epochs: int, steps: int, batch: int, siamese: boo
         per_identity=min(stage.per_identity, 2 if stage.sampler != "identity" else 4),
         keep_k=min(stage.keep_k, 2),
         patience=0,
-        size_hw=None,
+        size_hw=_shrunk(stage.size_hw, factor) if stage.size_hw else None,
         mining_reuse=min(stage.mining_reuse, 2),
         schedule=replace(stage.schedule, step_epochs=step_epochs, warmup_epochs=1),
         optimizer=replace(stage.optimizer, lr=_LR),

@@ -3,9 +3,10 @@
 Known individuals only, duplicates merged, each individual drawn at least ten times per epoch; an
 individual's score is the mean cosine of its photos.
 
-Where we differ: slides give the network, the sizes and the rule of ten draws; length, rates, scale,
-dropout, augmentation and the level for new ones are our guess. Features are averaged over the map
-in place of a pooling by four and 24,576 numbers. Duplicate identities are merged by the survey.
+Where we differ: slides give the network, the sizes, the kinds of augmentation and the rule of ten
+draws; length, rates, scale, dropout, amounts and the level for new ones are our guess. Features are
+averaged over the map in place of a pooling by four and 24,576 numbers. Duplicate identities are
+merged by the survey.
 """
 
 from __future__ import annotations
@@ -40,16 +41,23 @@ def arcface(name: str, size_hw: tuple[int, int]) -> Member:
             margin=0.5,  # ArcFace's own
         ),
         geometry=Geometry(size_hw=size_hw, margin=0.05),
-        augment=Augment(
-            rotate=10,
-            shift=0.05,
-            scale=(0.9, 1.1),
-            shear=0.1,
-            brightness=0.1,
-            contrast=0.2,
+        augment=Augment(  # the kinds are the slide's, the amounts our guess
             grey=0.2,
+            noise=0.03,
+            noise_p=0.3,
+            blur=1.0,
+            blur_p=0.3,
+            rotate=10,
+            shear=0.1,
+            affine_p=0.5,
+            grid=0.1,  # "piecewise affine": nodes of a grid move, what is between follows
+            grid_p=0.3,
+            channel_shift=0.05,
+            contrast=0.2,
+            crop=0.1,
+            crop_p=0.5,
             valid=("rotate",),
-        ),  # our guess: the slide gives none
+        ),
         stages=(
             Stage(
                 name="main",
