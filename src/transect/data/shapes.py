@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.exchange import Instance, Part
-from transect.data.outlines import box_ring, fill_window, one_ring, outlines
+from transect.data.outlines import fill_window, one_ring, outlines
 from transect.data.rle import MASK_LIMIT_PX, counts_of, window_of_counts
 from transect.errors import TransectError
 
@@ -60,7 +62,13 @@ def window_of(instance: Instance, size_hw: tuple[int, int]) -> tuple[NDArray[np.
     if instance.parts:
         return fill_window(instance.parts, size_hw)
     if instance.box:
-        return fill_window(((box_ring(*instance.box),),), size_hw)
+        # The rule of ``fill`` for a rectangle: pixels whose centre is at or right of x0, not of x1.
+        (left, top), (right, bottom) = (
+            (min(max(math.ceil(x), 0), size_hw[1]), min(max(math.ceil(y), 0), size_hw[0]))
+            for x, y in (instance.box[:2], instance.box[2:])
+        )
+        if right > left and bottom > top:
+            return np.ones((bottom - top, right - left), np.bool_), top, left
     return np.zeros((0, 0), np.bool_), 0, 0
 
 

@@ -37,7 +37,8 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         TransectError: If there is no ground truth that lists the images.
     """
     results = checked.items(checked.read_json(path), path.name)
-    wanted = {str(r.get("image_id")) for r in results if isinstance(r, dict)}
+    entries = (r for r in results if isinstance(r, dict) and "image_id" in r)
+    wanted = {str(entry["image_id"]) for entry in entries}
     truth = _truth(path, wanted)
     if truth is None:
         raise TransectError(

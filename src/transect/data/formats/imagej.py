@@ -6,7 +6,7 @@ ImageJ counts outlines and sub-pixel points from the outer corner, whole points 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +63,21 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     files = [path] if path.is_file() else files_below(path, (".roi", ".zip"))
     if not files:
         raise TransectError(f"{path} has no .roi and no .zip. Name the folder of the ROIs.")
+    _roifile(path)  # without it there is nothing to read
     root = path if path.is_dir() else path.parent
     builder = Builder(pictures)
     for file in files:
         shown = file.relative_to(root).as_posix()
         try:
             name = builder.picture(picture_of(stem_of(shown), _ENDINGS, pictures))
-            rois = list(_rois(file))
+            rois = _rois(file)
         except TransectError as error:
             builder.problem(shown, error, objects=0, pictures=1)
             continue
-        for where, data in rois:
+        for inner, data in rois.items():
+            where = f"{file.name}: {inner[:80]!r}"
             try:
-                for instance in _instances(data, where, builder):
+                for instance in _instances(_decoded(data, where), where, builder):
                     builder.add(name, instance)
             except TransectError as error:
                 builder.problem(shown, error)
@@ -159,20 +161,11 @@ def _roifile(path: Path) -> Any:
     return roifile
 
 
-def _rois(file: Path) -> Iterator[tuple[str, Any]]:
-    """Place and content of every ROI of a file or zip."""
-    library = _roifile(file)
+def _rois(file: Path) -> dict[str, bytes]:
+    """The content of every ROI of a file or zip."""
     if file.suffix.lower() == ".roi":
-        data = {file.name: checked.read_bytes(file, _LIMIT)}
-    else:
-        data = _unpacked(file)
-    for name, content in data.items():
-        where = f"{file.name}: {name[:80]!r}"
-        try:
-            yield where, library.ImagejRoi.frombytes(content)
-        except Exception as error:  # roifile may raise anything on strangers' bytes
-            what = f"{where} is no ImageJ ROI ({str(error)[:80]}). Save it again."
-            raise TransectError(what) from error
+        return {file.name: checked.read_bytes(file, _LIMIT)}
+    return _unpacked(file)
 
 
 def _unpacked(file: Path) -> dict[str, bytes]:
@@ -187,6 +180,17 @@ def _unpacked(file: Path) -> dict[str, bytes]:
         raise TransectError(
             f"{file} is a broken zip ({str(error)[:80]}). Save it again."
         ) from error
+
+
+def _decoded(data: bytes, where: str) -> Any:
+    """One ROI."""
+    try:
+        return _roifile(Path(where)).ImagejRoi.frombytes(data)
+    except TransectError:
+        raise
+    except Exception as error:  # roifile may raise anything on strangers' bytes
+        what = f"{where} is no ImageJ ROI ({str(error)[:80]}). Save it again."
+        raise TransectError(what) from error
 
 
 def _instances(roi: Any, where: str, builder: Builder) -> list[Instance]:

@@ -26,7 +26,7 @@ _RLE = ("rle_mask", "encodedpixels", "rle", "segmentation", "annotation", "mask"
 _IMAGE = ("image", "imageid", "image_id", "img_id", "filename", "image_name", "case", "id", "name")
 _CLASS = ("class", "classid", "class_id", "label", "category", "cell_type", "class_name")
 _EMPTY = ("", "-1", "nan", "none")
-_LOOKED_AT, _LOOKED_AT_PX = 200, 30_000_000  # codes, and pixels of one
+_LOOKED_AT, _LOOKED_AT_PX = 40, 30_000_000  # codes, and pixels of one
 _CLEARLY = 0.75  # our guess: the wrong order tears a blob of ten rows into ten
 _CELL = 256 << 20  # bytes of one RLE; Python's csv stops at 128 KiB otherwise
 

@@ -17,6 +17,8 @@ from transect.data.tally import Tally
 
 __all__ = ["instances_of", "painted", "visible"]
 
+Window = tuple[NDArray[np.bool_], int, int]
+
 
 def instances_of(labels: NDArray[np.integer], classes: Sequence[str]) -> Iterable[Instance]:
     """The objects, or the classes, of one label image: one per number above 0.
@@ -49,7 +51,17 @@ def instances_of(labels: NDArray[np.integer], classes: Sequence[str]) -> Iterabl
 def visible(
     instances: Sequence[Instance], size_hw: tuple[int, int], several: bool, tally: Tally
 ) -> list[Instance]:
-    """The objects that will have pixels in a mask, and the others."""
+    """The objects that will have pixels in a mask, and those without an area.
+
+    Args:
+        instances: Of one picture.
+        size_hw: (height, width) of the picture.
+        several: Whether there are several classes, so that masks will hold classes.
+        tally: Is told of objects that are hidden, thinner than a pixel, or not told apart.
+
+    Returns:
+        The objects in their order, thin ones as one pixel each.
+    """
     kept = []
     for i in instances:
         if i.has_area and not window_of(i, size_hw)[0].any():
@@ -64,32 +76,42 @@ def visible(
             i = replace(i, parts=((ring,),), counts=None)
         kept.append(i)
     solid = [i for i in kept if i.has_area]
-    image, areas = painted(solid, size_hw, range(1, len(solid) + 1))
-    shown = np.bincount(image.reshape(-1), minlength=len(solid) + 1)[1:]
-    if hidden := int((shown == 0).sum()):
+    image, windows = painted(solid, size_hw, range(1, len(solid) + 1))
+    shown, areas = [], []
+    for k, (window, top, left) in enumerate(windows, start=1):
+        there = image[top : top + window.shape[0], left : left + window.shape[1]]
+        shown.append(int((there == k).sum()))
+        areas.append(int(window.sum()))
+    if hidden := sum(n == 0 for n in shown):
         tally.tell("wholly under smaller objects in the masks", objects=hidden)
-    if partly := int(((shown < areas) & (shown > 0)).sum()):
+    if partly := sum(0 < n < area for n, area in zip(shown, areas, strict=True)):
         tally.tell("partly under smaller objects in the masks", lost=False, objects=partly)
     if several:
         labels = Counter(i.label for i in solid)
         if merged := sum(n for n in labels.values() if n > 1):
             why = "of one class on one picture: class masks do not number them"
             tally.tell(why, lost=False, objects=merged)
-    seen = iter(shown.tolist())
+    seen = iter(shown)
     return [i for i in kept if not i.has_area or next(seen) > 0]
 
 
 def painted(
     solid: Sequence[Instance], size_hw: tuple[int, int], numbers: Sequence[int]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], list[Window]]:
     """Numbers painted over one another, large objects first so that small ones end on top.
 
-    Returns (H, W), and the pixels that each object has by itself.
+    Args:
+        solid: Objects with an area.
+        size_hw: (height, width) of their picture.
+        numbers: One per object.
+
+    Returns:
+        (H, W), and the window of each object's own mask (see ``shapes.window_of``).
     """
     image = np.zeros(size_hw, np.int32)
     windows = [window_of(i, size_hw) for i in solid]
-    areas = np.array([int(window.sum()) for window, _, _ in windows], np.int64)
+    areas = [int(window.sum()) for window, _, _ in windows]
     for k in sorted(range(len(solid)), key=lambda k: (-areas[k], k)):
         window, top, left = windows[k]
         image[top : top + window.shape[0], left : left + window.shape[1]][window] = numbers[k]
-    return image, areas
+    return image, windows
