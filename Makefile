@@ -34,7 +34,7 @@ docs: $(STAMP)
 	$(BIN)/python docs/build_reference.py
 
 bench: $(STAMP)
-	$(BIN)/transect bench
+	$(BIN)/python -m benchmarks.hot_paths
 
 torture: $(STAMP)
 	$(BIN)/python -m benchmarks.torture

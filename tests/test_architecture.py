@@ -36,7 +36,7 @@ FLOORS = {
     ),
     3: ("segment", "count", "identify"),
     4: ("pipeline",),
-    5: ("recipes", "api", "cli", "__main__", "bench", "demo", "doctor", "experiments"),
+    5: ("recipes", "api", "cli", "__main__", "demo", "doctor", "experiments"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

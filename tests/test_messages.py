@@ -5,10 +5,11 @@ import json
 import tempfile
 
 import pytest
+from benchmarks import hot_paths
 
 import transect
 from tests.small import tiny_recipe, write_disc_survey
-from transect import api, bench, demo, recipes
+from transect import api, demo, recipes
 from transect.audit import AuditReport, write_groups
 from transect.cli import main
 from transect.data.survey import fingerprint, open_survey
@@ -130,7 +131,7 @@ def test_a_demo_does_not_overwrite(tmp_path):
 
 def test_an_unknown_benchmark():
     with pytest.raises(TransectError, match="a benchmark must be one of"):
-        list(bench.run_all(["nope"]))
+        list(hot_paths.run_all(["nope"]))
 
 
 def test_an_unknown_ingredient():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from transect.bench import augmentation
+from benchmarks.hot_paths import augmentation
 
 
 @pytest.mark.parametrize("elastic", [False, True])

@@ -1,6 +1,5 @@
 import pytest
-
-from transect.bench import blobs, crf, lovasz, salt_metric
+from benchmarks.hot_paths import blobs, crf, lovasz, salt_metric
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 import pytest
-
-from transect.bench import siamese, steps
+from benchmarks.hot_paths import siamese, steps
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 import pytest
-
-from transect.bench import tiling
+from benchmarks.hot_paths import tiling
 
 
 @pytest.mark.slow

@@ -1,8 +1,7 @@
 """The benchmark of run-length codes runs and ours is the faster one."""
 
 import pytest
-
-from transect.bench import rle
+from benchmarks.hot_paths import rle
 
 
 @pytest.mark.filterwarnings("ignore")  # pycocotools', where it is installed

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-
-from transect.bench import siamese
+from benchmarks.hot_paths import siamese
 
 
 @pytest.mark.slow  # a process that imports torch

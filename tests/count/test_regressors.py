@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from benchmarks.hot_paths import regressors as bench
 
-from transect.bench import regressors as bench
 from transect.count.regressors import (
     REGRESSORS,
     fit_regressor,

@@ -1,4 +1,4 @@
-"""What stands beside the five words: recipes, convert, demo, bench, doctor."""
+"""What stands beside the five words: recipes, convert, demo, doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transect.cli.bars import Bars
 
-__all__ = ["bench_command", "convert_command", "demo_command", "doctor_command", "recipes_command"]
+__all__ = ["convert_command", "demo_command", "doctor_command", "recipes_command"]
 
 _SHOWN = 20  # sentences of a conversion; the table that follows adds all of them up
 
@@ -70,15 +70,6 @@ def demo_command(options: argparse.Namespace) -> int:
             progress=bars,
         )
     print("\n".join(lines))
-    return 0
-
-
-def bench_command(options: argparse.Namespace) -> int:
-    """Time the hot paths."""
-    from transect import bench
-
-    for line in bench.run_all(options.names, quick=not options.full):
-        print(line)
     return 0
 
 

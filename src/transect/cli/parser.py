@@ -17,7 +17,6 @@ from transect.cli.answering import (
 )
 from transect.cli.auditing import audit_command
 from transect.cli.helping import (
-    bench_command,
     convert_command,
     demo_command,
     doctor_command,
@@ -200,12 +199,6 @@ def parser_of_words() -> argparse.ArgumentParser:
     demo.add_argument("--out", default="transect-demo", metavar="FOLDER")
     demo.add_argument("--seed", type=int, default=0)
     _machine(demo)
-
-    bench = _command(commands, "bench", bench_command, "time the hot paths: peer, ours, limit")
-    bench.add_argument("names", nargs="*", metavar="NAME")
-    bench.add_argument(
-        "--full", action="store_true", help="sizes of the design, not the quick ones"
-    )
 
     doctor = _command(commands, "doctor", doctor_command, "look at the installation")
     doctor.add_argument("--json", action="store_true")

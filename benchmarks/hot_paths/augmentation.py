@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.hot_paths import Row, absent, interleaved
 from transect.augment import augment_sample
 from transect.augment.batched import augment_batch
-from transect.bench import Row, interleaved
 from transect.recipe import Augment
 from transect.types import Sample
 
@@ -54,6 +54,9 @@ def run(quick: bool = True) -> list[Row]:
                 path = f"augment {_COUNT} x {_SIDE} px" + (", elastic" if elastic else "")
                 ours = seconds["ours"]
                 rows += [Row(path, name, s, s / ours, _NOTES[name]) for name, s in seconds.items()]
+                rows += absent(
+                    path, "albumentations", "albumentations", "pip install albumentations"
+                )
     finally:
         torch.set_num_threads(threads)
         cv2.setNumThreads(cv_threads)

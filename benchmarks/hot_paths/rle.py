@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.bench import Row, interleaved
+from benchmarks.hot_paths import Row, absent, interleaved
 from transect.data import rle
 
 __all__ = ["run"]
@@ -50,6 +50,7 @@ def run(quick: bool = True) -> list[Row]:
         seconds = interleaved(contenders, 3)
         reference = seconds["usual numpy loop"]
         rows += [Row(f"{path} {len(masks)}", n, s, s / reference) for n, s in seconds.items()]
+        rows += absent(path, "pycocotools", "pycocotools", "pip install pycocotools")
     return rows
 
 

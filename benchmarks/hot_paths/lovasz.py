@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from transect.bench import Row, interleaved
+from benchmarks.hot_paths import Row, interleaved
 from transect.losses.lovasz import _in_batch, lovasz
 from transect.losses.pixelwise import bce
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.bench import Row, interleaved
+from benchmarks.hot_paths import Row, interleaved
 from transect.metrics.segment import salt_map, salt_map_sweep
 
 __all__ = ["run"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from transect.bench import Row, interleaved
+from benchmarks.hot_paths import Row, interleaved
 from transect.postprocess.blobs import blobs
 
 __all__ = ["run"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transect.bench import Row, interleaved
+from benchmarks.hot_paths import Row, interleaved
 from transect.tabular.forest import forest_of, load_forest, save_forest
 
 __all__ = ["run"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.bench import Row, interleaved
+from benchmarks.hot_paths import Row, absent, interleaved
 from transect.postprocess.crf import Crf, dense_crf, exact_crf
 
 __all__ = ["run"]
@@ -49,16 +49,17 @@ def run(quick: bool = True) -> list[Row]:
     p = np.ascontiguousarray(guesses[0][20:80, 5:75])
     image = np.ascontiguousarray(pictures[0][20:80, 5:75])
     exact = exact_crf(p, np.repeat(image[..., None], 3, 2), crf)
+    path = f"dense CRF, {len(guesses)} patches of 101^2"
     return [
         Row(
-            f"dense CRF, {len(guesses)} patches of 101^2",
+            path,
             name,
             seconds[name],
             seconds[name] / seconds["ours"],
             f"mean error {np.abs(form(p, image) - exact).mean():.1g} of the exact field",
         )
         for name, form in forms.items()
-    ]
+    ] + absent(path, "pydensecrf2", "pydensecrf", "pip install pydensecrf2 (needs a C++ compiler)")
 
 
 def _reference(p: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:

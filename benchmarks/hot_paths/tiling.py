@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from transect.bench import Row, interleaved
+from benchmarks.hot_paths import Row, absent, interleaved, work_of
 from transect.data.images import ArrayReader
 from transect.models import build
 from transect.predict.forward import cpu_has_bf16, network_forward
@@ -52,10 +52,14 @@ def run(quick: bool = True) -> list[Row]:
     grown = {name: _growth(work) for name, work in contenders.items()}
     seconds = interleaved(contenders, 3 if quick else 5)
     limit = seconds["limit: model on the tiles"]
+    tile = torch.zeros(1, 3, _TILE, _TILE)
+    tiles = len(tile_starts(side, _TILE, _OVERLAP)) ** 2
+    work = f"{tiles} tiles of {work_of(model, tile)}"
+    path = f"tiled inference {side}^2"
     return [
-        Row(f"tiled inference {side}^2", name, value, value / limit, f"+{grown[name]:.0f} MiB")
+        Row(path, name, value, value / limit, f"+{grown[name]:.0f} MiB", work)
         for name, value in seconds.items()
-    ]
+    ] + absent(path, "monai", "monai", "pip install monai")
 
 
 def _bare(model: nn.Module, side: int) -> None:

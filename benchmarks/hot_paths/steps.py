@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from transect.bench import Row, interleaved
+from benchmarks.hot_paths import Row, interleaved, work_of
 from transect.models import build
 from transect.models.weights import quiet_timm
 from transect.recipe import Network
@@ -30,25 +30,36 @@ def run(quick: bool = True) -> list[Row]:
     torch.set_num_threads(1)
     try:
         torch.manual_seed(0)
-        seconds = interleaved(_contenders(), 3 if quick else 10)
+        networks = _networks()
+        work = {
+            name: work_of(model, torch.zeros(1, 3, 128, 128)) for name, model in networks.items()
+        }
+        steps = {
+            name: _step(model, channels_last="channels_last" in name)
+            for name, model in networks.items()
+        }
+        seconds = interleaved(steps, 3 if quick else 10)
     finally:
         torch.set_num_threads(threads)
     reference = seconds["smp Unet, NCHW"]
-    return [Row("training step 128 px x 16", name, s, s / reference) for name, s in seconds.items()]
+    return [
+        Row("training step 128 px x 16", name, s, s / reference, work=work[name])
+        for name, s in seconds.items()
+    ]
 
 
-def _contenders() -> dict[str, Callable[[], object]]:
-    """Steps to be run, each on a network of its own."""
+def _networks() -> dict[str, nn.Module]:
+    """The contenders, each with a network of its own."""
     import segmentation_models_pytorch as smp
 
     scratch = Network(weights=None)
     with quiet_timm():
         peers = [smp.Unet("timm-tf_efficientnet_lite0", encoder_weights=None) for _ in range(2)]
     return {
-        "smp Unet, NCHW": _step(peers[0], channels_last=False),
-        "smp Unet, channels_last": _step(peers[1], channels_last=True),
-        "ours, NCHW": _step(build(scratch, in_channels=3, outputs=1), channels_last=False),
-        "ours, channels_last": _step(build(scratch, in_channels=3, outputs=1), channels_last=True),
+        "smp Unet, NCHW": peers[0],
+        "smp Unet, channels_last": peers[1],
+        "ours, NCHW": build(scratch, in_channels=3, outputs=1),
+        "ours, channels_last": build(scratch, in_channels=3, outputs=1),
     }
 
 
