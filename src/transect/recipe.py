@@ -560,7 +560,7 @@ class CountDecide:
     """From maps to counts.
 
     Attributes:
-        target: squares, gaussian, fidt or density.
+        target: squares, gaussian, fidt, density, or joint (gaussian and density together).
         target_px: Side of the square or sigma of the Gaussian, in network pixels; None picks it
             from the dots' spacing.
         methods: Compared out of fold: sum, peaks, regressors.

@@ -13,7 +13,8 @@ from tests.verbs import count
 from transect.cli import main
 from transect.count.annotate import next_to_annotate
 from transect.count.calibrate import calibrate
-from transect.count.maps import Networks
+from transect.count.dividing import settled
+from transect.count.maps import Networks, oof_map
 from transect.count.pictures import CountPictures
 from transect.count.predicting import CountPredictor
 from transect.count.scalecheck import look_at_new
@@ -53,7 +54,7 @@ def test_training_beats_always_answering_the_mean(tiny_run):
 
 def test_a_second_call_changes_nothing(tiny_run, colony):
     before = {p: p.read_bytes() for p in tiny_run.path.rglob("*.json") if "cache" not in p.parts}
-    weights = {p: p.stat().st_mtime_ns for p in tiny_run.path.rglob("*.safetensors")}
+    weights = {p: p.stat().st_mtime_ns for p in tiny_run.path.glob("members/**/*.safetensors")}
     pictures = count.prepare(open_survey(colony), tiny_run.path / "cache", Quiet())
     count.train(pictures, tiny_run.recipe(), tiny_run.path, progress=Quiet(), device="cpu")
     assert {p: p.read_bytes() for p in before} == before
@@ -110,7 +111,7 @@ def test_a_photo_in_pieces_is_counted_as_the_whole(tiny_run, colony):
     """Streaming from disk and predicting in memory draw one map, so no seam counts twice."""
     recipe = tiny_run.recipe()
     task = Task.of(recipe, 5).settled(tiny_run.read_json("inputs.json"))
-    networks = Networks(tiny_run, recipe, task, [0], device="cpu")
+    networks = Networks(tiny_run, recipe, task, 0, device="cpu")
     path = colony / "images" / "test001.png"
     pixels = read_image(path)
     tall = np.concatenate([pixels, pixels[::-1], pixels])
@@ -183,6 +184,19 @@ def test_a_submission_has_a_row_for_every_photo(tiny_run, colony, tmp_path):
         count.submit(tiny_run.path, folder, tmp_path / "s.csv", device="cpu", progress=Quiet())
 
 
+def test_held_out_photos_get_the_maps_of_their_fold_again(tiny_run, colony):
+    """One predictor draws held-out and new photos: what was scored is what ships."""
+    task = settled(tiny_run, tiny_run.recipe())
+    survey = open_survey(colony)
+    folds = dict(pd.read_csv(tiny_run.path / "folds.csv").itertuples(index=False))
+    predictor = CountPredictor(tiny_run, device="cpu")
+    for image in survey.training()[:4]:
+        maps = predictor.map(image)
+        assert len(maps) == 2
+        held_out = oof_map(tiny_run, task, image)
+        np.testing.assert_array_equal(maps[folds[image.name]].stored, held_out.stored)
+
+
 def test_photos_to_dot_next_are_named_once_each(tiny_run, colony, tmp_path):
     folder = photos_of(colony, tmp_path)
     found = next_to_annotate(tiny_run.path, folder, 3, progress=Quiet())
@@ -251,6 +265,8 @@ def test_a_single_held_out_photo_is_cut_into_blocks(tmp_path, groups, folds):
         names = sorted(path.name for path in (root / "images").iterdir())
         rows = "".join(f"{a},{g}\n" for a, g in zip(names, groups, strict=True))
         (root / "images.csv").write_text(f"image,group\n{rows}")
+    else:
+        (root / "images.csv").unlink()
     member = TINY.members[0]
     short = dataclasses.replace(member.stages[0], epochs=1, steps=2)
     recipe = dataclasses.replace(
@@ -273,6 +289,7 @@ def test_a_single_held_out_photo_too_small_to_cut_is_told_before_training(tmp_pa
     root = write_colony_survey(
         tmp_path / "survey", n_train=3, n_test=0, seed=2, size_hw=(64, 64), scale=0.25, animals=4
     )
+    (root / "images.csv").unlink()
     recipe = dataclasses.replace(TINY, folds=Folds(count=3, use=1, stratify=("count",)))
     pictures = count.prepare(open_survey(root), tmp_path / "cache", Quiet())
     with pytest.raises(TransectError, match=r"folds\.use=3"):

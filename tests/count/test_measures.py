@@ -66,3 +66,14 @@ def test_positions_go_to_cells_and_back():
     np.testing.assert_allclose(back, points, atol=1e-6)
     assert (np.floor(there + 0.5) >= 0).all()
     assert (np.floor(there + 0.5) < (50, 25)).all()
+
+
+def test_densities_beside_the_maps_are_what_is_added_up():
+    hills = bumps(np.random.default_rng(0), (40, 40), 5)
+    cells = cells_of(np.concatenate([hills, 0.5 * hills]))
+    both = CellMap(cells.stored, 1.0, (40, 40), densities=1)
+    alone, measured = (measure(c, DECIDE, radius=2, blur=0.5) for c in (cells_of(hills), both))
+    assert measured.sums == pytest.approx(0.5 * alone.sums, rel=1e-4)
+    np.testing.assert_array_equal(measured.peaks[0], alone.peaks[0])
+    np.testing.assert_array_equal(measured.features, alone.features)
+    np.testing.assert_array_equal(measured.together, alone.together)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.count.conftest import TINY, with_decide
 from tests.verbs import count
-from transect.count import counters
+from transect.count import choosing
 from transect.count.annotate import next_to_annotate
 from transect.count.calibrate import calibrate
 from transect.count.counters import Counter
@@ -77,8 +77,8 @@ def test_decisions_that_are_damaged(tmp_path):
     RunFolder(tmp_path).write_json("decide.json", {"classes": ["seal"]})
     with pytest.raises(TransectError, match="not complete"):
         Decisions.load(RunFolder(tmp_path))
-    value = {"models": [], "unmix": None, "methods": ["nope"]}
+    value = {"planes": [{"method": "nope"}], "unmix": None}
     with pytest.raises(TransectError, match="a count method"):
         Counter.load(value, tmp_path)
     with pytest.raises(TransectError, match="a count method"):
-        counters._possible(None, with_decide(TINY, methods=("nope",)).decide)
+        choosing._possible(None, with_decide(TINY, methods=("nope",)).decide)

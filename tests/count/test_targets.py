@@ -32,6 +32,19 @@ def test_a_gaussian_is_one_at_its_dot():
     assert drawn("fidt", [(7, 9)])[0, 9, 7] == 1
 
 
+def test_crowds_stay_apart_in_a_joint_target_and_add_up_in_its_density():
+    """Two dots 4 px apart are one hill to a sigma of 4; each has its own where sigma shrinks."""
+    two = [(18, 20), (22, 20)]
+    assert drawn("gaussian", two, px=4.0)[0, 20, 20] > 0.85
+    peaks, other, density, _ = drawn("joint", two, px=4.0)
+    assert other.sum() == 0
+    assert peaks[20, 18] == peaks[20, 22] == 1
+    assert peaks[20, 20] < 0.3
+    assert density.sum() == pytest.approx(2, abs=2e-2)
+    far = drawn("joint", [(7, 20), (33, 20)], px=2.0)[0]
+    np.testing.assert_array_equal(far, drawn("gaussian", [(7, 20), (33, 20)], px=2.0)[0])
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_dot_is_no_error(target):
     planes = drawn(target, np.zeros((0, 2)))

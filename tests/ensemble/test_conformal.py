@@ -104,3 +104,28 @@ def test_mistakes_are_explained(arguments, options, says):
 def test_one_group_cannot_measure_coverage():
     with pytest.raises(TransectError, match="one group only"):
         measured_coverage([1.0, 2.0, 3.0], [1, 2, 3], groups=["a", "a", "a"])
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_few_residuals_hold_as_promised_and_are_no_wider_than_needed(power):
+    """Twenty-six residuals: the extremes of both tails held 93 % and were a third wider."""
+    rng = np.random.default_rng(3)
+    inside, widths, extremes = [], [], []
+    for _ in range(200):
+        p = rng.gamma(4, 30, 126)
+        y = p + 0.3 * np.maximum(p, 1) ** power * rng.normal(size=126)
+        ends = fit_intervals(p[:26], y[:26], least=None)(p[26:])
+        inside.append(np.mean((ends[:, 0] <= y[26:]) & (y[26:] <= ends[:, 1])))
+        widths.append(np.mean(ends[:, 1] - ends[:, 0]))
+        extremes.append(np.ptp(y[:26] - p[:26]))
+    assert 0.88 <= np.mean(inside) <= 0.93
+    assert np.mean(widths) < 0.95 * np.mean(extremes)
+
+
+def test_the_growth_of_residuals_is_found_in_them():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(5, 300, 400)
+    for power, noise in ((0.0, 10.0), (0.5, 1.0), (1.0, 0.1)):
+        ends = fit_intervals(p, p + noise * p**power * rng.normal(size=400))([20.0, 280.0])
+        few, many = ends[:, 1] - ends[:, 0]
+        assert 0.5 * 14**power < many / few < 1.3 * 14**power

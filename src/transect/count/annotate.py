@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.count.maps import CellMap
+from transect.count.maps import CellMap, mean_map
 from transect.count.predicting import CountPredictor, predictor_of
 from transect.count.texture import texture_of
 from transect.data.folder import list_new
@@ -86,13 +86,13 @@ def next_to_annotate(
     looks: list[NDArray[np.float64]] = []
     for number, image in enumerate(listed):
         try:
-            cells = predictor.map(image)
+            maps = predictor.map(image)
             own = texture_of(open_reader(image.path), predictor.network_scale)
         except TransectError as error:
             progress.say(f"left out: {image.name}: {error}")
             continue
-        answer = predictor.answer(cells, image)
-        doubt, box = _doubt(cells, predictor.network_scale)
+        answer = predictor.answer(maps, image)
+        doubt, box = _doubt(mean_map(maps), predictor.network_scale)
         width = float(answer.intervals[-1, 1] - answer.intervals[-1, 0])
         strange = float(np.sqrt((((own - mean) / spread) ** 2).mean()))
         found.append(Suggestion(image.name, box, 0.0, doubt, strange, width))
@@ -128,7 +128,7 @@ def _ranks(values: list[float]) -> NDArray[np.float64]:
 
 def _doubt(cells: CellMap, network_scale: float) -> tuple[float, tuple[int, int, int, int]]:
     """Sum of p (1 - p) of a photo, and the crop that has most of it."""
-    values = cells.values().max(axis=0)
+    values = cells.values()[: cells.drawn].max(axis=0)
     share = np.clip(values, 0, 1)
     doubt = (share * (1 - share)).astype(np.float32)
     tall, wide = cells.cell_hw

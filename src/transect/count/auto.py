@@ -28,13 +28,15 @@ from transect.train.budget import time_for
 
 __all__ = ["plan", "within_budget"]
 
-_OVERHEAD = 0.3  # share for reading, out-of-fold maps, regressors and the report; our measurement
+_OVERHEAD = 0.2  # share for reading, decisions and the report: .3 left 14 to 16 % unused
 _EPOCH_STEPS = 25  # a kill loses about so many steps; our choice
 _LEAST_STEPS = 20  # of a fold, however short the budget; our guess
 _FEW_PHOTOS = 16  # fewer are cut into blocks for residuals; our choice
+_TOLD = {"squares": "squares", "joint": "peaks and density"}
 _FEW_STEPS, _SMALL_TILE = 200, 128  # our guess
-_HELD_OUT = 24  # photos that intervals rest on: with 12 of 3 sites they held 62 % instead of 90 %
-_FOLD_STEPS = 240  # fewer steps a fold than that underfit; our guess
+_HELD_OUT, _HELD_OUT_OF_GROUPS = 16, 24  # photos that corrections and intervals rest on; our
+# choice, more where photos of a site err alike: with 12 of 3 sites intervals held 62 % of 90 %
+_FOLD_STEPS = 800  # a further fold is trained once each has so many steps; our guess
 
 
 def plan(
@@ -98,7 +100,8 @@ def plan(
     task = Task(decide, len(pictures.classes))
     units = facts.units
     count = int(min(5, max(2, units)))
-    least = math.ceil(count * min(1.0, _HELD_OUT / len(pictures.photos)))
+    held_out = _HELD_OUT_OF_GROUPS if facts.grouped else _HELD_OUT
+    least = math.ceil(count * min(1.0, held_out / len(pictures.photos)))
     use, steps, per_step = _steps(pictures, member, task, budget_seconds, device, count, least)
     if steps < _FEW_STEPS and side > _SMALL_TILE:
         # Few steps learn more from many small tiles.
@@ -228,14 +231,15 @@ def _facts(pictures: CountPictures) -> _Facts:
 
 
 def _scale(spacing: float) -> float:
-    """Resample so that neighbours are 12 to 24 network pixels apart; powers of the root of two.
+    """Resample so that neighbours are 6 to 24 network pixels apart; powers of the root of two.
 
     On aerial trees 12 and 17 px did alike after 70 steps. Half as many pixels as with 24 px are
-    to be predicted, and a tile holds twice as many objects.
+    to be predicted, and a tile holds twice as many objects. Crowds 6 px apart are no longer
+    enlarged: maps have the pixels of the photo, and four times as many passes fit the budget.
     """
-    if 12 <= spacing <= 24:
+    if 6 <= spacing <= 24:
         return 1.0
-    wanted = (16 if spacing > 24 else 12) / spacing
+    wanted = (16 if spacing > 24 else 8) / spacing
     return float(np.clip(2 ** (round(2 * math.log2(wanted)) / 2), 0.25, 2.0))
 
 
@@ -250,7 +254,7 @@ def _decide(
         target, size, cell = "squares", float(side), int(np.clip(side // 4, 1, 4))
     else:
         size = float(np.clip(0.2 * spacing, 1.5, 6.0))
-        target, cell = "gaussian", int(np.clip(size / 1.2, 1, 4))
+        target, cell = "joint", int(np.clip(size / 1.2, 1, 4))
     block = None
     if len(pictures.photos) < _FEW_PHOTOS:
         area = sum(math.prod(photo.size_hw) for photo in pictures.photos)
@@ -261,8 +265,8 @@ def _decide(
     unit = (block or facts.least_side) * scale / cell
     stride = int(np.clip(round(4 * spacing / cell), 4, max(4, unit // 4)))
     reason = (
-        f"target: {target} of {size:.1f} network px around dots that are {spacing:.0f} px apart; "
-        f"maps {cell}x down, windows of {2 * stride} cells"
+        f"target: {_TOLD[target]} of {size:.1f} network px around dots that are {spacing:.0f} px "
+        f"apart; maps {cell}x down, windows of {2 * stride} cells"
     )
     if lone and target != "squares":
         reason += (

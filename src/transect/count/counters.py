@@ -1,16 +1,18 @@
-"""From measured maps to counts: ways fitted out of fold, compared, the best kept per class.
+"""From measured maps to counts: the ways there are, each corrected for its slope and its bias.
 
-``sum`` divides the sum of a map by what one object adds. ``peaks`` counts local maxima above a
-height. ``line`` adds shares of sum, peaks and area. ``regressors`` are trees on features of
-windows (sea lion 2nd place). ``mean`` looks at the area alone: where it wins, the networks have
-learned nothing that counts. Each is fitted on some blocks and asked about the others, so that the
-comparison and all errors are out of fold.
+``sum`` adds up a map. ``peaks`` counts local maxima above a height. ``line`` adds shares of sum,
+peaks and area. ``regressors`` are trees on features of windows (sea lion 2nd place). ``mean`` looks
+at the area alone: where it wins, the networks have learned nothing that counts.
+
+None of them is believed as it comes: a map of Gaussians takes the maximum where dots crowd, peaks
+merge there, and each network of a fold has a level of its own. So every way is corrected by a slope
+and objects per cell, and every network by a factor, all fitted out of fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +24,25 @@ from transect.count.regressors import fit_regressor, load_regressor, predict_mea
 from transect.errors import TransectError, unknown_name
 from transect.files import safe_join
 from transect.recipe import CountDecide
-from transect.tabular.forest import Forest
 
-__all__ = ["METHODS", "Counter", "Evidence", "choose_counter", "parts_of"]
+__all__ = [
+    "METHODS",
+    "Counter",
+    "Evidence",
+    "Floats",
+    "PlaneCounter",
+    "fit_corrections",
+    "fit_plane",
+    "network_factors",
+    "straighten",
+]
 
 METHODS = ("sum", "peaks", "line", "regressors", "mean")
 """Simplest first: of two that are nearly as good, the simpler is kept; ``mean`` must win."""
 
 _LINE_LEVELS = (0.1, 0.2, 0.35, 0.5)  # heights of the peaks among the terms of a line; our choice
 
-_GAIN = 0.03  # a less simple way must err this share less out of fold; our guess
-_PARTS = 4  # sea lion 2nd place: GroupKFold(4) where one fold only was trained
-_LEAST_WINDOWS = 40  # trees on fewer windows are noise; our guess
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,17 +50,95 @@ class Evidence:
     """Measured blocks with their true counts.
 
     Attributes:
-        measured: (N) numbers of every block.
+        measured: (N) numbers of every block, from a network that has not seen it.
         window_counts: (N) dots in every window, (windows, C) each.
         truth: (N, C) dots.
+        networks: (N,) number of the network (the fold) that drew each block.
+        groups: (N,) whatever shares light and site has one number.
         merged: Whether all classes share one map: then their sum is counted, and divided by the
             shares that they have in the truth.
     """
 
     measured: Sequence[Measured]
-    window_counts: Sequence[NDArray[np.float64]]
-    truth: NDArray[np.float64]
+    window_counts: Sequence[Floats]
+    truth: Floats
+    networks: NDArray[np.int64]
+    groups: NDArray[np.int64]
     merged: bool = False
+
+
+@dataclass(frozen=True)
+class PlaneCounter:
+    """From one map to a count.
+
+    Attributes:
+        method: One of ``METHODS``.
+        slope: Objects per unit of what the method adds up.
+        per_cell: Objects per cell beside that.
+        networks: Factor of the network of each fold; 1 for a network that is not among them.
+        height: Least height of a peak.
+        shares: Of the terms of a line.
+        models: Regressors.
+    """
+
+    method: str
+    slope: float = 1.0
+    per_cell: float = 0.0
+    networks: tuple[float, ...] = ()
+    height: float = 0.5
+    shares: tuple[float, ...] = ()
+    models: tuple[Any, ...] = ()
+
+    def __call__(self, measured: Measured, plane: int, network: int) -> float:
+        """The count of a map that one network drew, not rounded, never negative."""
+        return self.corrected(self.raw(measured, plane), measured.cells, network)
+
+    def corrected(self, raw: float, cells: int, network: int) -> float:
+        """The count that stands for what a method said."""
+        return max(0.0, self.slope * raw * self.factor(network) + self.per_cell * cells)
+
+    def factor(self, network: int) -> float:
+        """The correction of one network."""
+        return self.networks[network] if 0 <= network < len(self.networks) else 1.0
+
+    def raw(self, measured: Measured, plane: int) -> float:
+        """What the method says before it is corrected."""
+        if self.method == "sum":
+            return float(measured.sums[plane])
+        if self.method == "peaks":
+            return float((measured.peaks[plane][:, 2] >= self.height).sum())
+        if self.method == "mean":
+            return float(measured.cells)
+        if self.method == "line":
+            return float(np.dot(self.shares, _terms(measured, plane)))
+        assert measured.windows is not None
+        windows = predict_mean(self.models, measured.features[..., plane])
+        return float(windows.sum() / measured.windows.coverage)
+
+    def save(self, folder: Path, stem: str) -> dict[str, Any]:
+        """Write the regressors as files of ``folder`` called ``stem``; give plain values."""
+        names = [
+            save_regressor(model, folder / f"{stem}-{i}").name
+            for i, model in enumerate(self.models)
+        ]
+        plain = {name: value for name, value in vars(self).items() if name != "models"}
+        return {**plain, "models": names}
+
+    @staticmethod
+    def load(value: Mapping[str, Any], folder: Path) -> PlaneCounter:
+        """Read back what ``save`` wrote."""
+        method = str(value["method"])
+        if method not in METHODS:
+            raise unknown_name("a count method", method, METHODS)
+        return PlaneCounter(
+            method,
+            float(value["slope"]),
+            float(value["per_cell"]),
+            tuple(float(v) for v in value["networks"]),
+            float(value["height"]),
+            tuple(float(v) for v in value["shares"]),
+            tuple(load_regressor(safe_join(folder, str(name))) for name in value["models"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,69 +146,52 @@ class Counter:
     """A fitted way from measured maps to counts of every class.
 
     Attributes:
-        methods: Per map: one of ``METHODS``.
-        factors: Per map: objects per unit of the map's sum, or per cell.
-        heights: Per map: least height of a peak.
-        models: Per map: regressors; none where they are not used.
+        planes: One for each map.
         unmix: (C, C) factors from counted to corrected classes, or None.
         scale: Per class: factor of a calibration on a pilot; 1 without.
         shares: (C,) of the classes where all share one map; else ().
-        lines: Per map: shares of the terms of ``_terms``; none where it is not used.
     """
 
-    methods: tuple[str, ...]
-    factors: tuple[float, ...]
-    heights: tuple[float, ...]
-    models: tuple[tuple[Any, ...], ...]
-    unmix: NDArray[np.float64] | None = None
+    planes: tuple[PlaneCounter, ...]
+    unmix: Floats | None = None
     scale: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
-    lines: tuple[tuple[float, ...], ...] = ()
 
-    def __call__(self, measured: Measured) -> NDArray[np.float64]:
-        """(C,) counts of one picture, not rounded, never negative."""
-        counts = np.array([self._one(measured, plane) for plane in range(len(self.methods))])
+    def __call__(self, measured: Measured, network: int) -> Floats:
+        """(C,) counts by the maps of one network, not rounded, never negative."""
+        counts = np.array([one(measured, k, network) for k, one in enumerate(self.planes)])
         if self.shares:
             counts = counts[0] * np.array(self.shares)
         if self.unmix is not None:
             counts = np.clip(self.unmix @ counts, 0, None)
         return counts * np.array(self.scale) if self.scale else counts
 
+    def mean(self, measured: Sequence[Measured], networks: Sequence[int]) -> Floats:
+        """(C,) mean of the counts by each network's own maps.
+
+        Counts are averaged, not maps: out of fold, every block is drawn by one network, and what
+        was fitted there holds for maps of one network, not for the smoother mean of several.
+        """
+        each = [self(one, number) for one, number in zip(measured, networks, strict=True)]
+        return np.asarray(np.mean(each, axis=0))
+
     @property
     def merged(self) -> bool:
         """Whether classes are not told apart."""
         return len(self.shares) > 1
 
-    def _one(self, measured: Measured, plane: int) -> float:
-        """The count of one map."""
-        method = self.methods[plane]
-        if method == "sum":
-            return float(self.factors[plane] * measured.sums[plane])
-        if method == "peaks":
-            return float((measured.peaks[plane][:, 2] >= self.heights[plane]).sum())
-        if method == "mean":
-            return float(self.factors[plane] * measured.cells)
-        if method == "line":
-            return float(np.dot(self.lines[plane], _terms(measured, plane)))
-        assert measured.windows is not None
-        windows = predict_mean(self.models[plane], measured.features[..., plane])
-        return float(windows.sum() / measured.windows.coverage)
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The method of each map."""
+        return tuple(plane.method for plane in self.planes)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the regressors below ``folder``; the rest as plain values."""
-        files = [
-            [save_regressor(model, folder / f"class{kind}-{i}").name for i, model in enumerate(own)]
-            for kind, own in enumerate(self.models)
-        ]
         return {
-            "methods": list(self.methods),
-            "factors": list(self.factors),
-            "heights": list(self.heights),
-            "models": files,
+            "planes": [plane.save(folder, f"class{k}") for k, plane in enumerate(self.planes)],
             "unmix": None if self.unmix is None else self.unmix.tolist(),
             "scale": list(self.scale),
             "shares": list(self.shares),
-            "lines": [list(line) for line in self.lines],
         }
 
     @staticmethod
@@ -132,218 +202,170 @@ class Counter:
             TransectError: If it is something else, or a regressor is missing.
         """
         try:
-            models = tuple(
-                tuple(load_regressor(safe_join(folder, str(name))) for name in own)
-                for own in value["models"]
-            )
             unmix = value["unmix"]
-            methods = tuple(str(method) for method in value["methods"])
-            for method in methods:
-                if method not in METHODS:
-                    raise unknown_name("a count method", method, METHODS)
             return Counter(
-                methods,
-                tuple(float(v) for v in value["factors"]),
-                tuple(float(v) for v in value["heights"]),
-                models,
+                tuple(PlaneCounter.load(plane, folder) for plane in value["planes"]),
                 None if unmix is None else np.array(unmix, np.float64),
                 tuple(float(v) for v in value["scale"]),
                 tuple(float(v) for v in value["shares"]),
-                tuple(tuple(float(v) for v in line) for line in value["lines"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TransectError(
-                f"decide.json does not hold a counter ({error!r}). Restore it or train again."
+                f"decide.json does not hold a counter of this version ({error!r}). Train again."
             ) from error
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What ``choose_counter`` found.
-
-    Attributes:
-        counter: Fitted on all blocks.
-        out_of_fold: (N, C) counts of every block by what was chosen and fitted without its part.
-        errors: Per class: method to mean absolute error out of fold.
-        unmixed: Whether the correction of confusion paid.
-        confusion_error: Mean absolute error before and after the correction, or ().
-        importance: Per class: share of each feature in the trees, empty without regressors.
-    """
-
-    counter: Counter
-    out_of_fold: NDArray[np.float64]
-    errors: tuple[dict[str, float], ...]
-    unmixed: bool = False
-    confusion_error: tuple[float, ...] = ()
-    importance: tuple[tuple[float, ...], ...] = field(default_factory=tuple)
-
-
-def parts_of(
-    folds: NDArray[np.int64], groups: Sequence[str | None], seed: int
-) -> NDArray[np.int64]:
-    """Which blocks are fitted on together: the folds, or four parts if one fold was trained.
-
-    Args:
-        folds: (N,) the fold of every block that has maps.
-        groups: (N,) blocks of one group stay together where there are groups enough.
-        seed: Of the division.
-
-    Returns:
-        (N,) numbers of parts, at least two of them if N > 1.
-    """
-    if len(np.unique(folds)) > 1:
-        return np.unique(folds, return_inverse=True)[1].astype(np.int64)
-    names = np.array([group or f"\0{i}" for i, group in enumerate(groups)])
-    keys = np.unique(names, return_inverse=True)[1]
-    if keys.max(initial=0) == 0:  # one photo: its blocks must do
-        keys = np.arange(len(names))
-    order = np.random.default_rng(seed).permutation(int(keys.max()) + 1)
-    return np.asarray(order[keys] % min(_PARTS, int(keys.max()) + 1), np.int64)
-
-
-def choose_counter(
-    evidence: Evidence, parts: NDArray[np.int64], decide: CountDecide, *, seed: int
-) -> Choice:
-    """Fit every method on all parts but one, compare, and keep the best for each class.
-
-    The method for a part is chosen by the errors on the other parts, so the counts out of fold
-    carry no benefit from the choice.
+def fit_plane(
+    evidence: Evidence, rows: NDArray[np.int64], plane: int, method: str, decide: CountDecide,
+    *, seed: int,
+) -> PlaneCounter:  # fmt: skip
+    """Fit one method for one map on some blocks, then its slope, its bias and its networks.
 
     Args:
         evidence: Measured blocks.
-        parts: From ``parts_of``.
-        decide: Methods to compare, regressors to fit.
+        rows: Numbers of the blocks to fit on.
+        plane: Number of the map.
+        method: One of ``METHODS``. Regressors know the blocks that they were fitted on by heart, so
+            they come without corrections: see ``fit_corrections``.
+        decide: Which regressors.
         seed: Of the trees.
+    """
+    own = [evidence.measured[i] for i in rows]
+    if method == "regressors":
+        features = np.concatenate([one.features[..., plane] for one in own])
+        counts = np.concatenate([evidence.window_counts[i][:, plane] for i in rows])
+        models = [fit_regressor(name, features, counts, seed=seed) for name in decide.regressors]
+        return PlaneCounter(method, models=tuple(models))
+    bare = PlaneCounter(method)
+    if method == "line":
+        terms = [_terms(one, plane) for one in own]
+        bare = replace(bare, shares=_fit_line(terms, evidence.truth[rows, plane]))
+    best, least = bare, np.inf
+    for height in PEAK_LEVELS if method == "peaks" else (bare.height,):
+        tried = replace(bare, height=height)
+        raw = np.array([tried.raw(one, plane) for one in own])
+        tried = fit_corrections(tried, raw, evidence, rows, plane)
+        networks = evidence.networks[rows].tolist()
+        said = [
+            tried.corrected(value, one.cells, number)
+            for value, one, number in zip(raw.tolist(), own, networks, strict=True)
+        ]
+        error = float(np.abs(np.array(said) - evidence.truth[rows, plane]).mean())
+        if error < least:
+            best, least = tried, error
+    return best
+
+
+def fit_corrections(
+    bare: PlaneCounter, raw: Floats, evidence: Evidence, rows: NDArray[np.int64], plane: int
+) -> PlaneCounter:
+    """The counter with the factors of its networks, its slope and its bias.
+
+    Args:
+        bare: With its method.
+        raw: (len(rows),) what it says of the blocks.
+        evidence: The blocks.
+        rows: Which of them.
+        plane: Number of the map.
+    """
+    truth, networks = evidence.truth[rows, plane], evidence.networks[rows]
+    if bare.method == "mean":  # the networks have no say in it
+        return replace(bare, slope=straighten(raw, np.zeros_like(raw), truth)[0])
+    factors = network_factors(raw, truth, networks, evidence.groups[rows])
+    cells = np.array([evidence.measured[i].cells for i in rows], np.float64)
+    slope, per_cell = straighten(raw * np.array(factors)[networks], cells, truth)
+    return replace(bare, slope=slope, per_cell=per_cell, networks=factors)
+
+
+def straighten(raw: Floats, cells: Floats, truth: Floats) -> tuple[float, float]:
+    """Slope and objects per cell that bring raw counts to true ones, their sums being equal.
+
+    The line is fitted with large counts allowed to err more. Its constant part is drawn towards
+    zero by as much as chance would explain (the positive part of James and Stein's rule), so that
+    few or noisy blocks give a plain ratio; what is left of it is spread over the cells, so that the
+    parts of a photo add up to the photo.
+
+    Args:
+        raw: (N,) what a method adds up.
+        cells: (N,) cells of each block; zeros fit a ratio.
+        truth: (N,) objects.
 
     Returns:
-        The counter and what it does out of fold.
+        slope, objects per cell.
+
+    Example:
+        >>> tens = np.arange(0.0, 100.0, 10.0)
+        >>> slope, per_cell = straighten(tens, np.full(10, 100.0), 1.5 * tens + 4)
+        >>> round(slope, 3), round(per_cell, 3)
+        (1.5, 0.04)
     """
-    if evidence.merged:
-        return _divided(evidence, parts, decide, seed)
-    classes = evidence.truth.shape[1]
-    methods = _possible(evidence, decide)
-    crossed = {method: np.zeros_like(evidence.truth) for method in methods}
-    for part in np.unique(parts):
-        fitted = {
-            method: _fit(evidence, np.flatnonzero(parts != part), method, decide, seed)
-            for method in methods
-        }
-        for i in np.flatnonzero(parts == part).tolist():
-            for method in methods:
-                crossed[method][i] = fitted[method](evidence.measured[i])
-    errors = {method: np.abs(crossed[method] - evidence.truth) for method in methods}
-    out_of_fold = np.zeros_like(evidence.truth)
-    for part in np.unique(parts):
-        inside, others = parts == part, parts != part
-        for kind in range(classes):
-            best = _best({m: errors[m][others, kind].mean() for m in methods})
-            out_of_fold[inside, kind] = crossed[best][inside, kind]
-    table = tuple(
-        {method: float(errors[method][:, kind].mean()) for method in methods}
-        for kind in range(classes)
-    )
-    chosen = tuple(_best(row) for row in table)
-    every = np.arange(len(evidence.truth))
-    full = {method: _fit(evidence, every, method, decide, seed) for method in set(chosen)}
-    counter = Counter(
-        chosen,
-        tuple(full[m].factors[kind] for kind, m in enumerate(chosen)),
-        tuple(full[m].heights[kind] for kind, m in enumerate(chosen)),
-        tuple(full[m].models[kind] for kind, m in enumerate(chosen)),
-        lines=tuple(full[m].lines[kind] for kind, m in enumerate(chosen)),
-    )
-    choice = Choice(counter, out_of_fold, table, importance=_importance(counter))
-    return _unmixed(choice, evidence, parts) if decide.correct_confusion else choice
+    total = float(raw.sum())
+    if total <= 1e-9:
+        area = float(cells.sum())
+        return 0.0, float(truth.sum()) / area if area > 0 else 0.0
+    ratio = float(truth.sum()) / total
+    if len(raw) < 4 or not cells.any():
+        return ratio, 0.0
+    weight = 1 / np.sqrt(ratio * raw + max(1.0, float(truth.mean())))
+    table = np.stack([raw, cells], axis=1) * weight[:, None]
+    size = np.sqrt((table**2).sum(axis=0))
+    unit = table / size
+    square = unit.T @ unit
+    if np.linalg.det(square) < 1e-6:  # raw counts say the area again
+        return ratio, 0.0
+    inverse = np.linalg.inv(square)
+    part = inverse @ unit.T @ (truth * weight)
+    left = truth * weight - unit @ part
+    variance = float((left**2).sum()) / (len(raw) - 2) * inverse[1, 1]
+    certain = max(0.0, 1 - variance / max(float(part[1]) ** 2, 1e-300))
+    per_cell = float(part[1] / size[1]) * certain
+    slope = (float(truth.sum()) - per_cell * float(cells.sum())) / total
+    return (slope, per_cell) if slope > 0 else (ratio, 0.0)
 
 
-def _divided(
-    evidence: Evidence, parts: NDArray[np.int64], decide: CountDecide, seed: int
-) -> Choice:
-    """Count all classes together, and divide the sum by their shares in the other parts."""
-    together = Evidence(
-        evidence.measured,
-        [counts.sum(axis=1, keepdims=True) for counts in evidence.window_counts],
-        evidence.truth.sum(axis=1, keepdims=True),
-    )
-    choice = choose_counter(together, parts, decide, seed=seed)
+def network_factors(
+    counts: Floats, truth: Floats, networks: NDArray[np.int64], groups: NDArray[np.int64]
+) -> tuple[float, ...]:
+    """What brings networks to one level, drawn towards 1 by as much as chance would explain.
 
-    def shares(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        sums = evidence.truth[rows].sum(axis=0)
-        return np.asarray(sums / max(1.0, float(sums.sum())))
+    Args:
+        counts: (N,) by one network each, in any unit.
+        truth: (N,).
+        networks: (N,) numbers of the networks.
+        groups: (N,) blocks of one group err together.
 
-    counts = np.zeros_like(evidence.truth)
-    for part in np.unique(parts):
-        inside = parts == part
-        counts[inside] = choice.out_of_fold[inside] * shares(~inside)
-    every = tuple(shares(np.ones(len(parts), bool)).tolist())
-    return replace(choice, counter=replace(choice.counter, shares=every), out_of_fold=counts)
+    Returns:
+        A factor for each number of a network up to the largest; 1 where one network drew all.
 
-
-def _possible(evidence: Evidence, decide: CountDecide) -> tuple[str, ...]:
-    """The recipe's methods that this evidence is enough for, simplest first."""
-    for method in decide.methods:
-        if method not in METHODS:
-            raise unknown_name("a count method", method, METHODS)
-    wanted = [method for method in METHODS if method in decide.methods]
-    windows = sum(len(counts) for counts in evidence.window_counts)
-    if windows < _LEAST_WINDOWS and len(wanted) > 1 and "regressors" in wanted:
-        wanted.remove("regressors")
-    return tuple(wanted)
-
-
-def _best(errors: Mapping[str, float]) -> str:
-    """The method with the least error; a simpler one if it is nearly as good."""
-    least = min(errors.values())
-    return next(name for name in METHODS if name in errors and errors[name] <= least * (1 + _GAIN))
+    References:
+        Random effects by the method of moments: DerSimonian and Laird 1986.
+    """
+    factors = np.ones(int(networks.max(initial=-1)) + 1)
+    known: dict[int, tuple[float, float]] = {}
+    counts = counts * (float(truth.sum()) / max(float(counts.sum()), 1e-12))
+    for number in np.unique(networks).tolist():
+        own = networks == number
+        total, codes = float(counts[own].sum()), np.unique(groups[own], return_inverse=True)[1]
+        units = int(codes.max()) + 1
+        if total <= 0 or units < 2:
+            continue
+        away = float(truth[own].sum()) / total - 1
+        left = np.bincount(codes, truth[own] - (1 + away) * counts[own])
+        known[number] = away, float((left**2).sum()) * units / (units - 1) / total**2
+    between = np.mean([away**2 - noise for away, noise in known.values()]) if known else 0.0
+    if len(np.unique(networks)) > 1 and between > 0:
+        for number, (away, noise) in known.items():
+            factors[number] = 1 + away * between / (between + noise)
+    return tuple(factors.tolist())
 
 
-def _fit(
-    evidence: Evidence, rows: NDArray[np.int64], method: str, decide: CountDecide, seed: int
-) -> Counter:
-    """Fit one method for all classes on some blocks."""
-    classes = evidence.truth.shape[1]
-    factors, heights = [1.0] * classes, [0.5] * classes
-    models: list[tuple[Any, ...]] = [()] * classes
-    lines: list[tuple[float, ...]] = [()] * classes
-    for kind in range(classes):
-        truth = evidence.truth[rows, kind]
-        if method == "sum":
-            total = sum(float(evidence.measured[i].sums[kind]) for i in rows)
-            factors[kind] = float(truth.sum()) / total if total > 1e-9 else 0.0
-        elif method == "peaks":
-            numbers = np.stack(
-                [peak_numbers(evidence.measured[i].peaks[kind], PEAK_LEVELS) for i in rows]
-            )
-            error = np.abs(numbers - truth[:, None]).mean(axis=0)
-            heights[kind] = PEAK_LEVELS[int(error.argmin())]
-        elif method == "mean":
-            factors[kind] = float(truth.sum()) / sum(evidence.measured[i].cells for i in rows)
-        elif method == "line":
-            lines[kind] = _fit_line([_terms(evidence.measured[i], kind) for i in rows], truth)
-        else:
-            features = np.concatenate([evidence.measured[i].features[..., kind] for i in rows])
-            counts = np.concatenate([evidence.window_counts[i][:, kind] for i in rows])
-            models[kind] = tuple(
-                fit_regressor(name, features, counts, seed=seed) for name in decide.regressors
-            )
-    return Counter(
-        (method,) * classes,
-        tuple(factors),
-        tuple(heights),
-        tuple(models),
-        lines=tuple(lines),
-    )
-
-
-def _terms(measured: Measured, plane: int) -> NDArray[np.float64]:
+def _terms(measured: Measured, plane: int) -> Floats:
     """What a line adds up: sum of the map, peaks above some heights, cells."""
     number = peak_numbers(measured.peaks[plane], _LINE_LEVELS)
     return np.array([measured.sums[plane], *number, measured.cells])
 
 
-def _fit_line(
-    terms: Sequence[NDArray[np.float64]], truth: NDArray[np.float64]
-) -> tuple[float, ...]:
+def _fit_line(terms: Sequence[Floats], truth: Floats) -> tuple[float, ...]:
     """Shares, none negative, with the least squared error; large counts may err more."""
     from scipy.optimize import nnls
 
@@ -352,49 +374,3 @@ def _fit_line(
     size = np.maximum(np.abs(table).max(axis=0), 1e-12)
     shares, _ = nnls(table / size * weight[:, None], truth * weight)
     return tuple((shares / size).tolist())
-
-
-def _unmixed(choice: Choice, evidence: Evidence, parts: NDArray[np.int64]) -> Choice:
-    """Correct confused classes by a matrix, if that pays out of fold."""
-    counted, truth = choice.out_of_fold, evidence.truth
-    classes = truth.shape[1]
-    if classes < 2 or len(truth) < 4 * classes:
-        return choice
-    corrected = np.zeros_like(counted)
-    for part in np.unique(parts):
-        matrix = _mixing(counted[parts != part], truth[parts != part])
-        corrected[parts == part] = np.clip(counted[parts == part] @ matrix.T, 0, None)
-    before = float(np.abs(counted - truth).mean())
-    after = float(np.abs(corrected - truth).mean())
-    if after > before * (1 - _GAIN):
-        return Choice(
-            choice.counter, counted, choice.errors, False, (before, after), choice.importance
-        )
-    counter = replace(choice.counter, unmix=_mixing(counted, truth))
-    return Choice(counter, corrected, choice.errors, True, (before, after), choice.importance)
-
-
-def _mixing(counted: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factors (C, C) that take counted classes to true ones, held near the identity.
-
-    Entries may be negative: what was counted too often in one class must be taken away again.
-    """
-    # As much weight for "leave it" as for a fiftieth of the evidence; our guess.
-    hold = np.diag(0.02 * (counted**2).sum(axis=0) + 1e-9)
-    return np.asarray(np.linalg.solve(counted.T @ counted + hold, counted.T @ truth + hold).T)
-
-
-def _importance(counter: Counter) -> tuple[tuple[float, ...], ...]:
-    """Mean share of each feature in the trees of each class."""
-    table = []
-    for own in counter.models:
-        shares = [
-            model.importance
-            if isinstance(model, Forest)
-            else getattr(model, "feature_importances_", None)
-            for model in own
-        ]
-        known = [np.asarray(s, np.float64) / max(float(np.sum(s)), 1e-12)
-                 for s in shares if s is not None]  # fmt: skip
-        table.append(tuple(np.mean(known, axis=0).tolist()) if known else ())
-    return tuple(table)

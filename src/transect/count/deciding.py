@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.count.counters import Choice, Evidence, choose_counter, parts_of
+from transect.count.choosing import Choice, choose_counter, parts_of
+from transect.count.counters import Evidence
 from transect.count.decisions import Classify, Decisions, unseen_factor
 from transect.count.gallery import keep_worst
 from transect.count.maps import CellMap, oof_map
@@ -70,14 +71,16 @@ def decide_out_of_fold(
         progress.step("measuring maps", len(rows), len(pictures.images))
     truth = pictures.counts[rows]
     groups = [pictures.images[i].group for i in rows]
+    own_folds = folds[rows]
     evidence = Evidence(
         measured,
         [_window_truth(pictures, i, cells, one) for i, cells, one in zip(rows, maps, measured,
                                                                          strict=True)],
         truth,
+        own_folds,
+        np.unique([g or f"\0{i}" for i, g in enumerate(groups)], return_inverse=True)[1],
         merged=task.decide.merge_classes,
     )  # fmt: skip
-    own_folds = folds[rows]
     parts = parts_of(own_folds, groups, seed)
     choice = choose_counter(evidence, parts, task.decide, seed=seed)
     counted = ("all classes",) if choice.counter.merged else pictures.classes

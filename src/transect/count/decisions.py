@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.counters import Counter
-from transect.count.maps import CellMap
+from transect.count.maps import CellMap, mean_map
 from transect.count.measures import Measured, measure
 from transect.ensemble.conformal import Intervals, intervals_from_json
 from transect.errors import TransectError
@@ -76,17 +76,33 @@ class Decisions:
 
     def answer(
         self,
-        cells: CellMap,
+        maps: Sequence[CellMap],
         decide: CountDecide,
         *,
+        networks: Sequence[int],
         scale: float = 1.0,
         classify: Classify | None = None,
     ) -> Answer:
-        """Count one picture that was resampled by ``scale``; ``classify`` as in ``measure``."""
-        measured = measure(cells, decide, radius=self.radius, blur=self.blur, classify=classify)
-        points, kinds, confidence = self.points(cells, measured)
-        counts = self.counter(measured)
-        area = cells.size_hw[0] * cells.size_hw[1] * scale**2
+        """Count one picture that was resampled by ``scale``.
+
+        Args:
+            maps: By each network.
+            decide: What is measured.
+            networks: Numbers of the networks (folds) that drew the maps.
+            scale: Of the picture that they drew.
+            classify: As in ``measure``.
+        """
+
+        def measured(cells: CellMap) -> Measured:
+            return measure(cells, decide, radius=self.radius, blur=self.blur, classify=classify)
+
+        decide = replace(decide, methods=self.counter.methods)  # no features that nobody asks for
+        each = [measured(cells) for cells in maps]
+        counts = self.counter.mean(each, networks)
+        whole = mean_map(maps)
+        points, kinds, confidence = self.points(whole, each[0] if len(maps) == 1 else
+                                                measured(whole))  # fmt: skip
+        area = whole.size_hw[0] * whole.size_hw[1] * scale**2
         return Answer(counts, self.interval(counts, area), points, kinds, confidence, area)
 
     def interval(self, counts: NDArray[np.float64], area_px: float) -> NDArray[np.float64]:

@@ -24,9 +24,10 @@ from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 from transect.types import Image, Progress
 
-__all__ = ["CellMap", "Networks", "oof_map", "predict_held_out"]
+__all__ = ["CellMap", "Networks", "mean_map", "oof_map", "predict_held_out"]
 
 _STEPS = 65535
+_ROWS = 512  # rows of a map at once
 _MEMORY_BYTES = 256 << 20  # larger maps lie in a temporary file; our choice
 
 
@@ -38,11 +39,18 @@ class CellMap:
         stored: (C, h, w) uint16, in steps of ``limit`` / 65535.
         limit: The largest value.
         size_hw: (H, W) of the picture in its own pixels.
+        densities: How many of the maps, the last ones, are densities of the others.
     """
 
     stored: NDArray[np.uint16]
     limit: float
     size_hw: tuple[int, int]
+    densities: int = 0
+
+    @property
+    def drawn(self) -> int:
+        """How many maps show where objects are."""
+        return len(self.stored) - self.densities
 
     @property
     def cell_hw(self) -> tuple[float, float]:
@@ -53,7 +61,7 @@ class CellMap:
         )
 
     def values(self, top: int = 0, bottom: int | None = None) -> NDArray[np.float32]:
-        """Rows of all maps as numbers: (C, rows, w) float32."""
+        """Rows of all maps as numbers, densities last: (C, rows, w) float32."""
         part = self.stored[:, top:bottom]
         found = part.astype(np.float32) * np.float32(self.limit / _STEPS)
         _release(self.stored)
@@ -79,14 +87,14 @@ class CellMap:
         height, width = self.cell_hw
         rows = slice(round(top / height), max(round((top + size_hw[0]) / height), 1))
         columns = slice(round(left / width), max(round((left + size_hw[1]) / width), 1))
-        return CellMap(self.stored[:, rows, columns], self.limit, size_hw)
+        return replace(self, stored=self.stored[:, rows, columns], size_hw=size_hw)
 
 
 class Networks:
-    """The members of a run, loaded with the snapshots of some folds."""
+    """The members of a run as one fold trained them: what draws maps, held-out and new alike."""
 
     def __init__(
-        self, run: RunFolder, recipe: Recipe, task: Task, folds: Sequence[int], *, device: str
+        self, run: RunFolder, recipe: Recipe, task: Task, fold: int, *, device: str
     ) -> None:
         """Load them.
 
@@ -103,7 +111,7 @@ class Networks:
             dense = DenseMember(
                 recipe,
                 replace(member, geometry=plain),
-                _snapshots(run, member.name, folds),
+                _snapshots(run.fold(member.name, fold)),
                 build=_builder(member, inputs, task),
                 inputs=inputs,
                 outputs=task.outputs,
@@ -134,7 +142,7 @@ class Networks:
         height, width, _ = reader.shape
         step = self._task.decide.downscale / (self._members[0][0].geometry.scale * scale)
         cells = (max(1, round(height / step)), max(1, round(width / step)))
-        shape = (self._task.maps, *cells)
+        shape = (self._task.stored, *cells)
         total: NDArray[Any] = _zeros(shape, np.float32 if len(self._members) > 1 else np.uint16)
         weight = sum(share for *_, share in self._members)
         for member, dense, share in self._members:
@@ -143,7 +151,7 @@ class Networks:
             seen = replace(image, size_hw=(source.shape[0], source.shape[1]))
             bands = dense.bands(source, seen)
             for row, band in rescaled_bands(bands, seen.size_hw, cells):
-                part = np.clip(band[: self._task.maps], 0, self._task.limit)
+                part = np.clip(band[: self._task.stored], 0, self._task.limit)
                 steps = part * np.float32(_STEPS / self._task.limit)
                 rows = slice(row, row + band.shape[1])
                 if len(self._members) > 1:
@@ -154,7 +162,22 @@ class Networks:
                 if progress is not None and height * width > 16_000_000:
                     progress.step(f"drawing {image.name}", row + band.shape[1], cells[0])
         stored = total if total.dtype == np.uint16 else np.rint(total).astype(np.uint16)
-        return CellMap(stored, self._task.limit, (height, width))
+        return CellMap(stored, self._task.limit, (height, width), self._task.densities)
+
+
+def mean_map(maps: Sequence[CellMap]) -> CellMap:
+    """The mean of the maps of one picture: where objects are, as all networks see it."""
+    first = maps[0]
+    if len(maps) == 1:
+        return first
+    stored: NDArray[np.uint16] = _zeros(first.stored.shape, np.uint16)
+    for top in range(0, stored.shape[1], _ROWS):
+        rows = slice(top, top + _ROWS)
+        stored[:, rows] = np.rint(np.mean([one.stored[:, rows] for one in maps], axis=0))
+        for one in maps:
+            _release(one.stored)
+        _release(stored)
+    return replace(first, stored=stored)
 
 
 def predict_held_out(
@@ -173,7 +196,7 @@ def predict_held_out(
     missing = [i for i in held_out if not _path(run, pictures.images[i]).is_file()]
     if not missing:
         return
-    networks = Networks(run, recipe, task, [fold], device=device)
+    networks = Networks(run, recipe, task, fold, device=device)
     photos = sorted({pictures.blocks[i].photo for i in missing})
     for done, number in enumerate(photos):
         photo = pictures.photos[number]
@@ -196,7 +219,7 @@ def oof_map(run: RunFolder, task: Task, image: Image) -> CellMap | None:
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as archive:
-        return CellMap(archive["maps"], task.limit, image.size_hw)
+        return CellMap(archive["maps"], task.limit, image.size_hw, task.densities)
 
 
 def _path(run: RunFolder, image: Image) -> Path:
@@ -212,17 +235,12 @@ def _oof_scale(name: str, bounds: tuple[float, float]) -> float:
     return float(np.random.default_rng(seed).uniform(*bounds))
 
 
-def _snapshots(run: RunFolder, member: str, folds: Sequence[int]) -> list[tuple[Path, float]]:
-    """The weight files of a member with their shares, over some of its folds."""
-    found = []
-    for fold in folds:
-        folder = run.fold(member, fold)
-        done = read_json(folder / "done.json")
-        found += [
-            (safe_join(folder, entry["file"]), float(entry["weight"]))
-            for entry in done["snapshots"]
-        ]
-    return found
+def _snapshots(folder: Path) -> list[tuple[Path, float]]:
+    """The weight files of a member's fold with their shares."""
+    return [
+        (safe_join(folder, entry["file"]), float(entry["weight"]))
+        for entry in read_json(folder / "done.json")["snapshots"]
+    ]
 
 
 def _builder(member: Member, inputs: Inputs, task: Task) -> Any:

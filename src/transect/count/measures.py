@@ -29,7 +29,7 @@ class Measured:
     """Numbers of one picture.
 
     Attributes:
-        sums: (C,) sum of each map over cells.
+        sums: (C,) sum of each map over cells, or of its density.
         peaks: For each map (K, 3) row, column, height above the lowest of ``PEAK_LEVELS``.
         features: (windows, F, C) float32; no windows if they were not asked for.
         windows: Their grid, or None.
@@ -67,7 +67,7 @@ def measure(
     Returns:
         The numbers; blobs and peaks are those of the whole map, whatever the blocks.
     """
-    count, height, width = cells.stored.shape
+    count, (height, width) = cells.drawn, cells.stored.shape[1:]
     wanted = "regressors" in decide.methods
     grid = windows_for((height, width), size=decide.window, stride=decide.stride)
     names = 1 + len(decide.pixel_thresholds) + 2 * len(decide.blob_thresholds)
@@ -79,11 +79,12 @@ def measure(
     for top in range(0, height, rows_at_once):
         bottom = min(height, top + rows_at_once)
         first, last = max(0, top - _MARGIN), min(height, bottom + _MARGIN)
-        block = cells.values(first, last)
+        every = cells.values(first, last)
+        block, summed = every[:count], every[-count:]  # densities are added up where there are any
         inner = slice(top - first, bottom - first)
         for number in range(count):
             plane = block[number]
-            sums[number] += plane[inner].sum(dtype=np.float64)
+            sums[number] += summed[number][inner].sum(dtype=np.float64)
             own = peaks(plane, radius=radius, blur=blur, least=PEAK_LEVELS[0], first_row=first)
             found[number].append(own[(own[:, 0] >= top) & (own[:, 0] < bottom)])
             if wanted:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from transect.data.images import open_reader
 from transect.errors import TransectError, unknown_name
 from transect.predict.scaling import ScaledReader
 from transect.run import RunFolder
-from transect.task import NewImages
+from transect.task import NewImages, used_folds
 from transect.types import Image, Problem, Progress
 
 __all__ = ["CountAnswer", "CountPredictor", "Predicting", "predictor_of"]
@@ -45,10 +44,11 @@ class CountPredictor:
         self.decisions = Decisions.load(run)
         self.classes = self.decisions.classes
         self._task = Task.of(recipe, len(self.classes)).settled(facts)
-        folds = range(recipe.folds.use or recipe.folds.count)
-        self._networks = Networks(run, maps_only(recipe), self._task, folds, device=device)
-        # One fold says enough of the scale, and its held-out photos are new to it.
-        self._build_first = lambda: Networks(run, maps_only(recipe), self._task, [0], device=device)
+        folds = used_folds(recipe)
+        self._networks = {
+            fold: Networks(run, maps_only(recipe), self._task, fold, device=device)
+            for fold in folds
+        }
         second = classifier_of(recipe) if self._task.decide.reclassify else None
         self._second = (
             Reclassifier(run, second, folds, len(self.classes), device=device) if second else None
@@ -56,26 +56,27 @@ class CountPredictor:
         self.test_scale = self._task.decide.test_scale
         self.network_scale = float(facts["scale"])
 
-    def map(self, image: Image, *, scale: float = 1.0, progress: Progress | None = None) -> CellMap:
-        """The maps of a photo on disk."""
-        return self._networks.map(open_reader(image.path), image, scale=scale, progress=progress)
-
-    @cached_property
-    def _first(self) -> Networks:
-        """The networks of the first fold."""
-        return self._build_first()
+    def map(
+        self, image: Image, *, scale: float = 1.0, progress: Progress | None = None
+    ) -> tuple[CellMap, ...]:
+        """The maps of a photo on disk, by the networks of each fold."""
+        return tuple(
+            networks.map(open_reader(image.path), image, scale=scale, progress=progress)
+            for networks in self._networks.values()
+        )
 
     def sure_points(
         self, reader: Any, image: Image, *, scale: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where the first fold's networks see objects: (K, 2) x, y, and their heights (K,)."""
-        cells = self._first.map(reader, image, scale=scale)
+        # One fold says enough of the scale, and its held-out photos are new to it.
+        cells = self._networks[0].map(reader, image, scale=scale)
         plain = replace(self._task.decide, methods=("peaks",))
         own = self.decisions
         measured = measure(cells, plain, radius=own.radius, blur=own.blur)
         return cells.to_pixels(measured.together[:, :2]), measured.together[:, 2]
 
-    def answer(self, cells: CellMap, image: Image, *, scale: float = 1.0) -> Answer:
+    def answer(self, maps: Sequence[CellMap], image: Image, *, scale: float = 1.0) -> Answer:
         """Count a photo by its maps.
 
         Residuals of blocks are those of photos at the training's scale, so the area of a
@@ -89,7 +90,9 @@ class CountPredictor:
             def classify(points: NDArray[np.float64]) -> NDArray[np.float64]:
                 return second.probabilities(seen, image, (points + 0.5) * scale - 0.5)
 
-        return self.decisions.answer(cells, self._task.decide, scale=scale, classify=classify)
+        return self.decisions.answer(
+            maps, self._task.decide, networks=tuple(self._networks), scale=scale, classify=classify
+        )
 
 
 def predictor_of(run: RunFolder, *, device: str) -> CountPredictor | TotalsPredictor:
@@ -105,14 +108,14 @@ class CountAnswer:
 
     Attributes:
         answer: Counts, intervals and points.
-        cells: The maps; None of a run on totals.
+        maps: By the networks of each fold; none of a run on totals.
         scale: How the photo was resampled.
         places: Whether there are points and maps at all.
         look: What the scale check found over all photos; None without one.
     """
 
     answer: Answer
-    cells: CellMap | None
+    maps: tuple[CellMap, ...]
     scale: float
     places: bool
     look: ScaleLook | None = None
@@ -155,12 +158,12 @@ class Predicting:
         for image in new.images:
             scale = factor(image)
             try:
-                cells: Any = predictor.map(image, scale=scale, progress=progress)
+                maps: Any = predictor.map(image, scale=scale, progress=progress)
             except TransectError as error:
                 yield image, Problem(image.name, str(error))
                 continue
-            answer = predictor.answer(cells, image, scale=scale)
-            drawn = cells if isinstance(cells, CellMap) else None
+            answer = predictor.answer(maps, image, scale=scale)
+            drawn = maps if predictor.places else ()
             yield image, CountAnswer(answer, drawn, scale, predictor.places, look)
 
 

@@ -52,17 +52,19 @@ def rows_of(
     return Rows(tuple(names), np.asarray(folds, np.int64), own, values)
 
 
-def scores_of(rows: Rows, classes: Sequence[str]) -> dict[str, Score]:
+def scores_of(rows: Rows, classes: Sequence[str], *, nominal: float = 0.9) -> dict[str, Score]:
     """All scores of counts and points.
 
     Args:
         rows: From ``rows_of``.
         classes: Names.
+        nominal: Coverage that the intervals promise.
 
     Returns:
-        Metric name to score. ``mae`` is of totals, ``mae_classes`` over classes, ``rmse`` the sea
-        lion competition's, ``coverage`` the share of true totals inside their interval. Precision,
-        recall and F1 of points are pooled. Nothing without rows.
+        Metric name to score. ``mae`` is of totals, ``bias`` their mean predicted minus true,
+        ``mae_classes`` over classes, ``rmse`` the sea lion competition's, ``coverage`` the share of
+        true totals inside their interval, ``naive_width`` the distance of the two plain quantiles
+        of these very errors. Precision, recall and F1 of points are pooled. Nothing without rows.
     """
     if not len(rows):
         return {}
@@ -72,6 +74,7 @@ def scores_of(rows: Rows, classes: Sequence[str]) -> dict[str, Score]:
         "mae": _mean(np.abs(total - real), rows),
         "mae_classes": _mean(np.abs(counts - truth).mean(axis=1), rows),
         "rmse": _statistic(lambda i: rmse(counts[i], truth[i]), rows),
+        "bias": _mean(total - real, rows),
         "relative_error": _statistic(
             lambda i: float((total[i].sum() - real[i].sum()) / max(1.0, real[i].sum())), rows
         ),
@@ -88,6 +91,10 @@ def scores_of(rows: Rows, classes: Sequence[str]) -> dict[str, Score]:
     low, high = rows["low"], rows["high"]
     found["coverage"] = _mean(((low <= real) & (real <= high)).astype(float), rows)
     found["interval_width"] = _mean(high - low, rows)
+    tails = ((1 - nominal) / 2, (1 + nominal) / 2)
+    found["naive_width"] = _statistic(
+        lambda i: float(np.ptp(np.quantile(total[i] - real[i], tails))), rows
+    )
     assert np.isclose(found["coverage"].value, interval_coverage(low, high, real))
     assert np.isclose(found["interval_width"].value, interval_width(low, high))
     if "points_right" in rows.values:

@@ -11,7 +11,10 @@ from transect.errors import unknown_name
 
 __all__ = ["TARGETS", "render", "spacing_of"]
 
-TARGETS = ("squares", "gaussian", "fidt", "density")
+TARGETS = ("squares", "gaussian", "fidt", "density", "joint")
+
+_OWN_SHARE = 0.3  # sigma over the distance of the next dot: two that touch stay two; our choice
+_LEAST_PX = 1.0  # sigma that a network's pixels still draw; our choice
 
 
 def render(
@@ -31,13 +34,15 @@ def render(
         target: ``squares`` (one-hot with a last background plane; later dots overwrite earlier
             ones), ``gaussian`` (height 1 at the dot, the largest wins), ``fidt`` (inverse
             distance, 1 at the dot), ``density`` (each dot sums to 1 over the whole plane, so a
-            dot at the border counts by the share that is inside).
+            dot at the border counts by the share that is inside), ``joint`` (gaussian planes whose
+            sigma shrinks where the next dot of the class is near, so that crowds stay apart, then
+            density planes).
         target_px: Side of the square, or sigma in pixels.
         n_classes: Number of classes (C).
         size_hw: (H, W) of the planes.
 
     Returns:
-        (C, H, W) float32; (C + 1, H, W) for squares.
+        (C, H, W) float32; (C + 1, H, W) for squares, (2C, H, W) for joint.
 
     Raises:
         TransectError: On an unknown target.
@@ -52,23 +57,17 @@ def render(
         return _squares(points, classes, target_px, n_classes, size_hw)
     if target == "fidt":
         return _fidt(points, classes, n_classes, size_hw)
-    planes = np.zeros((n_classes, *size_hw), np.float32)
-    reach = int(np.ceil(3 * target_px)) + 1
-    for (x, y), number in zip(points, classes, strict=True):
-        column, row = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
-        left, right = max(column - reach, 0), min(column + reach + 1, size_hw[1])
-        top, bottom = max(row - reach, 0), min(row + reach + 1, size_hw[0])
-        if left >= right or top >= bottom:
-            continue
-        rows = np.exp(-((np.arange(top, bottom) - y) ** 2) / (2 * target_px**2))
-        columns = np.exp(-((np.arange(left, right) - x) ** 2) / (2 * target_px**2))
-        patch = (rows[:, None] * columns[None]).astype(np.float32)
-        view = planes[number, top:bottom, left:right]
-        if target == "density":
-            view += patch / np.float32(2 * np.pi * target_px**2)
-        else:
-            np.maximum(view, patch, out=view)
-    return planes
+    wide = np.full(len(points), target_px)
+    planes = [
+        _hills(points, classes, sigma, add, (n_classes, *size_hw))
+        for sigma, add, wanted in (
+            (wide, False, target == "gaussian"),
+            (_own_sigma(points, classes, target_px), False, target == "joint"),
+            (wide, True, target in ("density", "joint")),
+        )
+        if wanted
+    ]
+    return np.concatenate(planes)
 
 
 def spacing_of(points: NDArray[np.float32], groups: NDArray[np.int64]) -> float:
@@ -91,6 +90,46 @@ def spacing_of(points: NDArray[np.float32], groups: NDArray[np.int64]) -> float:
         return 32.0
     distances = np.concatenate(found)
     return float(max(2.0, np.quantile(distances, 0.25)))
+
+
+def _hills(
+    points: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    sigma: NDArray[np.float64],
+    add: bool,
+    shape: tuple[int, int, int],
+) -> NDArray[np.float32]:
+    """A Gaussian around every dot: of sum 1 and added up, or of height 1 and the largest taken."""
+    planes = np.zeros(shape, np.float32)
+    for (x, y), number, wide in zip(points, classes, sigma.tolist(), strict=True):
+        reach = int(np.ceil(3 * wide)) + 1
+        column, row = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
+        left, right = max(column - reach, 0), min(column + reach + 1, shape[2])
+        top, bottom = max(row - reach, 0), min(row + reach + 1, shape[1])
+        if left >= right or top >= bottom:
+            continue
+        rows = np.exp(-((np.arange(top, bottom) - y) ** 2) / (2 * wide**2))
+        columns = np.exp(-((np.arange(left, right) - x) ** 2) / (2 * wide**2))
+        patch = (rows[:, None] * columns[None]).astype(np.float32)
+        view = planes[number, top:bottom, left:right]
+        if add:
+            view += patch / np.float32(2 * np.pi * wide**2)
+        else:
+            np.maximum(view, patch, out=view)
+    return planes
+
+
+def _own_sigma(
+    points: NDArray[np.float32], classes: NDArray[np.int64], most: float
+) -> NDArray[np.float64]:
+    """Sigma of each dot: less than ``most`` where the next dot of its class is near."""
+    sigma = np.full(len(points), most)
+    for number in np.unique(classes):
+        own = np.flatnonzero(classes == number)
+        if len(own) > 1:
+            nearest = cKDTree(points[own]).query(points[own], k=2)[0][:, 1]
+            sigma[own] = np.clip(_OWN_SHARE * nearest, min(_LEAST_PX, most), most)
+    return sigma
 
 
 def _squares(

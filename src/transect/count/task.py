@@ -22,6 +22,7 @@ from transect.count.predicting import CountAnswer, CountPredictor, Predicting, p
 from transect.count.reclassify import Reclassifier, classifier_of, fit_classifier, maps_only
 from transect.count.scalecheck import write_training_look
 from transect.count.scoring import rows_of, scores_of, true_counts
+from transect.count.targets import TARGETS
 from transect.count.totals import TotalPictures, decide_totals, plan_totals
 from transect.count.training import fit_fold
 from transect.count.writing import CountWriter, submit_counts
@@ -97,7 +98,7 @@ class CountTask:
         "Stage.freeze": ("none", "encoder", "all_but_head"),
         "Stage.precision": ("auto", "fp32", "bf16"),
         "Stage.loss_on": ("crop", "padded"),
-        "CountDecide.target": ("squares", "gaussian", "fidt", "density"),
+        "CountDecide.target": TARGETS,
     }
     options = frozenset({"formats", "scale"})
 
@@ -235,7 +236,10 @@ class CountTask:
 
     def scores(self, rows: Rows, run: RunFolder) -> dict[str, Score]:
         """Errors of counts, coverage and width of intervals, precision and recall of points."""
-        return scores_of(rows, [str(name) for name in run.read_json("inputs.json")["classes"]])
+        classes = [str(name) for name in run.read_json("inputs.json")["classes"]]
+        decide = run.recipe().decide
+        assert isinstance(decide, CountDecide)
+        return scores_of(rows, classes, nominal=decide.interval)
 
     def unit_values(self, rows: Rows) -> tuple[str, NDArray[np.float64]]:
         """Minus the absolute error of every unit's total."""

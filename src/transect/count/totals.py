@@ -295,7 +295,7 @@ def _decide(
     nested[:, 0] = np.minimum(nested[:, 0], said[:, -1])
     nested[:, 1] = np.maximum(nested[:, 1], said[:, -1])
     coverage = asdict(measured_coverage(said[:, -1], real[:, -1], nominal=nominal, groups=own))
-    blank = Counter((), (), (), ())
+    blank = Counter(())
     fitted = tuple(fit(every, k) for k in range(said.shape[1]))
     Decisions(pictures.classes, blank, fitted, coverage, 0.0, 1.0, 1, 0.0).save(run)
     header = ["image", "group", "fold", "true", "predicted", "low", "high"]

@@ -27,6 +27,7 @@ from transect.types import Sample
 __all__ = ["Task", "build_member", "count_step", "fit_fold", "pace_of"]
 
 _PRIOR = 4.0  # log odds of background where nothing is known: one pixel in 55 is drawn; our choice
+_DENSITY_SHARE = 2.0  # of the squared error beside the loss on the maps; our guess
 _VALIDATION_BATCHES = 8  # our choice: enough to rank epochs, cheap beside one of them
 
 
@@ -64,18 +65,29 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """Planes of the network: the maps, and a background for squares."""
-        return self.maps + (self.decide.target == "squares")
+        """Planes of the network: the maps, densities beside them, or a background for squares."""
+        return self.stored + (self.decide.target == "squares")
+
+    @property
+    def densities(self) -> int:
+        """Densities beside the maps."""
+        return self.maps if self.decide.target == "joint" else 0
+
+    @property
+    def stored(self) -> int:
+        """Planes of the network that are kept: the maps, then their densities if any."""
+        return self.maps + self.densities
 
     @property
     def activation(self) -> str:
         """From logits to maps."""
-        return {"squares": "softmax", "density": "none"}.get(self.decide.target, "sigmoid")
+        known = {"squares": "softmax", "density": "none", "joint": "sigmoid_density"}
+        return known.get(self.decide.target, "sigmoid")
 
     @property
     def limit(self) -> float:
         """The largest value that a stored map may have; densities pile up in crowds."""
-        return 8.0 if self.decide.target == "density" else 1.0
+        return 8.0 if self.decide.target in ("density", "joint") else 1.0
 
     @property
     def target_px(self) -> float:
@@ -99,8 +111,8 @@ class Task:
             n_classes=self.maps,
             size_hw=size,
         )
-        if self.decide.target == "density":
-            planes *= np.float32(2 * np.pi * self.target_px**2)
+        if self.decide.target in ("density", "joint"):
+            planes[-self.maps :] *= np.float32(2 * np.pi * self.target_px**2)
         return planes, np.ones((1, *size), np.float32)
 
 
@@ -118,30 +130,34 @@ def build_member(
         outputs=task.outputs,
         pretrained_allowed=pretrained,
     )
-    if task.decide.target != "density":
+    if task.decide.target != "density":  # of a joint target, the maps alone
         last = [part for part in model.modules() if isinstance(part, nn.Conv2d)
                 and part.out_channels == task.outputs and part.bias is not None][-1:]  # fmt: skip
         for layer in last:
             assert layer.bias is not None
             with torch.no_grad():
-                layer.bias.fill_(-_PRIOR)
+                layer.bias[: task.maps] = -_PRIOR
                 if task.decide.target == "squares":
                     layer.bias[-1] = 0.0
     return model
 
 
 def count_step(
-    stage: Stage,
+    stage: Stage, task: Task
 ) -> Callable[[nn.Module, dict[str, Tensor], float], tuple[Tensor, dict[str, float]]]:
-    """The loss of a stage on the maps."""
+    """The loss of a stage on the maps, and the squared error of densities beside them."""
+    joint = task.maps if task.decide.target == "joint" else None
     end = losses.parse_loss(stage.loss_end) if stage.loss_end else None
     main = losses.scheduled(losses.parse_loss(stage.loss), end, stage.loss_change)
 
     def step(
         model: nn.Module, batch: dict[str, Tensor], progress: float
     ) -> tuple[Tensor, dict[str, float]]:
-        logits = model(batch["image"])["logits"]
-        loss = main(logits, batch["target"], valid=batch["valid"], progress=progress)
+        logits, target, valid = model(batch["image"])["logits"], batch["target"], batch["valid"]
+        loss = main(logits[:, :joint], target[:, :joint], valid=valid, progress=progress)
+        if joint is not None:
+            density = losses.LOSSES["mse"](logits[:, joint:], target[:, joint:], valid=valid)
+            loss = loss + _DENSITY_SHARE * density
         return loss, {}
 
     return step
@@ -189,12 +205,13 @@ def fit_fold(
                 augment=_zero_border(stage.augment or member.augment),
                 seed=seed * 1000 + fold * 10 + number,
             ),
-            count_step(stage),
+            count_step(stage, task),
         )
         for number, stage in enumerate(member.stages)
     ]
     watches = any(
         stage.keep not in {"last", "cycle_end"}
+        or stage.start == "best"
         or stage.patience
         or stage.schedule.name == "plateau"
         for stage in member.stages
@@ -206,7 +223,7 @@ def fit_fold(
         folder=folder,
         seed=seed * 1000 + fold,
         device=device,
-        evaluate=_validation(source, member, held_out, device) if watches else None,
+        evaluate=_validation(source, member, task, held_out, device) if watches else None,
         metric="minus_loss",
         progress=progress,
     )
@@ -226,7 +243,7 @@ def pace_of(pictures: CountPictures, member: Member, task: Task, *, device: str)
     inputs = pictures.inputs(member.geometry)
     return measure(
         lambda: build_member(member, inputs, task, pretrained=False),
-        StagePlan(stage, batches, count_step(stage)),
+        StagePlan(stage, batches, count_step(stage, task)),
         device=device,
     )
 
@@ -252,7 +269,7 @@ def _source(pictures: CountPictures, member: Member, task: Task) -> DenseSource:
 
 
 def _validation(
-    source: DenseSource, member: Member, held_out: Sequence[int], device: str
+    source: DenseSource, member: Member, task: Task, held_out: Sequence[int], device: str
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """Minus the loss on fixed windows of held-out photos: it ranks epochs."""
     stage = Stage(batch=16, steps=_VALIDATION_BATCHES, epochs=1)
@@ -261,7 +278,7 @@ def _validation(
             source, held_out, stage=stage, geometry=member.geometry, augment=Augment(), seed=7
         ).epoch(0)
     )
-    step = count_step(member.stages[-1])
+    step = count_step(member.stages[-1], task)
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:
         total = 0.0

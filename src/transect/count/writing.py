@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.decisions import Answer, Decisions
-from transect.count.maps import CellMap
+from transect.count.maps import CellMap, mean_map
 from transect.count.predicting import CountAnswer
 from transect.count.tables import write_table
 from transect.data.exchange import Annotations, Instance, Picture, Pictures
@@ -65,8 +65,8 @@ class CountWriter:
 
     def add(self, image: Image, answer: CountAnswer) -> None:
         """Take one photo."""
-        if "density" in self._formats and answer.cells is not None:
-            self._files.append(write_density(self._out, image, answer.cells))
+        if "density" in self._formats:
+            self._files.append(write_density(self._out, image, mean_map(answer.maps)))
         if len(self._done) < _OVERLAYS:
             write_overlay(self._out, image, answer.answer)
         self._look = answer.look
@@ -232,7 +232,7 @@ def write_places(
 def write_density(out: Path, image: Image, cells: CellMap) -> Path:
     """Write the maps at cell resolution, float32, one band per class, placed as the photo is."""
     path = output_path(out / "density", image.stem, ".tif")
-    count, height, width = cells.stored.shape
+    count, (height, width) = cells.drawn, cells.stored.shape[1:]
     tags: list[Any] = []
     ground = geo.ground_of(image.path)
     if ground is not None:
@@ -242,7 +242,7 @@ def write_density(out: Path, image: Image, cells: CellMap) -> Path:
         matrix = (*flat, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
         keys = [tag for tag in geo_tags(image.path) if tag[0] in (34735, 34736, 34737)]
         tags = [(34264, 12, 16, matrix, True), *keys]
-    rows = (np.moveaxis(cells.values(r, r + 256), 0, -1) for r in range(0, height, 256))
+    rows = (np.moveaxis(cells.values(r, r + 256)[-count:], 0, -1) for r in range(0, height, 256))
     write_tiff_bands(path, rows, (height, width, count), np.float32, extratags=tags)
     return path
 

@@ -19,6 +19,9 @@ from transect.errors import TransectError
 
 __all__ = ["Coverage", "Intervals", "fit_intervals", "intervals_from_json", "measured_coverage"]
 
+_POWERS = (0.5, 0.0, 1.0)
+_FEW_OUTSIDE = 8.0  # residuals expected outside, below which both tails share them; our choice
+
 
 @dataclass(frozen=True)
 class Intervals:
@@ -152,7 +155,7 @@ def fit_intervals(
     nominal: float = 0.9,
     groups: ArrayLike | None = None,
     least: float | None = 0.0,
-    power: float = 0.5,
+    power: float | None = None,
 ) -> Intervals:
     """Fit intervals on out-of-fold predictions.
 
@@ -165,7 +168,7 @@ def fit_intervals(
             are their own groups.
         least: Lower bound of what can be.
         power: How residuals grow with the prediction: 0.5 as counts of independent animals do,
-            1 for relative errors, 0 not at all.
+            1 for relative errors, 0 not at all. None takes the one that fits the residuals best.
 
     Returns:
         The intervals.
@@ -181,18 +184,23 @@ def fit_intervals(
     if not 0 < nominal < 1:
         raise TransectError(f"the coverage of intervals must be between 0 and 1; got {nominal}.")
     residual = y - p
-    size = np.maximum(p, 0) ** power
-    typical = float(np.abs(residual).mean()) or 1e-9
-    # The scale's two parts: what an empty picture errs, and what grows with the prediction.
-    base, slope = _scale_parts(size, np.abs(residual), typical)
-    scaled = residual / (base + slope * size)
+    if power is None:
+        power = min(_POWERS, key=lambda each: _misfit(p, residual, each))
+    base, slope = _scale_parts(p, residual, power)
+    scaled = residual / (base + slope * np.maximum(p, 0) ** power)
     group_counts = np.bincount(names)
     weight = 1 / group_counts[names] / len(group_counts)
     bias, spread, group_spread = _components(scaled, names)
     units = _units(names, spread, group_spread)
-    tail = (1 - nominal) / 2
-    low, low_exact = _weighted_quantile(-scaled, weight, 1 - tail, units)
-    high, high_exact = _weighted_quantile(scaled, weight, 1 - tail, units)
+    if units * (1 - nominal) < _FEW_OUTSIDE:
+        # Two tails of a few residuals each are the extremes: one quantile of all is narrower.
+        high, exact = _weighted_quantile(np.abs(scaled), weight, nominal, units)
+        low = high
+    else:
+        tail = (1 - nominal) / 2
+        low, low_exact = _weighted_quantile(-scaled, weight, 1 - tail, units)
+        high, high_exact = _weighted_quantile(scaled, weight, 1 - tail, units)
+        exact = low_exact and high_exact
     return Intervals(
         nominal=nominal,
         low=-low,
@@ -203,7 +211,7 @@ def fit_intervals(
         least=least,
         count=len(p),
         groups=len(group_counts),
-        exact=low_exact and high_exact,
+        exact=exact,
         bias=bias,
         spread=spread,
         group_spread=group_spread,
@@ -217,7 +225,7 @@ def measured_coverage(
     nominal: float = 0.9,
     groups: ArrayLike | None = None,
     least: float | None = 0.0,
-    power: float = 0.5,
+    power: float | None = None,
 ) -> Coverage:
     """Leave out each group in turn, fit intervals on the others, and see how often they hold.
 
@@ -317,16 +325,27 @@ def _codes(groups: ArrayLike) -> NDArray[np.intp]:
 
 
 def _scale_parts(
-    size: NDArray[np.float64], error: NDArray[np.float64], typical: float
+    p: NDArray[np.float64], residual: NDArray[np.float64], power: float
 ) -> tuple[float, float]:
-    """Fit |residual| ~ base + slope * size, both not negative, the base kept above zero."""
-    spread = float(size.std())
+    """Fit |residual| ~ base + slope * p ** power: what an empty picture errs, and what grows.
+
+    Neither is negative, and the base is kept above zero.
+    """
+    size, error = np.maximum(p, 0) ** power, np.abs(residual)
+    typical, spread = float(error.mean()) or 1e-9, float(size.std())
     if spread < 1e-12:
         return typical, 0.0
     slope = float(np.mean((size - size.mean()) * (error - error.mean()))) / spread**2
     slope = min(max(slope, 0.0), typical / max(1e-12, float(size.mean())))
     base = max(typical - slope * float(size.mean()), 0.1 * typical)
     return base, slope
+
+
+def _misfit(p: NDArray[np.float64], residual: NDArray[np.float64], power: float) -> float:
+    """Minus the log likelihood of the residuals if each is Laplacian with the scale of its size."""
+    base, slope = _scale_parts(p, residual, power)
+    scale = base + slope * np.maximum(p, 0) ** power
+    return float((np.log(scale) + np.abs(residual) / scale).mean())
 
 
 def _weighted_quantile(

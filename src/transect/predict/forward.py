@@ -25,10 +25,18 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+
+def _halves(logits: Tensor) -> Tensor:
+    """Probabilities in the first half of the maps, densities of objects in the second."""
+    first, second = logits.chunk(2, dim=1)
+    return torch.cat([first.sigmoid(), second.relu()], dim=1)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "softmax": lambda logits: logits.softmax(dim=1),
     "none": lambda logits: logits,
+    "sigmoid_density": _halves,
 }
 """From logits (N, T, H, W) to the values that are averaged."""
 
@@ -55,7 +63,7 @@ def network_forward(
             itself, with their weights. They are moved to the device, in channels-last order, and
             put into evaluation mode.
         device: As torch names it.
-        activation: sigmoid, softmax (over the maps) or none; applied before the mean.
+        activation: A name of ``ACTIVATIONS``; applied before the mean.
         precision: ``fp32``; ``bf16``; or ``auto``: bf16 on a GPU, and on a CPU that computes in
             it, provided noise differs from float32 by less than .002 in the mean and .02 at the
             99.9 % quantile.
