@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.predicting import predictor_of
+from transect.count.scoring import true_counts
 from transect.data.survey import open_survey
 from transect.ensemble.conformal import fit_intervals
-from transect.errors import TransectError
 from transect.run import RunFolder
 from transect.types import Progress
 
@@ -51,26 +51,14 @@ def calibrate(
     (run.path / "calibration.json").unlink(missing_ok=True)
     survey = open_survey(pilot, question="count")
     predictor = predictor_of(run, device=device)
-    strange = set(survey.classes) - set(predictor.classes)
-    if strange:
-        raise TransectError(
-            f"{pilot} has the class {sorted(strange)[0]!r}, which this run was not trained on "
-            f"({', '.join(predictor.classes)}). Rename it."
-        )
-    counted, truth = [], []
+    real_of = true_counts(survey, predictor.classes)
     listed = survey.training()
+    counted = []
     for number, image in enumerate(listed):
-        cells: Any = predictor.map(image, scale=scale)
-        counted.append(predictor.answer(cells, image, scale=scale).counts)
-        if survey.points is not None:
-            own = survey.points[survey.points["image"] == image.name]
-            truth.append([float((own["class"] == name).sum()) for name in predictor.classes])
-        else:
-            assert survey.counts is not None
-            row = survey.counts[survey.counts["image"] == image.name].iloc[0]
-            truth.append([float(row.get(name, 0.0)) for name in predictor.classes])
+        maps: Any = predictor.map(image, scale=scale)
+        counted.append(predictor.answer(maps, image, scale=scale).counts)
         progress.step("counting the pilot", number + 1, len(listed))
-    said, real = np.array(counted), np.array(truth)
+    said, real = np.array(counted), np.array([real_of[image.name] for image in listed])
     left_out = np.array(
         [
             said[i] * factors_of(np.delete(said, i, 0), np.delete(real, i, 0))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.errors import TransectError
 from transect.metrics.count import PointMatch, interval_coverage, interval_width, rmse
 from transect.metrics.score import Score
 from transect.metrics.spread import bootstrap, bootstrap_statistic
@@ -106,7 +107,17 @@ def scores_of(rows: Rows, classes: Sequence[str], *, nominal: float = 0.9) -> di
 
 
 def true_counts(survey: Survey, classes: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
-    """Image to its true count of every class: (C,), from dots or from totals."""
+    """Image to its true count of every class: (C,), from dots or from totals.
+
+    Raises:
+        TransectError: If the survey has a class that is none of ``classes``.
+    """
+    strange = sorted(set(survey.classes) - set(classes))
+    if strange:
+        raise TransectError(
+            f"{survey.root} has the class {strange[0]!r}, which this run was not trained on "
+            f"({', '.join(classes)}). Rename it."
+        )
     found = {image.name: np.zeros(len(classes)) for image in survey.training()}
     number = {name: k for k, name in enumerate(classes)}
     if survey.points is not None:

@@ -188,9 +188,10 @@ class CountTask:
         number: int,
     ) -> None:
         """Train a network of maps, or the second one that looks again at what was found."""
-        dataset, task = work.dataset, settled(work.run, work.recipe)
+        dataset = work.dataset
         if isinstance(dataset, TotalPictures):
             return
+        task = settled(work.run, work.recipe)
         tell = told(work.progress, member.name, fold)
         if isinstance(member.network, Embedding):
             if task.decide.reclassify:
