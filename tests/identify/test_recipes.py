@@ -13,7 +13,8 @@ NAMES = [name for name in recipes.names() if recipes.load(name).question == "ide
 
 def test_the_solutions_are_there():
     wanted = {"whale-siamese", "whale-3rd", "whale-4th", "whale-yu4u", "whale-yu4u-blend"}
-    wanted |= {"whale-7th", "whale-7th-metric", "whale-9th", "whale-15th"}
+    wanted |= {"whale-1st", "whale-5th", "whale-7th", "whale-7th-metric", "whale-9th", "whale-10th"}
+    wanted |= {"whale-15th"}
     assert wanted <= set(NAMES)
 
 

@@ -33,6 +33,12 @@ LARGE = {
     "whale-4th densenet": "pairs at 384 pixels",
     "whale-4th resnet": "pairs at 384 pixels",
     "whale-4th inception": "pairs at 384 pixels",
+    "whale-10th margin": "a ResNet-50 at 512 pixels",
+    "whale-10th siamese": "pairs at three sizes up to 512 pixels",
+    "whale-1st senet": "a SENet-154 at 512 x 256 pixels",
+    "whale-5th densenet": "pairs at three sizes up to 512 pixels",
+    "whale-5th seresnext": "pairs up to 384 pixels",
+    "whale-5th kernel": "pairs up to 1,024 pixels",
     "whale-15th sphereface": "an SE-ResNeXt-50 at 384 pixels",
     "whale-15th softmax": "the same",
     "whale-7th classifier": "an SE-ResNeXt-50 at four sizes up to 360 x 720",
@@ -97,7 +103,9 @@ def batch_of(recipe, member, stage, channels):
     if recipe.question == "identify":
         other = torch.randn(2, channels, height, width, generator=generator)
         same = torch.tensor([1.0, 0.0])
-        if "triplet" in stage.loss:  # it needs two of one and another
+        if any(
+            word in stage.loss for word in ("triplet", "margin(")
+        ):  # it needs two of one and another
             image, label = torch.cat([image, other]), torch.tensor([0, 0, 1, 1])
             return {"image": image, "label": label}
         return {"image": image, "label": torch.tensor([0, 1]), "left": image, "right": other,
