@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.security.strangers import annotations, pictures, spoiled
+from transect.data.cells import numbers
 from transect.data.convert import read_annotations
 from transect.data.images import image_info, open_reader, read_image, read_labels
 from transect.data.rle import decode, decompress_counts
-from transect.data.tables import match_images, numbers, read_table
+from transect.data.tables import match_images, read_table
 from transect.errors import TransectError
 from transect.recipe import Recipe, from_json, set_field, to_json
 from transect.run import RunFolder
