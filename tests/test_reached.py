@@ -1,4 +1,4 @@
-"""Every file of the package is reached from a command, a function or a recipe, or has its reason."""
+"""Every file is reached from a command, a function or a recipe, or has its reason."""
 
 from __future__ import annotations
 

@@ -22,28 +22,13 @@ from transect.models.blocks import (
     tolerate_single_values,
 )
 from transect.models.centres import FeaturePyramidAttention, GlobalConvolution, ObjectContext
+from transect.models.decoder import Decoder
 from transect.recipe import Network
 
 __all__ = ["ATTENTIONS", "DECODERS", "Decoder", "build_decoder"]
 
 DEFAULT_WIDTHS = (96, 64, 48, 32, 16)  # our guess; a third of the usual U-Net's time
 _UPSAMPLINGS = ("nearest", "bilinear", "transpose", "shuffle")
-
-
-class Decoder(nn.Module):
-    """What every decoder is: levels finest first in, levels coarsest first out.
-
-    Attributes:
-        channels: Width of every output.
-        multiple: The input picture's sides must be divisible by it; 1 for nearly all.
-    """
-
-    channels: tuple[int, ...]
-    multiple: int = 1
-
-    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Decode the levels."""
-        raise NotImplementedError
 
 
 def build_decoder(channels: Sequence[int], strides: Sequence[int], network: Network) -> Decoder:
