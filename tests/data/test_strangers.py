@@ -173,6 +173,40 @@ def test_survey_json_says_what_the_masks_are(tmp_path):
     assert "survey.json says so" in " ".join(survey_summary(survey))
 
 
+def test_255_that_fills_the_masks_is_asked_about(tmp_path):
+    """Datumaro's issue 2004: datasets whose background is 255."""
+    arrays = []
+    for i in range(3):
+        mask = np.full((60, 80), 255, np.uint8)
+        mask[5:20, 5 + i : 20 + i], mask[30:40, 30:50] = 1, 2
+        arrays.append(mask)
+    root = masks(tmp_path, *arrays)
+    with pytest.raises(TransectError, match=r"255 fills 9\d % of the masks.*255,background or"):
+        open_survey(root)
+    table(root, "value,name\n1,a\n2,b\n255,background\n", "classes.csv")
+    survey = open_survey(root)
+    assert (survey.classes, survey.background_values) == (("a", "b"), (255,))
+    assert sorted(np.unique(mask_labels(survey, "p0.png"))) == [0, 1, 2]
+
+
+def test_a_trimap_has_three_classes(tmp_path):
+    """Oxford's pets: 1 the animal, 2 around it, 3 its edge; and never 0."""
+    rows, columns = np.mgrid[:60, :80]
+    distances = [np.hypot(rows - 30, columns - 30 - 5 * i) for i in range(3)]
+    arrays = [np.where(d < 10, 1, np.where(d < 13, 3, 2)).astype(np.uint8) for d in distances]
+    survey = open_survey(masks(tmp_path, *arrays))
+    assert (survey.mask_kind, survey.classes) == ("classes", ("1", "2", "3"))
+
+
+def test_soft_edges_of_mattes_are_refused(tmp_path):
+    """PaddleX's issue 1674: hair with 254 greys."""
+    rows, columns = np.mgrid[:60, :80]
+    soft = np.clip(255 * (1 - (np.hypot(rows - 30, columns - 40) - 12) / 14), 0, 254)
+    arrays = [np.roll(soft, k, 1).astype(np.uint8) for k in (0, 5, -9)]
+    with pytest.raises(TransectError, match="greys"):
+        open_survey(masks(tmp_path, *arrays))
+
+
 # --- which mask is whose --------------------------------------------------------------------
 
 
@@ -267,6 +301,19 @@ def test_tables_as_people_save_them(tmp_path, text, expected):
     assert survey.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("boxes.csv", "a.jpg,1,2,9,9,cow\nb.jpg,,,,,\n"),  # keras-retinanet's tables
+        ("points.csv", "a,1,2\na,5,6\n"),
+    ],
+)
+def test_a_table_without_header_is_refused_as_that(tmp_path, name, text):
+    root = table(pictures(tmp_path, "a.jpg", "b.jpg"), text, name)
+    with pytest.raises(TransectError, match=r"has no header line: it begins with 'a"):
+        open_survey(root)
+
+
 def test_a_number_that_may_be_two_is_refused(tmp_path):
     root = pictures(tmp_path, "a.jpg", size_hw=(60, 1400))
     table(root, 'image,x,y\na.jpg,"1,5",2\na.jpg,1.5,2\na.jpg,"1,234",5\n')
@@ -352,6 +399,22 @@ def test_an_image_whose_rows_are_refused_leaves_training(tmp_path, row):
     survey = open_survey(table(root, f"image,x,y\nIMG_1.jpg,1,2\nIMG_2.jpg,3,4\n{row}\n"))
     assert [i.name for i in survey.training()] == ["IMG_1.jpg", "IMG_2.jpg", "IMG_4.jpg"]
     assert survey.problems
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "said"),
+    [
+        ("3-5.jpg", "5-Mar", "is a date that a spreadsheet"),
+        ("39089837499752854.jpg", "3.91E+16", "is a number that a spreadsheet shortened"),
+    ],
+)
+def test_names_that_a_spreadsheet_spoilt_are_told_and_theirs_kept_apart(
+    tmp_path, image, text, said
+):
+    root = pictures(tmp_path, image, "b.jpg", "c.jpg")
+    survey = open_survey(table(root, f"image,x,y\n{text},1,2\nb,3,4\n"))
+    assert said in survey.problems[0].what
+    assert [i.name for i in survey.training()] == ["b.jpg", "c.jpg"]
 
 
 def test_rows_of_a_missing_folder_land_on_no_other(tmp_path):

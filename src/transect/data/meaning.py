@@ -111,16 +111,29 @@ def _void(
     others = sorted({v for values in sets for v in values} - {255, *named})
     together = any(255 in values and len(values) > 1 for values in sets)
     few = others and others[-1] <= _SMALL and len(others) <= _MANY
-    if 255 in names or not few or not (together or len(others) > 1) or told == "instances":
+    if 255 in names or not few or told == "instances" or not (together or len(others) > 1):
         return named, ()
     if not any(255 in values for values in sets):
         return named, ()
+    share = _share(facts, 255)
+    if share > max(0.5, _share(facts, 0)):
+        raise TransectError(
+            f"255 fills {100 * share:.0f} % of the masks, beside {_shown(others)}: is it "
+            "background, or not labelled? Write 255,background or 255,void into classes.csv "
+            "(header: value,name); if 0 is a class, give it another number."
+        )
     shown = _shown(others)
     note = (
         f"255 stands beside {shown} in the masks and is read as void (not labelled), as VOC and "
         "Cityscapes mean it; if it is a class, write 255 and its name into classes.csv"
     )
     return (*named, 255), (note,)
+
+
+def _share(facts: Sequence[MaskFacts], value: int) -> float:
+    """The share of all pixels that have a value."""
+    pixels = sum(int(fact.pixels[fact.values == value].sum()) for fact in facts)
+    return pixels / max(sum(int(fact.pixels.sum()) for fact in facts), 1)
 
 
 def _guess(
@@ -145,6 +158,8 @@ def _guess(
             f"hold {_shown(union)} and never 0, so which of them is background is not told",
             "Write it into classes.csv as VALUE,background (header: value,name)",
         )
+    if not _has_zero(facts) and len(union) <= _MANY:
+        return "classes", f"every pixel has one of {_shown(union)}"
     filled = [i for i, values in enumerate(found) if values]
     sample = sorted(filled, key=lambda i: -len(found[i]))[:_SAMPLE]
     looked = [_pieces(read_labels(paths[i]), found[i]) for i in sample]

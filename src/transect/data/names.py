@@ -19,6 +19,7 @@ __all__ = ["Matcher", "Matches", "bare_stem", "clean_name", "output_stems"]
 
 _LONGEST = 4096  # characters; beyond it a text is no file name
 _SHORTENED = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
+_DATED = re.compile(r"(\d{1,2}|\d{4})[-/ ][a-z]{3}|[a-z]{3}[-/ ](\d{2}|\d{4})", re.IGNORECASE)
 _UPLOADED = re.compile(
     r"(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8})[-_](.+)"
 )
@@ -168,6 +169,8 @@ class Matcher:
         path = _path_of(text)
         if _SHORTENED.fullmatch(path):
             return "is a number that a spreadsheet shortened, so its digits are lost"
+        if _DATED.fullmatch(path):
+            return "is a date that a spreadsheet may have made of a name such as 3-5"
         what = "is not among the images that can be read"
         base = _folded(path.rpartition("/")[2], 3)
         same = self._index(3)[1].get(base, ()) if "/" in path else ()
@@ -192,8 +195,8 @@ class Matcher:
         near: set[str] = set()
         for text in refused:
             path = _path_of(text)
-            if _SHORTENED.fullmatch(path):
-                near.update(n for n in self.names if bare_stem(n).isdigit() and n not in claimed)
+            if _SHORTENED.fullmatch(path) or _DATED.fullmatch(path):
+                near.update(n for n in self.names if n not in claimed and not _letters(n))
                 continue
             folder, letters = posixpath.dirname(path), _letters(path)
             for name in self._by_digits.get(_digits(path), ())[:1000]:

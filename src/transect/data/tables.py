@@ -7,12 +7,13 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from transect.data.cells import is_missing, plain_numbers
+from transect.data.images import IMAGE_SUFFIXES
 from transect.data.names import Matcher, Matches
 from transect.data.sheets import SHEET_SUFFIXES, is_workbook, sheet_rows
 from transect.errors import TransectError
@@ -300,6 +301,11 @@ def _named(
     path: Path, header: list[str], columns: Sequence[str], optional: Iterable[str]
 ) -> list[str]:
     """Rename the header's columns to our names."""
+    if _is_data(header):
+        raise TransectError(
+            f"{path} has no header line: it begins with {','.join(header)[:100]!r}. Write the "
+            f"names of the columns above it, e.g. {','.join([*columns, *optional][:6])}."
+        )
     lowered = [
         cell.lower().replace(" ", "_") or f"column_{i}" for i, cell in enumerate(header, start=1)
     ]
@@ -333,3 +339,10 @@ def _named(
         f"_{n}" if n == "line" or (names.count(n) > 1 and i not in taken) else n
         for i, n in enumerate(names)
     ]
+
+
+def _is_data(header: Sequence[str]) -> bool:
+    """Whether what should be a header is a row: it names a picture, or holds numbers."""
+    pictures = any(PurePosixPath(cell).suffix.lower() in IMAGE_SUFFIXES for cell in header)
+    figures = sum(cell.replace(".", "", 1).lstrip("-").isdecimal() for cell in header)
+    return (pictures and len(header) > 1) or figures >= 2
