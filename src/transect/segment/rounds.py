@@ -33,9 +33,8 @@ from transect.segment.pseudo import (
     stages_of_round,
     unlabelled_images,
 )
-from transect.segment.training import fit_fold
+from transect.segment.training import Sources, fit_fold
 from transect.task import Work
-from transect.train.plan import told
 from transect.types import Image, Progress, Survey
 
 __all__ = ["begin_round", "feed_later_members", "fit_member", "watched_metric"]
@@ -91,27 +90,25 @@ def fit_member(work: Work[Pictures], member: Member, fold: int, number: int) -> 
         which = f"{member.name}, fold {fold}, round {number}"
         if not (number and (folder / "done.json").is_file()):
             unlabelled = _unlabelled(work)
-            fit_fold(
-                work.dataset,
-                member,
-                work.folds,
-                fold,
-                folder=folder,
-                seed=recipe.seed,
-                device=work.device,
-                progress=told(work.progress, member.name, fold),
-                metric=watched_metric(recipe),
-                stages=stages,
-                begin=_last_weights(before, stages[0].start)
-                if number and before.is_file()
-                else None,
+            sources = Sources(
                 pseudo=_pseudo(work, stages, fold, number, unlabelled),
                 balanced=bool(number) and recipe.pseudo[number - 1].balance,
                 unlabelled=unlabelled.pictures
                 if unlabelled.images and _has_teacher(member)
                 else None,
                 weights=_draw_weights(run, work.dataset),
-                fed=fed_to(run, member, fold),
+                channels=fed_to(run, member, fold),
+            )
+            began = number and before.is_file()
+            fit_fold(
+                work,
+                member,
+                fold,
+                sources,
+                folder=folder,
+                stages=stages,
+                metric=watched_metric(recipe),
+                begin=_last_weights(before, stages[0].start) if began else None,
             )
         if number:
             _keep_better(before, folder, which, work.progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from transect.recipe import Augment, Member, Stage
 from transect.segment.likeness import weighted
 from transect.segment.pictures import Pictures
 from transect.segment.targets import foreground_planes
+from transect.task import Work
 from transect.train.budget import Pace, measure
 from transect.train.checkpoint import load_weights
 from transect.train.dense import DenseBatches, DenseSource
@@ -29,16 +31,17 @@ from transect.train.mixed import MixedBatches, UnlabelledBatches, shares_of
 from transect.train.plan import (
     Batches,
     FitResult,
-    ProgressEvent,
     StagePlan,
     Step,
     no_better_than,
+    told,
     watches,
 )
 from transect.types import Image, MaskKind
 
 __all__ = [
     "VALIDATION_WINDOWS",
+    "Sources",
     "build_member",
     "dense_step",
     "fit_fold",
@@ -124,57 +127,90 @@ def dense_step(
     return step
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What a training draws from beside the labelled images of its fold.
+
+    Attributes:
+        pseudo: Pseudo-labelled images, for stages with ``data`` pseudo or mixed.
+        balanced: Draw these evenly over coverage.
+        unlabelled: Images for the mean teacher of stages with ``data`` teacher; their labels are
+            not looked at.
+        weights: Draw weight of every image for stages with the sampler ``weighted``: how much it
+            looks like the ones to be answered (adversarial validation); None is even.
+        channels: From any image to the predicted masks (H, W, M) that are channels of the member.
+    """
+
+    pseudo: Pictures | None = None
+    balanced: bool = False
+    unlabelled: Pictures | None = None
+    weights: NDArray[np.float64] | None = None
+    channels: Callable[[Image], NDArray[np.uint8]] | None = None
+
+
 def fit_fold(
-    pictures: Pictures,
+    work: Work[Pictures],
     member: Member,
-    folds: NDArray[np.int64],
     fold: int,
+    sources: Sources,
     *,
     folder: Path,
-    seed: int,
-    device: str,
-    progress: Callable[[ProgressEvent], None] | None = None,
+    stages: Sequence[Stage],
     metric: str = "dice",
-    stages: Sequence[Stage] | None = None,
     begin: Path | None = None,
-    pseudo: Pictures | None = None,
-    balanced: bool = False,
-    unlabelled: Pictures | None = None,
-    weights: NDArray[np.float64] | None = None,
-    fed: Callable[[Image], NDArray[np.uint8]] | None = None,
 ) -> FitResult | None:
-    """Train a member on all folds but one.
+    """Train some stages of a member on all folds but one.
 
     Args:
-        pictures: The training pictures.
+        work: The images, their folds, the seed, the device, and who is told.
         member: What to train.
-        folds: Fold of every picture.
         fold: The one held out.
+        sources: What else there is to draw from.
         folder: Where state and snapshots go.
-        seed: Of the run; every fold derives its own.
-        device: Where.
-        progress: Told after every update.
+        stages: Of the member.
         metric: Of ``validation``, which best epochs are chosen by.
-        stages: Of the member; None takes all with ``data`` train.
         begin: Weights to begin with, from a round before; None begins as the network says.
-        pseudo: Pseudo-labelled pictures, for stages with ``data`` pseudo or mixed.
-        balanced: Draw these evenly over coverage.
-        unlabelled: Pictures for the mean teacher of stages with ``data`` teacher; their labels
-            are not looked at.
-        weights: Draw weight of every picture for stages with the sampler ``weighted``: how much
-            it looks like the ones to be answered (adversarial validation); None is even.
-        fed: From any picture to the predicted masks (H, W, M) that are channels of the member.
 
     Returns:
         The snapshots to predict with; None if all stages need pseudo-labels and there are none.
     """
-    train = np.flatnonzero(folds != fold).tolist()
-    held_out = np.flatnonzero(folds == fold).tolist()
-    source = pictures.source(member.geometry, fed)
-    chosen = member.stages if stages is None else stages
-    if stages is None:
-        chosen = tuple(stage for stage in chosen if stage.data == "train")
-    kind = "coverage" if balanced else "uniform"
+    pictures, seed = work.dataset, work.recipe.seed * 1000 + fold
+    held_out = np.flatnonzero(work.folds == fold).tolist()
+    watched = watches(stages)
+    # All-empty masks score the share of empty images in the competition's metric, 0 in Dice.
+    trivial = float(np.mean(pictures.coverage[held_out] == 0)) if metric == "salt_map" else 0.0
+    hopeless = no_better_than(trivial, after_steps=_HOPELESS_STEPS) if watched else None
+    plans = []
+    for stage in stages:
+        drawn = _drawn(work, member, fold, stage, sources)
+        if drawn is not None:
+            plans.append(StagePlan(stage, *drawn, hopeless=hopeless))
+    if not plans:
+        return None
+    fresh = begin is None or plans[0].stage.start == "scratch"
+    build = _builder(pictures, member, pretrained=fresh)
+    look = None
+    if watched:
+        look = validation(pictures, member, held_out, device=work.device, channels=sources.channels)
+    return fit(
+        build if fresh or begin is None else _begun(build, begin),
+        plans,
+        folder=folder,
+        seed=seed,
+        device=work.device,
+        evaluate=look,
+        metric=metric,
+        progress=told(work.progress, member.name, fold),
+    )
+
+
+def _drawn(
+    work: Work[Pictures], member: Member, fold: int, stage: Stage, sources: Sources
+) -> tuple[Batches, Step] | None:
+    """The batches of a stage and its step; None if it needs pseudo-labels and there are none."""
+    pictures, number = work.dataset, member.stages.index(stage)
+    train = np.flatnonzero(work.folds != fold).tolist()
+    labelled = weighted(pictures.source(member.geometry, sources.channels), sources.weights, stage)
 
     def draws(which: DenseSource, pool: Sequence[int], stage: Stage, number: int) -> DenseBatches:
         return DenseBatches(
@@ -183,58 +219,30 @@ def fit_fold(
             stage=stage,
             geometry=member.geometry,
             augment=member.augment,
-            seed=seed * 1000 + fold * 10 + number,
+            seed=work.recipe.seed * 1000 + fold * 10 + number,
         )
 
-    plans = []
-    watched = watches(chosen)
-    # All-empty masks score the share of empty pictures in the competition's metric, 0 in Dice.
-    trivial = float(np.mean(pictures.coverage[held_out] == 0)) if metric == "salt_map" else 0.0
-    hopeless = no_better_than(trivial, after_steps=_HOPELESS_STEPS) if watched else None
-    for stage in chosen:
-        number = member.stages.index(stage)
-        step: Step = dense_step(stage, pictures.kind)
-        batches: Batches
-        other = unlabelled if stage.data == "teacher" else pseudo
-        if stage.data == "train" or (other is None and stage.data in {"mixed", "teacher"}):
-            batches = draws(weighted(source, weights, stage), train, stage, number)
-        elif other is None:
-            continue
-        else:
-            more = _source_of(other, pictures, member, fed)
-            pool = range(len(other.images))
-            if stage.data == "pseudo":
-                alone = dataclasses.replace(stage, sampler=kind, curriculum="none")
-                batches = draws(more, pool, alone, number)
-            else:
-                own, theirs = shares_of(stage.batch, stage.pseudo_share)
-                labelled = weighted(source, weights, stage)
-                first = draws(labelled, train, dataclasses.replace(stage, batch=own), number)
-                beside = dataclasses.replace(
-                    stage, batch=theirs, sampler=kind, curriculum="none", steps=first.steps
-                )
-                second = draws(more, pool, beside, number + 500)
-                if stage.data == "mixed":
-                    batches = MixedBatches(first, second)
-                else:
-                    batches, step = UnlabelledBatches(first, second), MeanTeacher(step)
-        plans.append(StagePlan(stage, batches, step, hopeless=hopeless))
-    if not plans:
+    step: Step = dense_step(stage, pictures.kind)
+    other = sources.unlabelled if stage.data == "teacher" else sources.pseudo
+    if stage.data == "train" or (other is None and stage.data in {"mixed", "teacher"}):
+        return draws(labelled, train, stage, number), step
+    if other is None:
         return None
-    fresh = begin is None or plans[0].stage.start == "scratch"
-    build = _builder(pictures, member, pretrained=fresh)
-    return fit(
-        build if fresh or begin is None else _begun(build, begin),
-        plans,
-        folder=folder,
-        seed=seed * 1000 + fold,
-        device=device,
-        evaluate=validation(pictures, member, held_out, device=device, fed=fed)
-        if watched
-        else None,
-        metric=metric,
-        progress=progress,
+    more = _source_of(other, pictures, member, sources.channels)
+    pool = range(len(other.images))
+    kind = "coverage" if sources.balanced else "uniform"
+    if stage.data == "pseudo":
+        alone = dataclasses.replace(stage, sampler=kind, curriculum="none")
+        return draws(more, pool, alone, number), step
+    own, theirs = shares_of(stage.batch, stage.pseudo_share)
+    first = draws(labelled, train, dataclasses.replace(stage, batch=own), number)
+    beside = dataclasses.replace(
+        stage, batch=theirs, sampler=kind, curriculum="none", steps=first.steps
     )
+    second = draws(more, pool, beside, number + 500)
+    if stage.data == "mixed":
+        return MixedBatches(first, second), step
+    return UnlabelledBatches(first, second), MeanTeacher(step)
 
 
 def _begun(build: Callable[[], nn.Module], weights: Path) -> Callable[[], nn.Module]:
@@ -252,12 +260,12 @@ def _source_of(
     other: Pictures,
     pictures: Pictures,
     member: Member,
-    fed: Callable[[Image], NDArray[np.uint8]] | None,
+    channels: Callable[[Image], NDArray[np.uint8]] | None,
 ) -> DenseSource:
     """Further pictures, prepared as the survey's own: same depth range, same statistics."""
     inputs = pictures.inputs(member.geometry)
     return dataclasses.replace(
-        other.source(member.geometry, fed),
+        other.source(member.geometry, channels),
         prepare=lambda pixels, i, window, *masks: inputs.prepare(
             pixels, other.images[i], window, *masks
         ),
@@ -270,7 +278,7 @@ def validation(
     held_out: Sequence[int],
     *,
     device: str,
-    fed: Callable[[Image], NDArray[np.uint8]] | None = None,
+    channels: Callable[[Image], NDArray[np.uint8]] | None = None,
 ) -> Callable[[nn.Module], Mapping[str, float]]:
     """A quick measure of a model on fixed windows of held-out pictures.
 
@@ -284,7 +292,7 @@ def validation(
     stage = Stage(batch=_VALIDATION_BATCH, steps=_VALIDATION_BATCHES, epochs=1, sampler="uniform")
     batches = list(
         DenseBatches(
-            pictures.source(member.geometry, fed),
+            pictures.source(member.geometry, channels),
             held_out,
             stage=stage,
             geometry=member.geometry,
