@@ -115,9 +115,9 @@ def test_every_salt_recipe_can_lose_lovasz_and_flips():
 
 
 def test_a_member_takes_along_what_others_had_of_it():
-    fed = Geometry(channels=("image", "mask:first"))
+    second = Geometry(channels=("image", "mask:first"))
     recipe = Recipe(
-        members=(Member("first"), Member("second", geometry=fed)),
+        members=(Member("first"), Member("second", geometry=second)),
         decide=SegmentDecide(gate="first"),
     )
     poorer = without(recipe, "members.first")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transect.data.tiff import ArrayReader
-from transect.predict.mask_channels import FedReader, foreground, with_masks
+from transect.predict.mask_channels import MaskChannelReader, foreground, with_masks
 from transect.predict.tiling import predict_whole
 
 
@@ -20,11 +20,11 @@ def test_tiles_of_a_stream_are_those_of_the_whole(scale, dtype):
     mask = rng.integers(0, 256, (130, 70)).astype(np.uint8)
     bands = [(row, mask[row : row + 9]) for row in range(0, 130, 9)]
     asked = {"outputs": 1, "tile_hw": (32, 32), "scale": scale}
-    fed = FedReader(ArrayReader(pixels), [bands])
+    joined = MaskChannelReader(ArrayReader(pixels), [bands])
     both = ArrayReader(with_masks(pixels, mask[..., None]))
-    assert fed.shape == both.shape
+    assert joined.shape == both.shape
     np.testing.assert_array_equal(
-        predict_whole(mean_of_channels, fed, **asked),
+        predict_whole(mean_of_channels, joined, **asked),
         predict_whole(mean_of_channels, both, **asked),
     )
 

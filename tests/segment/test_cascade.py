@@ -13,7 +13,7 @@ from transect.data.images import read_image
 from transect.errors import TransectError
 from transect.recipe import Folds, Geometry, Member, PseudoRound, Recipe, SegmentDecide, Stage
 from transect.run import RunFolder
-from transect.segment.cascade import check_fed
+from transect.segment.cascade import check_mask_channels
 from transect.segment.oof import Choice, loaded_member
 from transect.segment.predicting import Predictor
 from transect.task import NewImages
@@ -29,14 +29,16 @@ SECOND = Member("second", geometry=Geometry(channels=("image", "mask:first")))
 
 
 def test_masks_come_from_a_member_that_is_trained_before():
-    check_fed(recipe_of(FIRST, SECOND))
+    check_mask_channels(recipe_of(FIRST, SECOND))
     with pytest.raises(TransectError, match="put first first"):
-        check_fed(recipe_of(SECOND, FIRST))
+        check_mask_channels(recipe_of(SECOND, FIRST))
     late = dataclasses.replace(FIRST, stages=(Stage(data="pseudo"),))
     with pytest.raises(TransectError, match="no stage before"):
-        check_fed(recipe_of(late, SECOND, pseudo=(PseudoRound(),)))
+        check_mask_channels(recipe_of(late, SECOND, pseudo=(PseudoRound(),)))
     with pytest.raises(TransectError, match=r"folds\.use"):
-        check_fed(dataclasses.replace(recipe_of(FIRST, SECOND), folds=Folds(count=2, use=1)))
+        check_mask_channels(
+            dataclasses.replace(recipe_of(FIRST, SECOND), folds=Folds(count=2, use=1))
+        )
 
 
 def answer_of(predictor, image):
@@ -76,8 +78,8 @@ def test_training_pictures_get_masks_of_models_that_held_them_out(run, survey):
             folder, recipe, recipe.members[0], [int(fold)], device="cpu", choice=Choice()
         )
         expected = model.plane_of(model.maps(read_image(images[name].path), images[name]))
-        fed = np.load(run.path / "fed" / "first" / "held_out" / f"{name}.npy")
-        assert np.abs(fed.astype(int) - expected).max() <= 8  # half precision may differ
+        found = np.load(run.path / "mask_channels" / "first" / "held_out" / f"{name}.npy")
+        assert np.abs(found.astype(int) - expected).max() <= 8  # half precision may differ
     weights = load_file(next((run.path / "members/second/fold0").glob("*.safetensors")))
     assert any(w.ndim == 4 and w.shape[1] == 2 for w in weights.values())  # grey and mask
 
@@ -134,7 +136,7 @@ def test_a_cascade_goes_through_rounds_of_pseudo_labels(survey, tmp_path):
         pseudo=(PseudoRound(confidence=0.0, teachers=("first",)),),
     )
     run = api.train(root, recipe=recipe, out=tmp_path / "run", device="cpu", threads=1)
-    assert (run.path / "fed/first/unlabelled0/p6.png.npy").is_file()
+    assert (run.path / "mask_channels/first/unlabelled0/p6.png.npy").is_file()
     assert (run.path / "members/second/fold1/round1/done.json").is_file()
     api.predict(run.path, root / "images", tmp_path / "out", progress=Quiet())
 

@@ -16,7 +16,7 @@ from transect.data.inputs import Inputs
 from transect.data.tiff import ArrayReader, Reader
 from transect.errors import TransectError
 from transect.predict.forward import both_forward, image_forward, network_forward
-from transect.predict.mask_channels import FedReader, foreground, with_masks
+from transect.predict.mask_channels import MaskChannelReader, foreground, with_masks
 from transect.predict.tiling import Band, predict_bands, predict_many, predict_whole
 from transect.recipe import Member, Network, Recipe
 from transect.types import Image
@@ -75,7 +75,7 @@ class DenseMember:
         activation: str,
         device: str,
         views: Sequence[str] | None = None,
-        feeders: Sequence[DenseMember] = (),
+        channel_members: Sequence[DenseMember] = (),
     ) -> None:
         """Load the snapshots.
 
@@ -89,7 +89,7 @@ class DenseMember:
             activation: sigmoid, softmax or none.
             device: Where.
             views: Instead of the recipe's.
-            feeders: The members whose predicted masks are channels, in the channels' order.
+            channel_members: The members whose predicted masks are channels, in the channels' order.
 
         Raises:
             TransectError: If a weight file is missing or of another network.
@@ -97,7 +97,7 @@ class DenseMember:
         self._geometry = member.geometry
         self._inputs = inputs
         self._outputs = outputs
-        self._feeders = tuple(feeders)
+        self._channel_members = tuple(channel_members)
         self._exclusive = activation == "softmax"
         models = []
         for path, weight in snapshots:
@@ -176,8 +176,8 @@ class DenseMember:
             return [self.maps(some, image) for some, image in zip(pixels, images, strict=True)]
         masks = self._masks_of(pixels, images)
         readers = [
-            ArrayReader(some if fed is None else with_masks(some, fed))
-            for some, fed in zip(pixels, masks, strict=True)
+            ArrayReader(some if channels is None else with_masks(some, channels))
+            for some, channels in zip(pixels, masks, strict=True)
         ]
         return list(
             predict_many(
@@ -215,14 +215,16 @@ class DenseMember:
         if self._geometry.fit == "whole":
             height, width, _ = reader.shape
             yield 0, self.maps(reader.window(0, 0, height, width), image)
-        elif self._feeders:
-            fed = FedReader(reader, [one.plane_bands(reader, image) for one in self._feeders])
-            yield from predict_bands(self._forward, fed, **self._tiling(image))
+        elif self._channel_members:
+            channels = MaskChannelReader(
+                reader, [one.plane_bands(reader, image) for one in self._channel_members]
+            )
+            yield from predict_bands(self._forward, channels, **self._tiling(image))
         else:
             yield from predict_bands(self._forward, reader, **self._tiling(image))
 
     def plane_of(self, maps: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """What this member feeds to others: (H, W) uint8, 255 where it is sure of an object."""
+        """A mask as a channel of other members: (H, W) uint8, 255 where an object is sure."""
         return foreground(maps, exclusive=self._exclusive)
 
     def plane_bands(self, reader: Reader, image: Image) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -234,11 +236,11 @@ class DenseMember:
         self, pixels: Sequence[NDArray[Any]], images: Sequence[Image]
     ) -> list[NDArray[np.uint8] | None]:
         """The masks (H, W, M) that are channels here; None if there are none."""
-        if not self._feeders:
+        if not self._channel_members:
             return [None] * len(pixels)
         planes = [
-            [feeder.plane_of(maps) for maps in feeder.maps_of(pixels, images)]
-            for feeder in self._feeders
+            [giver.plane_of(maps) for maps in giver.maps_of(pixels, images)]
+            for giver in self._channel_members
         ]
         return [np.stack(one, axis=2) for one in zip(*planes, strict=True)]
 
@@ -256,9 +258,9 @@ class DenseMember:
     def _prepared(
         self, pixels: NDArray[Any], image: Image, window: tuple[int, int, int, int]
     ) -> NDArray[np.float32]:
-        """The network's input of a window, whose last channels are the fed masks."""
-        count = pixels.shape[2] - len(self._feeders)
-        masks = pixels[..., count:] if self._feeders else None
+        """The network's input of a window, whose last channels are the mask channels."""
+        count = pixels.shape[2] - len(self._channel_members)
+        masks = pixels[..., count:] if self._channel_members else None
         return self._inputs.prepare(pixels[..., :count], image, window, masks)
 
     def _whole(
@@ -278,7 +280,7 @@ class DenseMember:
     def _fitted(
         self, pixels: NDArray[Any], image: Image, masks: NDArray[np.uint8] | None
     ) -> tuple[NDArray[np.float32], Placement]:
-        """Bring a whole picture to the network's size and channels, its fed masks likewise."""
+        """Bring a whole picture to the network's size and channels, its mask channels likewise."""
         fitted, placement = fit_whole(pixels, self._geometry)
         if masks is not None:
             # As in training: soft planes are not inpainted.

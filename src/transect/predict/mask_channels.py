@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from transect.data.tiff import Reader
 
-__all__ = ["FedReader", "foreground", "with_masks"]
+__all__ = ["MaskChannelReader", "foreground", "with_masks"]
 
 
 def foreground(maps: NDArray[np.floating], *, exclusive: bool) -> NDArray[np.uint8]:
-    """The probability of any object as a plane that is fed to another network.
+    """The probability of any object as a plane that is a channel of another network.
 
     Args:
         maps: (T, H, W) probabilities.
@@ -49,7 +49,7 @@ def with_masks(pixels: NDArray[Any], masks: NDArray[np.uint8]) -> NDArray[Any]:
     return np.concatenate([pixels, scaled.astype(pixels.dtype)], axis=2)
 
 
-class FedReader:
+class MaskChannelReader:
     """A picture on disk whose further channels are masks that are being predicted.
 
     Windows must be asked for from the top: the masks come in bands, and rows above the last

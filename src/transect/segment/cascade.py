@@ -22,26 +22,34 @@ from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 from transect.types import Image, Progress
 
-__all__ = ["FED_ROUND", "check_fed", "fed_folder", "fed_to", "feeders_of", "is_fed", "write_fed"]
+__all__ = [
+    "CHANNEL_ROUND",
+    "channel_folder",
+    "channel_members",
+    "channels_of",
+    "check_mask_channels",
+    "gives_channels",
+    "write_channels",
+]
 
-FED_ROUND = 1
+CHANNEL_ROUND = 1
 """Masks come from a member as it was trained before this round of pseudo-labels."""
 
 _TOGETHER = 16  # pictures predicted at once, our choice; large ones are tiled one by one
 
 
-def feeders_of(recipe: Recipe, member: Member) -> list[Member]:
+def channel_members(recipe: Recipe, member: Member) -> list[Member]:
     """The members whose masks are channels of a member, in the channels' order."""
     by_name = {one.name: one for one in recipe.members}
     return [by_name[name] for name in mask_names(member.geometry)]
 
 
-def is_fed(recipe: Recipe, name: str) -> bool:
+def gives_channels(recipe: Recipe, name: str) -> bool:
     """Whether any member takes the masks of this one."""
     return any(name in mask_names(member.geometry) for member in recipe.members)
 
 
-def check_fed(recipe: Recipe) -> None:
+def check_mask_channels(recipe: Recipe) -> None:
     """Refuse channels of masks that nobody predicts in time, before anything is trained.
 
     Raises:
@@ -79,7 +87,7 @@ def _on_labelled(data: str, number: int | None) -> bool:
     return number == 0 or (number is None and data in {"train", "teacher"})
 
 
-def write_fed(
+def write_channels(
     folder: Path,
     load: Callable[[], DenseMember],
     images: Sequence[Image],
@@ -90,7 +98,7 @@ def write_fed(
     """Write what a model says of pictures as (H, W) uint8, skipping what is written already.
 
     Args:
-        folder: Where; see ``fed_folder``.
+        folder: Where; see ``channel_folder``.
         load: Gives the model, which must never have seen the pictures' masks.
         images: Which pictures.
         cache: Their pixels, and perhaps others.
@@ -110,7 +118,7 @@ def write_fed(
         progress.step("predicting masks that are channels", start + len(some), len(missing))
 
 
-def fed_to(
+def channels_of(
     run: RunFolder, member: Member, fold: int
 ) -> Callable[[Image], NDArray[np.uint8]] | None:
     """What a member gets in training on a fold: from any picture to (H, W, M) uint8.
@@ -121,18 +129,18 @@ def fed_to(
     names = mask_names(member.geometry)
 
     def plane(name: str, image: Image) -> NDArray[np.uint8]:
-        path = _path(fed_folder(run, name), image)
+        path = _path(channel_folder(run, name), image)
         if not path.is_file():  # nobody labelled it
-            path = _path(fed_folder(run, name, fold), image)
+            path = _path(channel_folder(run, name, fold), image)
         loaded: NDArray[np.uint8] = np.load(path, allow_pickle=False)
         return loaded
 
     return (lambda image: np.stack([plane(n, image) for n in names], axis=2)) if names else None
 
 
-def fed_folder(run: RunFolder, name: str, fold: int | None = None) -> Path:
+def channel_folder(run: RunFolder, name: str, fold: int | None = None) -> Path:
     """Where a member's masks are: of held-out pictures, or of unlabelled ones for a fold."""
-    return run.path / "fed" / name / ("held_out" if fold is None else f"unlabelled{fold}")
+    return run.path / "mask_channels" / name / ("held_out" if fold is None else f"unlabelled{fold}")
 
 
 def _path(folder: Path, image: Image) -> Path:

@@ -22,7 +22,7 @@ from transect.segment.blending import (
     answering,
     gates_of,
 )
-from transect.segment.cascade import FED_ROUND, feeders_of
+from transect.segment.cascade import CHANNEL_ROUND, channel_members
 from transect.segment.emptiness import Emptiness
 from transect.segment.neighbours import beside, borders_of, neighbours_of, pulled
 from transect.segment.pictures import Pictures
@@ -199,17 +199,17 @@ def loaded_member(
         activation="softmax" if facts["mask_kind"] == "classes" else "sigmoid",
         device=device,
         views=choice.views,
-        feeders=[
+        channel_members=[
             loaded_member(
                 run,
                 recipe,
-                feeder,
+                giver,
                 folds,
                 device=device,
                 choice=Choice(),
-                before_round=FED_ROUND,
+                before_round=CHANNEL_ROUND,
             )
-            for feeder in feeders_of(recipe, member)
+            for giver in channel_members(recipe, member)
         ],
     )
 

@@ -91,13 +91,13 @@ class Pictures:
         return Inputs.of(self.survey.images, geometry, self.cache.statistics(bare.channels))
 
     def source(
-        self, geometry: Geometry, fed: Callable[[Image], NDArray[np.uint8]] | None = None
+        self, geometry: Geometry, channels: Callable[[Image], NDArray[np.uint8]] | None = None
     ) -> DenseSource:
         """What dense batches are drawn from.
 
         Args:
             geometry: Of the network's input.
-            fed: From a picture to the predicted masks (H, W, M) that are channels; None feeds
+            channels: From a picture to the predicted masks (H, W, M) that are channels; None takes
                 empty ones, which is good enough to take the time of a step.
         """
         inputs = self.inputs(geometry)
@@ -107,7 +107,7 @@ class Pictures:
             image, planes = self.images[i], None
             if count:
                 empty = np.zeros((*image.size_hw, count), np.uint8)
-                planes = fed(image) if fed else empty
+                planes = channels(image) if channels else empty
             return Sample(self.cache.image(i), planes=planes, labels=self.labels(i))
 
         return DenseSource(

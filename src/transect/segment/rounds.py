@@ -17,11 +17,11 @@ from transect.files import read_json, safe_join, write_json
 from transect.recipe import Member, Recipe, Stage
 from transect.run import RunFolder
 from transect.segment.cascade import (
-    FED_ROUND,
-    fed_folder,
-    fed_to,
-    is_fed,
-    write_fed,
+    CHANNEL_ROUND,
+    channel_folder,
+    channels_of,
+    gives_channels,
+    write_channels,
 )
 from transect.segment.likeness import write_weights_by_likeness
 from transect.segment.oof import Choice, latest_fit, loaded_member
@@ -37,7 +37,7 @@ from transect.segment.training import Sources, fit_fold
 from transect.task import Work
 from transect.types import Image, Progress, Survey
 
-__all__ = ["begin_round", "feed_later_members", "fit_member", "watched_metric"]
+__all__ = ["begin_round", "fit_member", "watched_metric", "write_member_channels"]
 
 _WORSE = 0.05  # loss on validation that discards a round, our guess: below it lies the noise
 
@@ -97,7 +97,7 @@ def fit_member(work: Work[Pictures], member: Member, fold: int, number: int) -> 
                 if unlabelled.images and _has_teacher(member)
                 else None,
                 weights=_draw_weights(run, work.dataset),
-                channels=fed_to(run, member, fold),
+                channels=channels_of(run, member, fold),
             )
             began = number and before.is_file()
             fit_fold(
@@ -137,11 +137,11 @@ def _pseudo(
     )
 
 
-def feed_later_members(work: Work[Pictures], member: Member, number: int) -> None:
+def write_member_channels(work: Work[Pictures], member: Member, number: int) -> None:
     """Write the masks of a member that later ones take as channels."""
-    if number or not is_fed(work.recipe, member.name):
+    if number or not gives_channels(work.recipe, member.name):
         return
-    _feed(
+    _write_channels(
         work.run, work.recipe, work.dataset, work.folds, member, _unlabelled(work),
         device=work.device, progress=work.progress,
     )  # fmt: skip
@@ -176,7 +176,7 @@ def _best(done: Path) -> float | None:
     return max(known) if known and min(known) >= 0 else None
 
 
-def _feed(
+def _write_channels(
     run: RunFolder,
     recipe: Recipe,
     pictures: Pictures,
@@ -191,15 +191,15 @@ def _feed(
     for fold in np.unique(folds).tolist():
         load = partial(
             loaded_member, run, recipe, member, [fold],
-            device=device, choice=Choice(), before_round=FED_ROUND,
+            device=device, choice=Choice(), before_round=CHANNEL_ROUND,
         )  # fmt: skip
         held_out = [pictures.images[i] for i in np.flatnonzero(folds == fold)]
-        folder = fed_folder(run, member.name)
-        write_fed(folder, load, held_out, pictures.cache, progress=progress)
+        folder = channel_folder(run, member.name)
+        write_channels(folder, load, held_out, pictures.cache, progress=progress)
         others = any(s.data != "train" for one in recipe.members for s in one.stages)
         if others and unlabelled.images:
-            folder = fed_folder(run, member.name, fold)
-            write_fed(folder, load, unlabelled.images, unlabelled.cache, progress=progress)
+            folder = channel_folder(run, member.name, fold)
+            write_channels(folder, load, unlabelled.images, unlabelled.cache, progress=progress)
 
 
 def _has_teacher(member: Member) -> bool:

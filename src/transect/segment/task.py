@@ -32,7 +32,7 @@ from transect.recipe import (
 from transect.run import RunFolder
 from transect.segment import auto, demonstration, shortening
 from transect.segment.blending import answering, check_blend, check_gate, gates_of
-from transect.segment.cascade import check_fed
+from transect.segment.cascade import check_mask_channels
 from transect.segment.choosing import Choices, choose
 from transect.segment.deciding import decide_out_of_fold
 from transect.segment.evidence import keep_doubtful_masks, keep_evidence
@@ -44,7 +44,7 @@ from transect.segment.pictures import Pictures
 from transect.segment.predicting import MaskAnswer, Predictor
 from transect.segment.pseudo import check_rounds
 from transect.segment.rates import settle_rates
-from transect.segment.rounds import begin_round, feed_later_members, fit_member
+from transect.segment.rounds import begin_round, fit_member, write_member_channels
 from transect.segment.scoring import METRICS_OF, picture_scores, scores_of
 from transect.segment.weighing import weigh_emptiness, weigh_members
 from transect.segment.writing import MaskWriter, submit_masks
@@ -144,7 +144,7 @@ class SegmentTask:
         """Refuse rounds, blends, channels and gates that contradict each other."""
         check_rounds(recipe)
         check_blend(recipe)
-        check_fed(recipe)
+        check_mask_channels(recipe)
         check_gate(recipe)
         check_neighbours(recipe, dataset.kind)
 
@@ -169,7 +169,7 @@ class SegmentTask:
 
     def after_member(self, work: Work[Pictures], member: Member, number: int) -> None:
         """Write the masks that later members take as channels."""
-        feed_later_members(work, member, number)
+        write_member_channels(work, member, number)
 
     def choose(self, work: Work[Pictures]) -> None:
         """Which snapshots and views answer, for each part by the other parts."""

@@ -177,8 +177,8 @@ class DenseBatches:
             points_margin=self._source.points_margin,
         )
         top, left, height, width = (round(value) for value in window)
-        fed = () if sample.planes is None else (sample.planes,)
-        image = self._source.prepare(sample.image, picture, (top, left, height, width), *fed)
+        channels = () if sample.planes is None else (sample.planes,)
+        image = self._source.prepare(sample.image, picture, (top, left, height, width), *channels)
         target, valid = self._source.target(sample)
         return image, target, valid
 
@@ -195,10 +195,10 @@ class DenseBatches:
             fraction=fraction,
         )
         image, placement = fit_whole(sample.image, self._geometry)
-        fed: tuple[NDArray[np.generic], ...] = ()
+        channels: tuple[NDArray[np.generic], ...] = ()
         if sample.planes is not None:
-            fed = (fit_planes(sample.planes, placement, border=self._border),)
-        prepared = self._source.prepare(image, picture, None, *fed)
+            channels = (fit_planes(sample.planes, placement, border=self._border),)
+        prepared = self._source.prepare(image, picture, None, *channels)
         planes = np.concatenate(self._source.target(sample))
         fitted = fit_planes(np.moveaxis(planes, 0, -1), placement, border=self._border)
         fitted = np.moveaxis(fitted, -1, 0).astype(np.float32)
