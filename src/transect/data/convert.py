@@ -17,7 +17,14 @@ from transect.types import MaskKind
 
 __all__ = ["ConvertResult", "convert", "read_annotations", "write_annotations"]
 
-_BY_SUFFIX = {".json": "coco", ".geojson": "geo", ".gpkg": "geo", ".shp": "geo", ".xml": "cvat"}
+_BY_SUFFIX = {
+    ".json": "coco",
+    ".geojson": "geo",
+    ".gpkg": "geo",
+    ".shp": "geo",
+    ".xml": "cvat",
+    ".pnt": "dotdotgoose",
+}
 _KINDS = ("outline", "box", "dot", "word")
 
 
