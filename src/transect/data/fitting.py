@@ -85,7 +85,7 @@ def matched(annotations: Annotations, pictures: Pictures) -> Annotations:
 
 
 def cut_to_pictures(annotations: Annotations) -> Annotations:
-    """Cut boxes to their pictures, and leave out what lies wholly outside.
+    """Cut boxes to their pictures; leave out what lies wholly outside, or stands there twice.
 
     A picture reaches from -0.5 to its width minus 0.5. Dots have a pixel of slack on the far
     side, where tools differ.
@@ -98,7 +98,17 @@ def cut_to_pictures(annotations: Annotations) -> Annotations:
     """
     problems, tally = list(annotations.problems), Tally(annotations.told)
 
+    seen: set[tuple[object, ...]] = set()
+
     def cut(instance: Instance, picture: Picture) -> Instance | None:
+        if not instance.has_area and (instance.box or instance.point):
+            key = (picture.name, instance.label, instance.identity, instance.box, instance.point)
+            if key in seen:
+                what = f"{picture.name}: the same {instance.label!r} stands twice; one is left out."
+                problems.append(Problem(picture.name, what))
+                tally.tell("the same object twice", objects=1)
+                return None
+            seen.add(key)
         if picture.size_hw is None:
             return instance
         height, width = picture.size_hw

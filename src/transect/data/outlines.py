@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from transect.errors import TransectError
 
-__all__ = ["box_ring", "ellipse_ring", "fill", "fill_window", "one_ring", "outlines", "signed_area"]
+__all__ = [
+    "box_ring",
+    "ellipse_ring",
+    "fill",
+    "fill_window",
+    "one_ring",
+    "outlines",
+    "signed_area",
+    "turned_box",
+]
 
 _CROSSINGS = 1 << 21  # crossings of edges with rows that are looked at together
 _CROSSINGS_LIMIT = 1 << 29  # of one piece: seconds; more is not an outline but an attack
@@ -148,6 +157,20 @@ def box_ring(x0: float, y0: float, x1: float, y1: float) -> NDArray[np.float64]:
         [[0.0, 1.0], [2.0, 1.0], [2.0, 3.0], [0.0, 3.0]]
     """
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)
+
+
+def turned_box(corners: tuple[float, float, float, float], degrees: float) -> NDArray[np.float64]:
+    """The corners of a box turned clockwise on the screen about its middle: (4, 2).
+
+    Example:
+        >>> turned_box((0, 0, 4, 2), 90).round(6).tolist()
+        [[3.0, -1.0], [3.0, 3.0], [1.0, 3.0], [1.0, -1.0]]
+    """
+    ring = box_ring(*corners)
+    middle = ring.mean(axis=0)
+    turn = np.deg2rad(degrees)
+    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    return (ring - middle) @ matrix + middle
 
 
 def ellipse_ring(

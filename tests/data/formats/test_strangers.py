@@ -228,8 +228,9 @@ def test_waiting_and_skipped_tasks_are_unlabelled_and_an_empty_answer_is_empty(t
 
 def test_one_answer_counts_and_the_others_are_told(tmp_path):
     def answer(label, n=1, **more):
-        value = {**RECT, "rectanglelabels": [label]}
-        return {"result": [region("rectanglelabels", value, str(i)) for i in range(n)], **more}
+        values = [{**RECT, "x": 20 * i, "rectanglelabels": [label]} for i in range(n)]
+        results = [region("rectanglelabels", v, str(i)) for i, v in enumerate(values)]
+        return {"result": results, **more}
 
     first, second, truth = answer("a", 2), answer("b", 3), answer("c", ground_truth=True)
     tasks = [

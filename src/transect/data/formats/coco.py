@@ -13,6 +13,7 @@ from transect.data import rle
 from transect.data.exchange import Annotations, Builder, Instance, Part, Picture, Pictures
 from transect.data.formats import checked
 from transect.data.formats.head import Head
+from transect.data.outlines import turned_box
 from transect.data.shapes import box_of, counts_for, window_of
 from transect.errors import TransectError
 from transect.files import write_text
@@ -93,7 +94,7 @@ def read_root(root: dict[str, Any], file: str, pictures: Pictures | None) -> Ann
                 builder.problem(file, what, why="crowd region")
                 continue
             if isinstance(entry.get("attributes"), dict):
-                builder.unkept(entry["attributes"])
+                builder.unkept(entry["attributes"], "rotation")
             for instance in _instances(entry, where, names[key], builder, label, keypoints):
                 builder.add(names[key], instance)
         except TransectError as error:
@@ -274,6 +275,10 @@ def _instances(
         if point is not None and not parts and counts is None:
             builder.reread("box without area read as a dot")
             return [Instance(**common, point=point)]
+        degrees = _rotation(entry, where)
+        if corners is not None and degrees % 360 and not parts and counts is None:
+            builder.reread("turned box read as an outline")
+            parts = ((turned_box(corners, degrees),),)
         # The box of an outline follows from it; keeping both would let them disagree.
         box = None if parts or counts is not None else corners
         return [Instance(**common, parts=parts, counts=counts, box=box)]
@@ -288,6 +293,13 @@ def _instances(
         suffix = named[i] if i < len(named) else str(i + 1)
         found.append(Instance(**{**common, "label": f"{label}/{suffix}"}, point=place))
     return found
+
+
+def _rotation(entry: dict[str, Any], where: str) -> float:
+    """The degrees by which CVAT has turned a box about its middle, in an attribute."""
+    words = entry.get("attributes")
+    value = words.get("rotation") if isinstance(words, dict) else None
+    return 0.0 if value is None else checked.number(value, f"{where}.attributes.rotation")
 
 
 def _points(entry: dict[str, Any], where: str) -> list[tuple[int, tuple[float, float]]]:

@@ -14,7 +14,7 @@ from transect.data import rle
 from transect.data.exchange import Annotations, Builder, Instance, Pictures
 from transect.data.formats import checked
 from transect.data.formats.head import Head
-from transect.data.outlines import box_ring, ellipse_ring
+from transect.data.outlines import ellipse_ring, turned_box
 from transect.data.shapes import window_of
 from transect.errors import TransectError
 from transect.files import write_text
@@ -190,12 +190,8 @@ def _instances(node: Any, where: str, name: str, builder: Builder) -> list[Insta
         degrees = get("rotation", 0)
         if degrees % 360 == 0:
             return [Instance(**common, box=corners)]
-        ring = box_ring(*corners)
-        middle = ring.mean(axis=0)  # turned clockwise about the middle
-        turn = np.deg2rad(degrees)
-        matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         builder.reread("turned box read as an outline")
-        return [Instance(**common, parts=(((ring - middle) @ matrix + middle,),))]
+        return [Instance(**common, parts=((turned_box(corners, degrees),),))]
     if node.tag == "mask":
         size_hw = builder.size(name, "its mask needs it")
         return [Instance(**common, counts=_mask_counts(node, where, size_hw))]

@@ -37,7 +37,12 @@ def matches(head: Head) -> bool:
         if not features and head.first.get("generator") == "transect-qupath":
             return True
     words = entry.get("properties")
-    return entry.get("type") == "Feature" and isinstance(words, dict) and "objectType" in words
+    if entry.get("type") != "Feature" or not isinstance(words, dict):
+        return False
+    # Version 0.2 wrote object_type, and the kind as the feature's id.
+    return bool({"objectType", "object_type"} & words.keys()) or str(entry.get("id")).startswith(
+        "Path"
+    )
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:

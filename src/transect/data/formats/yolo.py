@@ -29,7 +29,7 @@ _SPLITS = {
     "test": "test",
 }
 _LIMIT = 64 << 20  # bytes of one label file
-_NUMBERS = re.compile(r"[-+0-9.eE\s]*\Z")
+_NUMBERS = re.compile(r"[-+0-9.,eE\s]*\Z")
 _LISTS = {*NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", "notes.txt"}
 
 
@@ -85,7 +85,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         shown = file.relative_to(root).as_posix()
         stem = _without(shown, "labels")
         found = stems.get(stem) or pictures.find(stem)
-        lines = [line.split() for line in _lines(file)]
+        lines = [line.replace(",", " ").split() for line in _lines(file)]
         if found is None:
             what = f"{shown} has no picture of that name. Add it to images/."
             builder.problem(
@@ -145,7 +145,8 @@ def _label_files(root: Path) -> list[Path]:
     if labels:
         return labels
     suffixes = [s for suffix in IMAGE_SUFFIXES for s in (suffix, suffix.upper())]
-    return [p for p in every if any(p.with_suffix(suffix).is_file() for suffix in suffixes)]
+    # "a.txt" beside "a.jpg" or, as some tools have it, "a.jpg.txt".
+    return [p for p in every if any(p.with_suffix(s).is_file() for s in ("", *suffixes))]
 
 
 def _lines(file: Path) -> list[str]:
