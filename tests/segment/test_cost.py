@@ -8,6 +8,7 @@ import pytest
 from tests.small import tiny_recipe, write_disc_survey
 from transect.data.survey import open_survey
 from transect.recipe import Member, PseudoRound, Recipe, Schedule, SegmentDecide, Stage
+from transect.segment import auto, cost, training
 from transect.segment.cost import Cost, cost_of, made_affordable, snapshots_of, windows_of
 from transect.segment.pictures import Pictures
 from transect.segment.shortening import (
@@ -17,6 +18,7 @@ from transect.segment.shortening import (
     training_seconds,
 )
 from transect.segment.training import VALIDATION_WINDOWS
+from transect.train.budget import Pace
 from transect.train.checkpoint_selection import check_keep
 
 
@@ -31,6 +33,24 @@ def test_all_parts_are_timed(pictures):
     cost = cost_of(pictures, member, "dice", device="cpu")
     assert min(cost.step, cost.window, cost.decision) > 0
     assert cost.window < cost.step  # one window of four, and no way back
+
+
+def test_what_is_known_is_not_timed_again(pictures, monkeypatch):
+    monkeypatch.setattr(cost, "_decision_seconds", lambda *_: pytest.fail("timed again"))
+    member = tiny_recipe().members[0]
+    assert cost_of(pictures, member, "dice", device="cpu", decision=0.5).decision == 0.5
+
+
+def test_a_short_budget_times_fewer_steps(pictures, monkeypatch):
+    asked = []
+    pace = Pace(1.0, 1.0, 1.0, 1.0)
+    monkeypatch.setattr(
+        training, "measure", lambda *_, **o: asked.append(o["most_seconds"]) or pace
+    )
+    for seconds in (60.0, 3600.0):
+        auto.plan(pictures, budget_seconds=seconds, device="cpu", seed=0)
+    assert min(asked) == pytest.approx(1.8)
+    assert max(asked) == 20.0
 
 
 def test_steps_leave_room_for_prediction_and_decisions(pictures):

@@ -36,6 +36,8 @@ from transect.types import Image, Survey
 
 __all__ = ["plan"]
 
+_TIMING = 0.03  # of the budget, after which no further step is timed; our choice
+
 
 def plan(
     pictures: Pictures,
@@ -61,10 +63,19 @@ def plan(
     seconds, why = time_for(budget_seconds, device)
     facts = _facts(pictures)
     timing = [0.0]
+    known: list[Cost] = []
 
     def timed(member: Member) -> Cost:
         began = time.monotonic()
-        cost = cost_of(pictures, member, metric, device=device)
+        cost = cost_of(
+            pictures,
+            member,
+            metric,
+            device=device,
+            most_seconds=min(20.0, _TIMING * seconds),
+            decision=known[0].decision if known else None,
+        )
+        known.append(cost)
         timing.append(time.monotonic() - began)
         return cost
 

@@ -327,8 +327,14 @@ def validation(
     return evaluate
 
 
-def pace_of(pictures: Pictures, member: Member, *, device: str) -> Pace:
+def pace_of(pictures: Pictures, member: Member, *, device: str, most_seconds: float = 20.0) -> Pace:
     """Time a few training steps of a member's first stage here, on this survey.
+
+    Args:
+        pictures: The survey.
+        member: Whose first stage.
+        device: Where.
+        most_seconds: See ``measure``.
 
     Returns:
         The pace; its evaluation is one batch through the network.
@@ -349,6 +355,7 @@ def pace_of(pictures: Pictures, member: Member, *, device: str) -> Pace:
         plan,
         device=device,
         evaluate=lambda model: model(batch.to(device))["logits"].cpu(),
+        most_seconds=most_seconds,
     )
 
 
