@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -63,9 +64,11 @@ def test_a_lock_dies_with_its_process(tmp_path):
     raise AssertionError("the lock outlived its process")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_folder_is_one_sentence(tmp_path):
-    tmp_path.chmod(0o500)
+def test_an_unwritable_folder_is_one_sentence(tmp_path, monkeypatch):
+    def refused(path, flags, mode):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("transect.run.os.open", refused)  # root may write anywhere
     with pytest.raises(TransectError, match="cannot be written"), locked(tmp_path / "run"):
         pass
 

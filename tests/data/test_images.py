@@ -1,5 +1,4 @@
 import contextlib
-import io
 import struct
 import zlib
 from pathlib import Path
@@ -163,14 +162,8 @@ TIFF_TYPES = [np.uint8, np.uint16, np.float32]
 )
 def test_tiff_layouts_come_back(tmp_path, rng, dtype, channels, layout):
     layout = dict(layout)
-    if layout.pop("predictor", False):
-        try:
-            tifffile.imwrite(
-                io.BytesIO(), np.zeros((4, 4), dtype), predictor=True, compression="zlib"
-            )
-            layout["predictor"] = True
-        except (ValueError, KeyError):
-            pytest.skip("tifffile cannot write it")
+    if np.dtype(dtype).kind == "f":
+        layout.pop("predictor", None)  # tifffile writes that of whole numbers alone
     array = picture(rng, 37, 41, channels, dtype=dtype)
     extra = {"planarconfig": "contig", "photometric": "minisblack"} if channels > 1 else {}
     stored = array[..., 0] if channels == 1 else array

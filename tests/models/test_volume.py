@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 
 import pytest
 import torch
@@ -21,8 +22,8 @@ def test_unknown_network():
         build_volume("unet3", in_channels=1, outputs=1)
 
 
-@pytest.mark.skipif(HAS_MONAI, reason="MONAI is here")
-def test_missing_extra_is_named():
+def test_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "monai", None)  # as if it were not installed
     with pytest.raises(TransectError, match=r"transect\[volume\]"):
         build_volume("unet3d", in_channels=1, outputs=1)
 
