@@ -155,8 +155,8 @@ def ours(root: Path, budget: float, seed: int, threads: int, clock: str) -> None
     seconds = now() - started
     from transect.data.survey import open_survey
     from transect.identify import folds_of, prepare
-    from transect.identify.oof import assemble
-    from transect.identify.predicting import Identifier
+    from transect.identify.identifier import Identifier
+    from transect.identify.oof import score_held_out
     from transect.identify.source_ablation import decided_by, kinds_of_sources
     from transect.run import RunFolder
     from transect.types import Quiet
@@ -165,7 +165,7 @@ def ours(root: Path, budget: float, seed: int, threads: int, clock: str) -> None
     identifier = Identifier(folder, device="cpu")
     survey = open_survey(root / "asked")
     photos = identifier.open_photos(survey.images, None, Quiet())
-    looked = identifier.look(photos, Quiet())
+    looked = identifier.score(photos, Quiet())
     names, identity = listed(root / "asked")
     real = dict(zip(names, identity.tolist(), strict=True))
     number = {str(name): i for i, name in enumerate(identifier.people)}
@@ -179,11 +179,10 @@ def ours(root: Path, budget: float, seed: int, threads: int, clock: str) -> None
     record = answered(identifier.decisions)
     known = prepare(open_survey(root / "train"), folder.path / "cache", Quiet())
     folds = folds_of(folder, recipe, known)
-    held_out = assemble(
-        folder, recipe, known, folds, identifier.people, device="cpu", workers=threads,
-        progress=Quiet(),
-    )  # fmt: skip
-    sources = held_out.candidates.sources
+    held_out = score_held_out(
+        folder, recipe, known, folds, identifier.people, device="cpu", progress=Quiet()
+    )
+    sources = held_out.scores.candidates.sources
     alone = kinds_of_sources(sources) | {name: (name,) for name in sources}
     record["parts"] = {
         name: answered(decided_by(part, held_out, recipe, known.named()))

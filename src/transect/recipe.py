@@ -620,6 +620,8 @@ class IdentifyDecide:
         top_k: Candidates reported.
         abstain: Least quality for an answer; None never abstains.
         shortlist: Candidates per query that geometry looks at; 0 is all.
+        sides: ``separate``: a flank is trained as a class and compared with the same flank only,
+            for patterns that differ between the two; or together.
         views: Boxes or scales averaged at test time.
         keypoints: Most keypoints per photo.
         keypoint_side: Longest side at which keypoints are looked for; 0 is the photo's own.
@@ -639,6 +641,7 @@ class IdentifyDecide:
     top_k: int = 5
     abstain: float | None = None
     shortlist: int = 50
+    sides: str = "together"
     views: tuple[float, ...] = (1.0,)
     keypoints: int = 300
     keypoint_side: int = 640

@@ -13,13 +13,14 @@ from transect.errors import TransectError
 from transect.identify.answers import write_answers
 from transect.identify.boxes import boxes_beside
 from transect.identify.deciding import Decisions, answers_table, expected_share
+from transect.identify.identifier import Identifier, layout_of
 from transect.identify.leak import same_encounter_leak
-from transect.identify.oof import assemble, fold_model, fold_vectors, used_folds
-from transect.identify.predicting import Identifier, layout_of
+from transect.identify.oof import fold_model, fold_vectors, score_held_out
 from transect.identify.scorers import identity_scores, image_scores, source_names
 from transect.identify.source_ablation import decided_by, kinds_of_sources
 from transect.identify.task import folds_of
 from transect.openset.evidence import NOBODY, UNKNOWN, rewards
+from transect.task import used_folds
 from transect.types import Image, Quiet
 
 
@@ -31,8 +32,8 @@ def identifier(tiny_run):
 @pytest.fixture(scope="module")
 def held_out(tiny_run, photos, identifier):
     folds = folds_of(tiny_run, TINY, photos)
-    return assemble(
-        tiny_run, TINY, photos, folds, identifier.people, device="cpu", workers=1, progress=Quiet()
+    return score_held_out(
+        tiny_run, TINY, photos, folds, identifier.people, device="cpu", progress=Quiet()
     )
 
 
@@ -41,7 +42,7 @@ def looked(identifier, asked):
     from transect.data.folder import list_new
 
     new = identifier.open_photos(list_new(asked / "images")[0], None, Quiet())
-    return new, identifier.look(new, Quiet())
+    return new, identifier.score(new, Quiet())
 
 
 def test_sources_are_members_by_kind_or_name():
@@ -54,7 +55,7 @@ def test_sources_are_members_by_kind_or_name():
 
 def test_no_photo_is_asked_of_its_own_encounter_or_of_what_saw_it(held_out, photos):
     groups = np.array([s.group for s in photos.subjects])
-    for row, near in zip(held_out.rows, held_out.image_rows, strict=True):
+    for row, near in zip(held_out.rows, held_out.scores.image_rows, strict=True):
         assert (groups[near[near >= 0]] != groups[row]).all()
     assert sorted(held_out.rows) == list(range(len(photos)))
     unnamed = photos.named()[held_out.rows] == "new_whale"
@@ -66,7 +67,7 @@ def test_vectors_are_of_length_one_and_scores_are_their_products(tiny_run, photo
     vectors = fold_vectors(tiny_run, member, 0)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-4)
     model = fold_model(tiny_run, member, 0)
-    scores = image_scores(model, photos, vectors[:3], vectors, device="cpu")
+    scores = image_scores(model, vectors[:3], vectors, device="cpu")
     np.testing.assert_allclose(scores, vectors[:3] @ vectors.T, rtol=1e-5)
     owners = np.arange(len(vectors)) % 4
     for how in ("max", "mean", "prototype"):
@@ -89,8 +90,9 @@ def test_new_photos_are_scored_like_held_out_ones(identifier, looked):
         ],
         axis=0,
     )
-    np.testing.assert_allclose(found.near, by_hand, rtol=1e-4, atol=1e-5)
-    assert found.near.max() <= 1.001
+    best = -np.sort(-by_hand, axis=1)[:, :10]
+    np.testing.assert_allclose(found.image_scores[:, :10], best, rtol=1e-4, atol=1e-5)
+    assert found.image_scores.max() <= 1.001
 
 
 def test_each_kind_of_source_alone_and_all_together(identifier, held_out, looked, photos):
@@ -100,7 +102,7 @@ def test_each_kind_of_source_alone_and_all_together(identifier, held_out, looked
     )
     assert identifier.people[:4].tolist() == ["a0", "a1", "a2", "a3"]
     worth = {}
-    for name, part in kinds_of_sources(held_out.candidates.sources).items():
+    for name, part in kinds_of_sources(held_out.scores.candidates.sources).items():
         decisions = decided_by(part, held_out, TINY, photos.named())
         assert decisions.fusion.sources == part
         worth[name] = rewards(

@@ -12,9 +12,9 @@ from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.identify import recogniser, training
 from transect.identify.deciding import Decisions, decide_out_of_fold
+from transect.identify.identifier import Identifier
 from transect.identify.oof import OutOfFold, fold_model
 from transect.identify.photos import subjects_of
-from transect.identify.predicting import Identifier
 from transect.identify.projection import load_projection
 from transect.identify.scorers import fit_projections, source_names
 from transect.identify.source_ablation import decided_by
@@ -71,7 +71,7 @@ def test_surveys_without_identities(tmp_path):
 
 def test_nothing_to_learn_recognising_from(photos, tmp_path):
     one = np.zeros(1, np.int64)
-    nobody = OutOfFold(one, one, one + UNKNOWN, None, one, one, one, None, None, None)
+    nobody = OutOfFold(one, one, one + UNKNOWN, None)
     with pytest.raises(TransectError, match="photos of two encounters, so nothing"):
         decide_out_of_fold(RunFolder(tmp_path), TINY, photos, nobody, np.array(["a"]), Quiet())
     nothing = evidence_from_scores(np.zeros((0, 3)))
@@ -84,8 +84,9 @@ def test_sources_and_projections_that_are_unknown(tiny_run, photos, tmp_path):
         source_names(with_decide(TINY, sources=("siamese",)))
 
     class Held:
-        class candidates:
-            sources = ("frozen",)
+        class scores:
+            class candidates:
+                sources = ("frozen",)
 
     with pytest.raises(TransectError, match="a source must be one of"):
         decided_by(("nope",), Held, TINY, np.array(["a"]))

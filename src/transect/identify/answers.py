@@ -19,7 +19,7 @@ from transect.report.page import Page
 from transect.report.pictures import side_by_side
 
 if TYPE_CHECKING:
-    from transect.identify.predicting import Answered, Identifier
+    from transect.identify.identifier import Answered, Identifier
 
 __all__ = ["write_answers"]
 

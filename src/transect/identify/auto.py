@@ -54,6 +54,12 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
         f"survey: {len(names)} photos, {len(people)} individuals, {int((counts == 1).sum())} of "
         f"them on one photo; {share:.0%} of new photos are expected to show none of them"
     )
+    flanks = len(set(photos.sides().tolist()) - {""})
+    if flanks > 1:
+        why.append(
+            f"sides: {flanks} are told, so each is trained, projected and compared by itself; "
+            "decide.sides=together does not part them"
+        )
     geometry = _geometry(photos, device)
     why.append(
         f"input: {geometry.size_hw[0]} x {geometry.size_hw[1]} px, the shape of the usual photo"
@@ -152,6 +158,7 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
             share_new=share,
             false_new=_FALSE_NEW,
             shortlist=shortlist,
+            sides="separate" if flanks > 1 else "together",
         ),
         seed=seed,
         notes="Chosen by auto for this survey, device and budget.",

@@ -16,7 +16,7 @@ from transect.data.tables import read_table
 from transect.errors import TransectError, unknown_name
 from transect.identify.boxes import boxes_beside
 from transect.identify.geometry import KeypointFiles
-from transect.identify.predicting import Identifier
+from transect.identify.identifier import Identifier
 from transect.identify.scorers import EXTRA, source_names
 from transect.identify.thumbnails import Album
 from transect.run import RunFolder

@@ -16,11 +16,13 @@ from transect.files import spreadsheet_safe, write_json, write_text
 from transect.identify.duplicate_identities import likely_twins
 from transect.identify.oof import OutOfFold
 from transect.identify.photos import Photos, Subject
+from transect.identify.predictor import QueryScores
+from transect.identify.scorers import EXTRA, write_arrays
 from transect.identify.scoring import labels_of, named, rows_of, scores_of
 from transect.metrics.score import scores_to_json
 from transect.openset.decider import Decider, Decision, choose_decider, share_weights
 from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence
-from transect.openset.fusion import Candidates, Fusion, fuse_out_of_fold, ordered
+from transect.openset.fusion import Fusion, fuse_out_of_fold, ordered
 from transect.openset.rates import Rates, rates_sentence
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
@@ -80,28 +82,33 @@ def expected_share(decide: IdentifyDecide, names: NDArray[np.str_], unknown: str
 
 
 def evidence_of(
-    candidates: Candidates,
-    scores: NDArray[np.float64],
-    *,
-    image_identities: NDArray[np.int64] | None = None,
-    image_scores: NDArray[np.float64] | None = None,
-    proof: NDArray[np.float64] | None = None,
-    proof_identity: NDArray[np.int64] | None = None,
-    quality: NDArray[np.float64] | None = None,
-    groups: NDArray[np.str_] | None = None,
+    scores: QueryScores,
+    fused: NDArray[np.float64],
+    sources: Sequence[str],
+    sides: NDArray[np.str_],
 ) -> Evidence:
-    """Evidence from fused scores and what else is known."""
-    identities, values = ordered(candidates.identities, scores)
+    """What a decision looks at, out of fold and for new photos alike.
+
+    Args:
+        scores: Of Q queries.
+        fused: (Q, K) scores of the candidates.
+        sources: Those that were fused: photos count where a network is among them, proofs where
+            geometry is.
+        sides: (Q,) flanks, for thresholds of their own; '' where nobody said.
+    """
+    identities, values = ordered(scores.candidates.identities, fused)
+    seen = not set(sources) <= set(EXTRA) or set(sources) == set(scores.candidates.sources)
+    proven = "geometry" in sources
     return Evidence(
         identities[:, :KEPT],
         np.where(np.isfinite(values), values, -FAR)[:, :KEPT],
-        image_identities,
-        image_scores,
-        proof,
-        proof_identity,
-        quality,
+        scores.image_identities if seen else None,
+        scores.image_scores if seen else None,
+        scores.proof if proven else None,
+        scores.proof_identity if proven else None,
+        scores.quality,
         None,
-        groups,
+        sides if len(set(sides.tolist())) > 1 else None,
     )
 
 
@@ -138,7 +145,7 @@ def decide_out_of_fold(
         keys = np.unique(groups, return_inverse=True)[1]
         parts = np.random.default_rng(recipe.seed).permutation(int(keys.max()) + 1)[keys] % 5
     fused, fusion, compared = fuse_out_of_fold(
-        oof.candidates,
+        oof.scores.candidates,
         oof.truth,
         parts,
         decide.fuse,
@@ -150,18 +157,11 @@ def decide_out_of_fold(
     )
     for name, value in compared.items():
         progress.say(f"out of fold: {name} alone reaches map{decide.top_k} {value:.4f}")
-    twins = likely_twins(oof.candidates, fused, fusion, oof.truth, people)
+    twins = likely_twins(oof.scores.candidates, fused, fusion, oof.truth, people)
     for twin in twins[:5]:
         progress.say(f"one animal? {twin.keep} and {twin.other}: {twin.why}")
-    evidence = evidence_of(
-        oof.candidates,
-        fused,
-        image_identities=oof.image_identities,
-        image_scores=oof.image_scores,
-        proof=oof.proof,
-        proof_identity=oof.proof_identity,
-        groups=_kinds(subjects),
-    )
+    sides = photos.sides()[oof.rows]
+    evidence = evidence_of(oof.scores, fused, oof.scores.candidates.sources, sides)
     if decide.known_first == "geometry" and "override" not in decide.policies:
         decide = replace(decide, policies=(*decide.policies, "override"))
     decider, honest = choose_decider(
@@ -184,7 +184,7 @@ def decide_out_of_fold(
         run.oof() / "answers.csv",
         answers_table(subjects, honest, people, photos.unknown, truth=truth, folds=oof.folds),
     )
-    write_arrays(run, oof, fused, honest)
+    write_answers_file(run, oof, fused, honest)
     progress.say(f"decision: {fusion.how} scores, policy {decider.chosen}")
     named_keys = [subject.key for subject in subjects]
     answers = named(named_keys, groups.tolist(), oof.folds, honest, people, photos.unknown)
@@ -196,30 +196,28 @@ def decide_out_of_fold(
     return rows
 
 
-def write_arrays(
+def write_answers_file(
     run: RunFolder, oof: OutOfFold, fused: NDArray[np.float64], answer: Decision
 ) -> None:
     """Keep what the report and later steps need, as plain arrays."""
-    from transect.files import atomic_path
-
-    identities, values = ordered(oof.candidates.identities, fused)
+    scores = oof.scores
+    identities, values = ordered(scores.candidates.identities, fused)
     arrays: dict[str, NDArray[np.generic]] = {
         "rows": oof.rows,
         "folds": oof.folds,
         "truth": oof.truth,
         "identities": identities[:, :KEPT],
         "scores": values[:, :KEPT],
-        "image_rows": oof.image_rows[:, :20],
-        "image_scores": oof.image_scores[:, :20],
+        "image_rows": scores.image_rows[:, :20],
+        "image_scores": scores.image_scores[:, :20],
         "ranked": answer.ranked,
         "probability": answer.probability,
         "new": answer.new,
         "margin": answer.margin,
     }
-    if oof.proof is not None and oof.proof_rows is not None:
-        arrays |= {"proof": oof.proof, "proof_rows": oof.proof_rows}
-    with atomic_path(run.oof() / "answers.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    if scores.proof is not None and scores.proof_rows is not None:
+        arrays |= {"proof": scores.proof, "proof_rows": scores.proof_rows}
+    write_arrays(run.oof() / "answers.npz", **arrays)
 
 
 def answers_table(
@@ -262,9 +260,3 @@ def answers_table(
             cells.append(spreadsheet_safe(why[number]))
         rows.writerow(cells)
     return stream.getvalue()
-
-
-def _kinds(subjects: Sequence[Subject]) -> NDArray[np.str_] | None:
-    """Sides, where the survey tells them, for thresholds of their own."""
-    sides = [s.side or "" for s in subjects]
-    return np.array(sides, dtype=np.str_) if len(set(sides)) > 1 else None

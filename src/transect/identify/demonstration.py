@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from transect.data.survey import open_survey
 from transect.identify.boxes import boxes_beside
-from transect.identify.oof import assemble
+from transect.identify.identifier import Identifier
+from transect.identify.oof import score_held_out
 from transect.identify.photos import Photos
-from transect.identify.predicting import Identifier
 from transect.identify.source_ablation import decided_by, kinds_of_sources
 from transect.openset.evidence import UNKNOWN, rewards
 from transect.run import RunFolder
@@ -71,15 +71,13 @@ def judge(
     identifier = Identifier(run, device=device)
     tests = [image for image in survey.images if image.split == "test"]
     asked = identifier.open_photos(tests, None, progress, boxes_beside(root, tests)[0])
-    looked = identifier.look(asked, progress)
+    scores = identifier.score(asked, progress)
     truth = _truth(root, [s.key for s in asked.subjects], identifier)
     answers = {"all together": identifier.decisions}
     people = identifier.people
-    held_out = assemble(
-        run, recipe, photos, folds, people, device=device, workers=2, progress=progress
-    )
+    held_out = score_held_out(run, recipe, photos, folds, people, device=device, progress=progress)
     names = photos.named()
-    sources = held_out.candidates.sources
+    sources = held_out.scores.candidates.sources
     asked_alone = kinds_of_sources(sources) | {f"{name} alone": (name,) for name in sources}
     for name, part in asked_alone.items():
         answers[name] = decided_by(part, held_out, recipe, names)
@@ -89,7 +87,7 @@ def judge(
         "(mean of 1 / place of the truth among five answers, 'new' being one):"
     ]
     for name, decisions in answers.items():
-        ranked = identifier.decide_with(decisions, asked, looked).decision.ranked
+        ranked = identifier.decide_with(decisions, asked, scores).decision.ranked
         lines.append(f"  {name:<22} {rewards(ranked, truth).mean():.3f}")
     lines.append(
         f"  {'always new, then the commonest':<22} {_trivial(truth, names, photos.unknown):.3f}"

@@ -17,7 +17,7 @@ from transect.types import Sample
 
 __all__ = ["embed_with", "joined_views", "unit"]
 
-BATCH = 32
+BATCH = 8  # always as many at once, so that the bytes of a photo hang on no other photo
 
 
 def embed_with(
@@ -67,10 +67,12 @@ def embed_with(
                     spec = augment if copy and augment is not None else Augment()
                     parts = []
                     for batch in _batches(photos, rows, inputs, scale, spec, copy):
-                        x = torch.from_numpy(batch).permute(0, 3, 1, 2).to(device)
+                        missing = ((0, BATCH - len(batch)), (0, 0), (0, 0), (0, 0))
+                        x = torch.from_numpy(np.pad(batch, missing)).permute(0, 3, 1, 2).to(device)
                         x = x.flip(3) if flip else x
                         x = x.contiguous(memory_format=torch.channels_last)
-                        parts.append(model(x)[output].float().cpu().numpy())
+                        vectors = model(x)[output][: len(batch)]
+                        parts.append(vectors.float().cpu().numpy())
                         done += len(batch)
                         if progress is not None:
                             progress(done, whole)

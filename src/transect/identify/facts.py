@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.catalogue.store import Catalogue, Photo
+from transect.identify.identifier import layout_of
 from transect.identify.leak import same_encounter_leak
 from transect.identify.oof import fold_vectors
 from transect.identify.photos import Photos
-from transect.identify.predicting import layout_of
 from transect.identify.scorers import source_names
 from transect.identify.thumbnails import Album
 from transect.task import Work

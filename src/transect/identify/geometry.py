@@ -199,46 +199,24 @@ def pair_scores(table: PairTable, chance: NDArray[np.float64]) -> NDArray[np.flo
     return np.where(found, verified, NOTHING + np.log1p(table.matches) / 2)
 
 
-def fit_geometry(
-    table: PairTable,
-    same: NDArray[np.bool_],
-    parts: NDArray[np.int64],
-    *,
-    seed: int,
-) -> tuple[NDArray[np.float64], GeometryModel]:
-    """Judge pairs by classifiers that had not seen their part, and fit one on all.
+def fit_geometry(table: PairTable, same: NDArray[np.bool_], *, seed: int) -> GeometryModel:
+    """Learn to judge the views of pairs.
 
     Args:
-        table: Of pairs between different encounters.
+        table: Pairs between different encounters.
         same: (P,) whether a pair is one individual.
-        parts: (P,) part of each pair, e.g. the fold of its query.
         seed: Of the sample of negatives and of the trees.
-
-    Returns:
-        (P,) out-of-part scores, and the model for new pairs.
     """
     found = np.isfinite(table.homographies[:, 0, 0])
-    features = _features(table, found)
-    truth, part = same[found], parts[found]
-    rng = np.random.default_rng(seed)
-
-    def fitted(rows: NDArray[np.bool_]) -> Validity:
-        positive = np.flatnonzero(rows & truth)
-        negative = np.flatnonzero(rows & ~truth)
-        if len(negative) > MOST_NEGATIVES:
-            negative = np.sort(rng.permutation(negative)[:MOST_NEGATIVES])
-        chosen = np.concatenate([positive, negative])
-        return fit_validity(
-            features[chosen], truth[chosen], np.zeros(len(chosen)), seed=seed, folds=0
-        )
-
-    chance = np.zeros(len(table))
-    inner = np.zeros(int(found.sum()))
-    for number in np.unique(part):
-        mine = part == number
-        inner[mine] = fitted(~mine if (~mine).any() else mine).probability(features[mine])
-    chance[found] = inner
-    return pair_scores(table, chance), GeometryModel(fitted(np.ones(len(truth), bool)))
+    features, truth = _features(table, found), same[found]
+    positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
+    if len(negative) > MOST_NEGATIVES:
+        rng = np.random.default_rng(seed)
+        negative = np.sort(rng.permutation(negative)[:MOST_NEGATIVES])
+    chosen = np.concatenate([positive, negative])
+    return GeometryModel(
+        fit_validity(features[chosen], truth[chosen], np.zeros(len(chosen)), seed=seed, folds=0)
+    )
 
 
 def _features(table: PairTable, found: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.identify.oof import fold_model, used_folds
+from transect.identify.oof import fold_model
 from transect.identify.photos import Photos
 from transect.identify.scorers import image_scores, source_names
 from transect.recipe import Recipe
 from transect.run import RunFolder
+from transect.task import used_folds
 
 __all__ = ["same_encounter_leak"]
 
@@ -51,7 +52,7 @@ def same_encounter_leak(
         if not len(queries):
             continue
         model = fold_model(run, member, fold)
-        scores = image_scores(model, photos, vectors[queries], vectors[named], device="cpu")
+        scores = image_scores(model, vectors[queries], vectors[named], device="cpu")
         for row, query in enumerate(queries.tolist()):
             own = groups[named] == groups[query]
             same = names[named] == names[query]

@@ -134,6 +134,7 @@ class Photos:
             progress: Told (done, all).
         """
         self.unknown = unknown
+        self._by_side = False
         self._with_prints = prints
         self.longest = longest
         self.channels = channels or (
@@ -197,6 +198,27 @@ class Photos:
     def named(self) -> NDArray[np.str_]:
         """(N,) identities."""
         return np.array([s.identity or self.unknown for s in self.subjects], dtype=np.str_)
+
+    def sides(self) -> NDArray[np.str_]:
+        """(N,) flanks or views; '' where nobody said."""
+        return np.array([s.side or "" for s in self.subjects], dtype=np.str_)
+
+    def parted(self, by_side: bool) -> Photos:
+        """The same photos, whose classes are flanks of individuals, or whole individuals."""
+        same = copy.copy(self)
+        same._by_side = by_side
+        return same
+
+    def classes(self) -> NDArray[np.str_]:
+        """(N,) what networks and projections learn to tell apart: an individual, or its flank."""
+        names = self.named()
+        if not self._by_side:
+            return names
+        parts = [
+            name if name == self.unknown or not side else f"{name} {side}"
+            for name, side in zip(names.tolist(), self.sides().tolist(), strict=True)
+        ]
+        return np.array(parts, dtype=np.str_)
 
     def groups(self) -> list[str | None]:
         """Encounters."""

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from transect.data.inputs import Inputs
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path
 from transect.identify.embedding import embed_with, joined_views, unit
 from transect.identify.photos import Photos
 from transect.identify.projection import Projection, fit_projection
-from transect.identify.training import build_recogniser, embedding_of, inputs_of
+from transect.identify.training import build_recogniser, embedding_of
 from transect.models.siamese import PairHead, pair_score_matrix
 from transect.openset.aggregation import prototypes, to_identity
 from transect.recipe import IdentifyDecide, Member, Recipe
@@ -27,10 +28,12 @@ __all__ = [
     "image_scores",
     "source_names",
     "write_array",
+    "write_arrays",
 ]
 
 EXTRA = ("geometry", "lnbnn")
 PROJECTIONS = ("none", "lda")
+PROJECTED = 64  # vectors that are projected together
 MOST_PROJECTED = 4000  # photos that a projection is fitted on
 
 
@@ -69,16 +72,18 @@ class FoldModel:
         snapshots: Files and their weights.
         counts: Photos per identity of its training.
         projections: One per snapshot, or none.
+        channels: Of the cut-outs that it was trained on.
     """
 
     member: Member
     snapshots: tuple[tuple[Path, float], ...]
     counts: tuple[int, ...]
     projections: tuple[Projection, ...] = ()
+    channels: int = 3
 
-    def models(self, photos: Photos, device: str) -> list[tuple[torch.nn.Module, float]]:
+    def models(self, device: str) -> list[tuple[torch.nn.Module, float]]:
         """The networks."""
-        inputs = inputs_of(photos, self.member.geometry)
+        inputs = Inputs(self.member.geometry, self.channels)
         if not self.snapshots:
             model = build_recogniser(self.member, inputs, self.counts)
             return [(model.to(device).eval(), 1.0)]
@@ -118,7 +123,7 @@ def raw_vectors(
             ),
             weight,
         )
-        for model, weight in fold.models(photos, device)
+        for model, weight in fold.models(device)
     ]
 
 
@@ -139,9 +144,19 @@ def joined_vectors(
     for number, (vectors, weight) in enumerate(found):
         short = unit(vectors).mean(axis=2) if vectors.shape[2] > 1 else vectors[:, :, 0]
         if fold.projections:
-            short = fold.projections[number](unit(short))
+            short = _by_blocks(fold.projections[number], unit(short))
         parts.append(joined_views(short) * np.float32(np.sqrt(weight / total)))
     return np.concatenate(parts, axis=1)
+
+
+def _by_blocks(project: Projection, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Project always as many vectors at once, so that a photo's bytes hang on no other photo."""
+    parts = []
+    for start in range(0, len(vectors), PROJECTED):
+        block = vectors[start : start + PROJECTED]
+        missing = ((0, PROJECTED - len(block)), *((0, 0),) * (vectors.ndim - 1))
+        parts.append(project(np.pad(block, missing))[: len(block)])
+    return np.concatenate(parts) if parts else project(vectors)
 
 
 def fit_projections(
@@ -178,7 +193,6 @@ def fit_projections(
 
 def image_scores(
     fold: FoldModel,
-    photos: Photos,
     queries: NDArray[np.float32],
     gallery: NDArray[np.float32],
     *,
@@ -187,7 +201,7 @@ def image_scores(
     """(Q, G) scores from vectors of ``vectors_of``: cosines, or probabilities of a pair head."""
     if not is_siamese(fold.member):
         return np.asarray(queries, np.float32) @ np.asarray(gallery, np.float32).T
-    model = fold.models(photos, device)[-1][0]
+    model = fold.models(device)[-1][0]
     head = model.head
     assert isinstance(head, PairHead)
     total = np.zeros((len(queries), len(gallery)), np.float32)
@@ -225,6 +239,12 @@ def write_array(path: Path, array: NDArray[np.generic]) -> None:
     """Write a ``.npy`` file, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+def write_arrays(path: Path, **arrays: NDArray[np.generic]) -> None:
+    """Write a ``.npz`` file, whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def is_siamese(member: Member) -> bool:

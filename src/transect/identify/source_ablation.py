@@ -51,7 +51,7 @@ def decided_by(
     """
     decide = recipe.decide
     assert isinstance(decide, IdentifyDecide)
-    whole = held_out.candidates
+    whole = held_out.scores.candidates
     for name in sources:
         if name not in whole.sources:
             raise unknown_name("a source", name, whole.sources)
@@ -68,17 +68,11 @@ def decided_by(
         top_k=decide.top_k,
         seed=recipe.seed,
     )
-    seen = any(name not in EXTRA for name in sources)
     proven = "geometry" in sources
+    sides = np.array([""] * len(held_out.rows), dtype=np.str_)
+    own = replace(held_out.scores, candidates=part)
     decider, _ = choose_decider(
-        evidence_of(
-            part,
-            scores,
-            image_identities=held_out.image_identities if seen else None,
-            image_scores=held_out.image_scores if seen else None,
-            proof=held_out.proof if proven else None,
-            proof_identity=held_out.proof_identity if proven else None,
-        ),
+        evidence_of(own, scores, sources, sides),
         held_out.truth,
         replace(decide, policies=tuple(p for p in decide.policies if proven or p != "override")),
         share_new=share,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ from transect.identify.doubts import keep_doubtful_names
 from transect.identify.duplicates import duplicate_photos, resolve_duplicates
 from transect.identify.facts import facts_of, write_catalogue
 from transect.identify.folds import identity_folds
-from transect.identify.oof import assemble, look_at_photos, write_people
+from transect.identify.identifier import Identifier
+from transect.identify.oof import embed_photos, score_held_out, write_counts
 from transect.identify.pages import METRIC_WORDS, card_of, headline_of, sections_of
 from transect.identify.photos import Photos, subjects_of
-from transect.identify.predicting import Answering, Identifier, OneAnswer
+from transect.identify.predicting import Answering, OneAnswer
 from transect.identify.scorers import source_names
 from transect.identify.scoring import rows_of, scores_of, unit_values
+from transect.identify.sides import SIDES
 from transect.identify.training import fit_fold
 from transect.identify.writing import IdentityWriter, submit_identities
 from transect.metrics.score import Score
@@ -32,6 +33,7 @@ from transect.models.embedding import NECKS
 from transect.models.heads import HEADS
 from transect.models.pooling import POOLINGS
 from transect.openset.aggregation import TO_IDENTITY
+from transect.openset.evidence import UNKNOWN
 from transect.recipe import (
     Augment,
     Embedding,
@@ -87,6 +89,7 @@ class IdentifyTask:
         "Stage.precision": ("auto", "fp32", "bf16"),
         "Stage.mining": ("none", "lap", "lap_blocks", "random"),
         "IdentifyDecide.to_identity": TO_IDENTITY,
+        "IdentifyDecide.sides": SIDES,
     }
     options = frozenset({"catalogue", "encounters", "pages"})
 
@@ -140,7 +143,9 @@ class IdentifyTask:
         }  # fmt: skip
         if not (run.path / "inputs.json").is_file():
             run.write_json("inputs.json", facts)
-        return dataset, folds_of(run, recipe, dataset)
+        decide = recipe.decide
+        assert isinstance(decide, IdentifyDecide)
+        return dataset.parted(decide.sides == "separate"), folds_of(run, recipe, dataset)
 
     def begin_round(self, work: Work[Photos], number: int) -> None:
         """Nothing: there are no pseudo-labels of identities yet."""
@@ -149,7 +154,7 @@ class IdentifyTask:
         """Train a member without a fold; one without stages is only projected."""
         dataset = work.dataset
         rows = np.flatnonzero(work.folds != fold)
-        write_people(work.run, member, fold, dataset.named()[rows], dataset.unknown)
+        write_counts(work.run, member, fold, dataset.classes()[rows], dataset.unknown)
         if member.stages:
             fit_fold(
                 dataset,
@@ -163,7 +168,7 @@ class IdentifyTask:
 
     def after_member(self, work: Work[Photos], member: Member, number: int) -> None:
         """Extract embeddings of all photos by every fold's model."""
-        look_at_photos(
+        embed_photos(
             work.run, work.recipe, member, work.dataset, work.folds,
             device=work.device, progress=work.progress,
         )  # fmt: skip
@@ -177,18 +182,17 @@ class IdentifyTask:
     def decide(self, work: Work[Photos]) -> Rows:
         """Ask every source, fuse, choose the policy for "none we know"; all nested."""
         individuals = _individuals(work.dataset)
-        asked = assemble(
+        held_out = score_held_out(
             work.run,
             work.recipe,
             work.dataset,
             work.folds,
             individuals,
             device=work.device,
-            workers=os.cpu_count() or 1,
             progress=work.progress,
         )
         return decide_out_of_fold(
-            work.run, work.recipe, work.dataset, asked, individuals, work.progress
+            work.run, work.recipe, work.dataset, held_out, individuals, work.progress
         )
 
     def scores(self, rows: Rows, run: RunFolder) -> dict[str, Score]:
@@ -243,12 +247,15 @@ class IdentifyTask:
         if not found:
             return Rows((), np.zeros(0, np.int64), ())
         identifier = found[0].identifier
-        known = set(identifier.people.tolist())
+        number = {str(name): i for i, name in enumerate(identifier.people)}
         real = [names[one.subject.key] for one in found]
+        own = np.array([number.get(name, UNKNOWN) for name in real], np.int64)
+        sides = np.array([one.subject.side or "" for one in found], dtype=np.str_)
+        known = identifier.reachable(sides, own) != UNKNOWN
         every_name = np.array(list(names.values()), dtype=np.str_)
         return rows_of(
             found[0].named,
-            [name if name in known else identifier.unknown for name in real],
+            [n if there else identifier.unknown for n, there in zip(real, known, strict=True)],
             [one.row for one in found],
             unknown=identifier.unknown,
             share=expected_share(decide, every_name, identifier.unknown),

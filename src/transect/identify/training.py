@@ -94,7 +94,7 @@ def fit_fold(
     Raises:
         TransectError: If there are fewer than two individuals.
     """
-    every_name = photos.named()
+    every_name = photos.classes()
     label, counts = training_labels(every_name[rows], photos.unknown)
     if len(counts) < 2 and member.stages:
         raise TransectError(
@@ -127,7 +127,7 @@ def fit_fold(
 def pace_of(photos: Photos, member: Member, *, device: str) -> Pace:
     """Time a few training steps of a member's first stage here, on this survey."""
     rows = np.arange(len(photos))
-    label, counts = training_labels(photos.named(), photos.unknown)
+    label, counts = training_labels(photos.classes(), photos.unknown)
     stage = dataclasses.replace(member.stages[0], mining="random")
     batches = _batches(photos, member, stage, rows, label, 0, device)
     step = pair_step(stage) if _is_siamese(member) else identity_step(stage)

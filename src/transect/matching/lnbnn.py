@@ -23,6 +23,7 @@ def lnbnn_scores(
     normaliser: int = 1,
     query_groups: NDArray[np.integer] | None = None,
     gallery_groups: NDArray[np.integer] | None = None,
+    chosen: Sequence[NDArray[np.integer]] | None = None,
     most: int | None = None,
 ) -> NDArray[np.float32]:
     """Score every identity for every query.
@@ -40,6 +41,8 @@ def lnbnn_scores(
         query_groups: (Q,) encounter of each query, with ``gallery_groups``: gallery pictures of
             the query's own encounter take no part.
         gallery_groups: (G,).
+        chosen: For each query the gallery pictures that are looked at, e.g. its shortlist; None
+            looks at all. The work per query then no longer grows with the gallery.
         most: Only this many keypoints of each picture (the strongest).
 
     Returns:
@@ -54,14 +57,19 @@ def lnbnn_scores(
     sizes = np.array([len(block) for block in blocks], np.int64)
     if not total or not sizes.sum():
         return scores
-    table = np.ascontiguousarray(np.concatenate(blocks), dtype=np.float32)
-    owner = np.repeat(np.arange(len(gallery)), sizes)
-    names = np.asarray(identities)[owner]
     wanted = neighbours + normaliser
+    everything = np.arange(len(gallery))
+    if chosen is None:
+        table, owner = _table(blocks, everything)
     for row, item in enumerate(queries):
         query = item.descriptors[:most]
         if not len(query):
             continue
+        if chosen is not None:
+            table, owner = _table(blocks, np.asarray(chosen[row]))
+        if not len(table):
+            continue
+        names = np.asarray(identities)[owner]
         banned = None
         if query_groups is not None and gallery_groups is not None:
             banned = (np.asarray(gallery_groups) == query_groups[row])[owner]
@@ -76,6 +84,17 @@ def lnbnn_scores(
             again = (voted[:, :rank] == voted[:, rank : rank + 1]).any(axis=1)
             np.add.at(scores[row], voted[:, rank], np.where(again, 0, gain[:, rank]))
     return scores
+
+
+def _table(
+    blocks: Sequence[NDArray[np.float32]], pictures: NDArray[np.integer]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Descriptors of some pictures in one table, and the picture of each."""
+    if not len(pictures):
+        return np.zeros((0, 1), np.float32), np.zeros(0, np.int64)
+    parts = [blocks[i] for i in pictures]
+    owner = np.repeat(np.asarray(pictures, np.int64), [len(part) for part in parts])
+    return np.ascontiguousarray(np.concatenate(parts), dtype=np.float32), owner
 
 
 def _nearest(

@@ -8,9 +8,9 @@ import json
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -62,6 +62,22 @@ class PairTable:
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.query)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> PairTable:
+        """Some of the rows."""
+        return PairTable(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def renamed(self, queries: NDArray[np.int64], gallery: NDArray[np.int64]) -> PairTable:
+        """The same pairs under other numbers: number i of a side becomes its i-th entry."""
+        return replace(self, query=queries[self.query], gallery=gallery[self.gallery])
+
+    @staticmethod
+    def joined(parts: Sequence[PairTable]) -> PairTable:
+        """The rows of several tables, one after another."""
+        if not parts:
+            return _joined([])
+        names = [f.name for f in fields(PairTable)]
+        return PairTable(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
 
 
 class PairSource(Protocol):

@@ -136,27 +136,33 @@ class Fusion:
     power: float = 0.5
     model: Mapping[str, Any] | None = None
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The sources whose scores count: one alone, or all that were fitted together."""
+        return (self.how,) if self.how in self.sources else self.sources
+
     def score(self, candidates: Candidates) -> NDArray[np.float64]:
         """One score per candidate.
 
         Args:
-            candidates: With at least the sources of the fit.
+            candidates: With at least the sources that are used.
 
         Returns:
             (Q, K) log-odds of being the same individual (for a single source: its own score);
             -inf where there is nobody.
         """
-        missing = set(self.sources) - set(candidates.sources)
+        missing = set(self.used) - set(candidates.sources)
         if missing:
             raise TransectError(
                 f"scores of {', '.join(sorted(missing))} are missing. Give what the run was "
                 "trained with."
             )
-        planes = [candidates.sources.index(name) for name in self.sources]
-        filled = _filled(candidates.scores[..., planes], self.floors)
+        planes = [candidates.sources.index(name) for name in self.used]
+        floors = [self.floors[self.sources.index(name)] for name in self.used]
+        filled = _filled(candidates.scores[..., planes], floors)
         real = candidates.identities >= 0
         if self.how in self.sources:
-            value = filled[..., self.sources.index(self.how)]
+            value = filled[..., 0]
         elif self.how in ("mean", "power"):
             chance = self._calibrated(filled)
             blended = power_mean(
