@@ -13,6 +13,9 @@ from transect.data.folder import list_new
 from transect.data.survey import open_survey
 from transect.folds import read_folds
 from transect.identify.identifier import Identifier, needed_scorers
+from transect.identify.oof import fold_model
+from transect.identify.projection import Projection
+from transect.identify.scorers import joined_vectors
 from transect.identify.sides import comparable, reachable
 from transect.openset.evidence import UNKNOWN
 from transect.types import Quiet
@@ -22,9 +25,11 @@ SHORT = with_decide(TINY, shortlist=12)
 
 @pytest.fixture(scope="module")
 def short_run(animals, tmp_path_factory):
-    """A run whose geometry and votes look at a shortlist."""
+    """A run whose geometry and votes look at a shortlist, and whose folds judge views apart."""
     photos, run = begin(animals, tmp_path_factory.mktemp("short") / "run", SHORT)
-    identify.train(photos, SHORT, run.path, progress=Quiet(), device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transect.matching.validity.LEAST", 4)
+        identify.train(photos, SHORT, run.path, progress=Quiet(), device="cpu")
     return run
 
 
@@ -130,6 +135,18 @@ def test_a_run_by_flanks_names_nobody_by_the_other_flank(tmp_path):
     found = identifier.score(asked, Quiet())
     named = {str(identifier.people[i]) for i in found.candidates.identities[0] if i >= 0}
     assert named == {"a3", "a4", "a5"}
+
+
+def test_a_vector_hangs_on_no_other_photo(tiny_run):
+    rng = np.random.default_rng(0)
+    fold = fold_model(tiny_run, TINY.members[0], 0)
+    centre, matrix = rng.normal(size=640), rng.normal(size=(640, 90))
+    projection = Projection(centre.astype(np.float32), matrix.astype(np.float32))
+    fold = dataclasses.replace(fold, projections=(projection,))
+    raw = rng.normal(size=(150, 1, 1, 640)).astype(np.float32)
+    whole = joined_vectors(fold, [(raw, 1.0)])
+    for row in (0, 70, 149):
+        assert joined_vectors(fold, [(raw[row : row + 1], 1.0)]).tobytes() == whole[row].tobytes()
 
 
 def test_new_photos_keep_their_place(tiny_run, asked):
