@@ -60,8 +60,11 @@ def _short_member(member: Member, pixels: int, epochs: int, steps: int, batch: i
     height, width = member.geometry.size_hw
     factor = (pixels / (height * width)) ** 0.5
     size = _shrunk(member.geometry.size_hw, factor)
+    first = member.stages[0].optimizer.lr if member.stages else _LR
     each = epochs if len(member.stages) <= _MANY else 1
-    stages = tuple(_short_stage(stage, each, steps, batch, ours, factor) for stage in member.stages)
+    stages = tuple(
+        _short_stage(stage, each, steps, batch, ours, factor, first) for stage in member.stages
+    )
     return replace(
         member, network=network, geometry=replace(member.geometry, size_hw=size), stages=stages
     )
@@ -74,9 +77,9 @@ def _shrunk(size_hw: tuple[int, int], factor: float) -> tuple[int, int]:
 
 
 def _short_stage(
-    stage: Stage, epochs: int, steps: int, batch: int, siamese: bool, factor: float
+    stage: Stage, epochs: int, steps: int, batch: int, siamese: bool, factor: float, first_lr: float
 ) -> Stage:
-    """A few epochs of a few steps."""
+    """A few epochs of a few steps; rates that fall after the first stage fall here."""
     step_epochs = tuple(min(e, epochs - 1) for e in stage.schedule.step_epochs)
     return replace(
         stage,
@@ -89,5 +92,5 @@ def _short_stage(
         size_hw=_shrunk(stage.size_hw, factor) if stage.size_hw else None,
         mining_reuse=min(stage.mining_reuse, 2),
         schedule=replace(stage.schedule, step_epochs=step_epochs, warmup_epochs=1),
-        optimizer=replace(stage.optimizer, lr=_LR),
+        optimizer=replace(stage.optimizer, lr=_LR * min(1.0, stage.optimizer.lr / first_lr)),
     )
