@@ -30,7 +30,7 @@ def planned(pictures, seconds):
 def test_a_class_on_one_photo_shares_the_map_of_all(four):
     recipe = planned(four, 100)
     assert recipe.decide.merge_classes
-    assert recipe.decide.target == "joint"
+    assert recipe.decide.target == "gaussian"
     assert recipe.members[0].stages[0].sampler == "object"
     assert any("dead is in one photo only" in line for line in recipe.why)
 

@@ -32,7 +32,6 @@ _OVERHEAD = 0.2  # share for reading, decisions and the report: .3 left 14 to 16
 _EPOCH_STEPS = 25  # a kill loses about so many steps; our choice
 _LEAST_STEPS = 20  # of a fold, however short the budget; our guess
 _FEW_PHOTOS = 16  # fewer are cut into blocks for residuals; our choice
-_TOLD = {"squares": "squares", "joint": "peaks and density"}
 _FEW_STEPS, _SMALL_TILE = 200, 128  # our guess
 _HELD_OUT, _HELD_OUT_OF_GROUPS = 16, 24  # photos that corrections and intervals rest on; our
 # choice, more where photos of a site err alike: with 12 of 3 sites intervals held 62 % of 90 %
@@ -254,7 +253,7 @@ def _decide(
         target, size, cell = "squares", float(side), int(np.clip(side // 4, 1, 4))
     else:
         size = float(np.clip(0.2 * spacing, 1.5, 6.0))
-        target, cell = "joint", int(np.clip(size / 1.2, 1, 4))
+        target, cell = "gaussian", int(np.clip(size / 1.2, 1, 4))
     block = None
     if len(pictures.photos) < _FEW_PHOTOS:
         area = sum(math.prod(photo.size_hw) for photo in pictures.photos)
@@ -265,7 +264,7 @@ def _decide(
     unit = (block or facts.least_side) * scale / cell
     stride = int(np.clip(round(4 * spacing / cell), 4, max(4, unit // 4)))
     reason = (
-        f"target: {_TOLD[target]} of {size:.1f} network px around dots that are {spacing:.0f} px "
+        f"target: {target} of {size:.1f} network px around dots that are {spacing:.0f} px "
         f"apart; maps {cell}x down, windows of {2 * stride} cells"
     )
     if lone and target != "squares":
