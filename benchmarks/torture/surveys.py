@@ -141,8 +141,8 @@ QUESTIONS = (
             (
                 "regressors",
                 (
-                    "transect.count.regressors:fit_regressor",
-                    "transect.count.regressors:save_regressor",
+                    "transect.tabular.regressors:fit_regressor",
+                    "transect.tabular.regressors:save_regressor",
                 ),
             ),
             ("report", ("transect.pipeline.report:write_report",)),

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.measures import PEAK_LEVELS, Measured, peak_numbers
-from transect.count.regressors import fit_regressor, load_regressor, predict_mean, save_regressor
 from transect.errors import TransectError, unknown_name
 from transect.files import safe_join
 from transect.recipe import CountDecide
+from transect.tabular.regressors import fit_regressor, load_regressor, predict_mean, save_regressor
 
 __all__ = [
     "METHODS",

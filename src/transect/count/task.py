@@ -200,11 +200,7 @@ class CountTask:
                     device=work.device, progress=tell,
                 )  # fmt: skip
             return
-        fit_fold(
-            dataset, member, task, work.folds, fold,
-            folder=work.run.fold(member.name, fold), seed=work.recipe.seed,
-            device=work.device, progress=tell,
-        )  # fmt: skip
+        fit_fold(work, dataset, member, task, fold, progress=tell)
 
     def after_member(
         self, work: Work[CountPictures | TotalPictures], member: Member, number: int

@@ -7,8 +7,7 @@ Features are sums over a photo, so a photo of twice the area holds twice as much
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 
 from transect.count.counters import Counter
 from transect.count.decisions import Answer, Decisions
-from transect.count.regressors import fit_regressor, load_regressor, save_regressor
 from transect.count.scoring import constant_answers, rows_of
 from transect.count.tables import write_table
 from transect.data.images import open_reader
@@ -31,6 +29,8 @@ from transect.models.encoders import build_encoder
 from transect.predict.scaling import ScaledReader
 from transect.recipe import CountDecide, Folds, Geometry, Member, Network, Recipe
 from transect.run import RunFolder
+from transect.tabular.regressors import fit_regressor, load_regressor, save_regressor
+from transect.tabular.ridge import Ridge, constant, fit_ridge
 from transect.task import Rows
 from transect.types import Image, Problem, Progress, Survey
 
@@ -40,7 +40,6 @@ _TILE = 256  # pixels of the resampled photo
 _MOST_PIXELS = 1_000_000  # of the usual photo: larger ones are resampled; our choice
 _LEVELS = (1, 2, 3)  # of the encoder: 4, 8 and 16 pixels to a cell
 _METHODS = ("ridge", "trees", "mean")
-_ALPHAS = tuple(10.0**k for k in range(-1, 6))
 _GAIN = 0.03  # as much less than the mean must a regressor err; our guess
 
 
@@ -321,11 +320,19 @@ def _best(errors: dict[str, float]) -> str:
     return least if errors[least] < errors["mean"] * (1 - _GAIN) else "mean"
 
 
+@dataclass(frozen=True)
 class _Model:
-    """One fitted way from features to the counts of a class: a density times the area."""
+    """One fitted way from features to the counts of a class: a density times the area.
 
-    def __init__(self, name: str, predict: Callable[[Any], Any], model: Any) -> None:
-        self.name, self._predict, self._model = name, predict, model
+    Attributes:
+        name: One of ``_METHODS``.
+        size: What the model's answers are multiplied by.
+        model: From means of features to densities over ``size``.
+    """
+
+    name: str
+    size: float
+    model: Any
 
     @staticmethod
     def fit(
@@ -334,68 +341,37 @@ class _Model:
         """Fit one of ``_METHODS``."""
         area, density = features[:, -1], counts / features[:, -1]
         if name == "mean":
-            return _Model(name, *_constant(float(counts.sum() / area.sum())))
-        if name == "trees":
-            model = fit_regressor("extratrees", _means(features), density / density.mean()
-                                  if density.mean() > 0 else density, seed=seed)  # fmt: skip
-            size = float(density.mean()) if density.mean() > 0 else 1.0
-            return _Model(name, lambda x: size * model.predict(x), (size, model))
-        return _Model(name, *_ridge(_means(features), density))
+            return _Model(name, 1.0, constant(float(counts.sum() / area.sum())))
+        if name == "ridge":
+            return _Model(name, 1.0, fit_ridge(_means(features), density))
+        size = float(density.mean()) or 1.0
+        return _Model(
+            name, size, fit_regressor("extratrees", _means(features), density / size, seed=seed)
+        )
 
     def __call__(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) counts, not rounded, never negative."""
-        return np.clip(self._predict(_means(features)), 0, None) * features[:, -1]
+        density = self.size * self.model.predict(_means(features))
+        return np.asarray(np.clip(density, 0, None) * features[:, -1])
 
     def save(self, run: RunFolder, stem: str) -> dict[str, Any]:
         """Plain values; trees go to a file."""
-        if self.name != "trees":
-            return {"name": self.name, "values": self._model}
-        size, model = self._model
-        path = save_regressor(model, run.path / "regressors" / stem)
-        return {"name": self.name, "values": size, "file": path.name}
+        if isinstance(self.model, Ridge):
+            return {"name": self.name, "size": self.size, **asdict(self.model)}
+        path = save_regressor(self.model, run.path / "regressors" / stem)
+        return {"name": self.name, "size": self.size, "file": path.name}
 
     @staticmethod
     def load(run: RunFolder, entry: dict[str, Any]) -> _Model:
         """Read back."""
-        if entry["name"] == "mean":
-            return _Model("mean", *_constant(float(entry["values"])))
-        if entry["name"] == "ridge":
-            return _Model("ridge", *_line(np.array(entry["values"], np.float64)))
-        size = float(entry["values"])
-        model = load_regressor(run.path / "regressors" / Path(str(entry["file"])).name)
-        return _Model("trees", lambda x: size * model.predict(x), (size, model))
+        name, size = str(entry["name"]), float(entry["size"])
+        if name == "trees":
+            file = run.path / "regressors" / Path(str(entry["file"])).name
+            return _Model(name, size, load_regressor(file))
+        weights = tuple(float(weight) for weight in entry["weights"])
+        return _Model(name, size, Ridge(weights, float(entry["bias"])))
 
 
 def _means(features: NDArray[np.float64]) -> NDArray[np.float32]:
     """Features per network pixel, without the area."""
     return (features[:, :-1] / features[:, -1:]).astype(np.float32)
-
-
-def _constant(density: float) -> tuple[Callable[[Any], Any], float]:
-    """The same density everywhere."""
-    return (lambda x: np.full(len(x), density)), density
-
-
-def _line(weights: NDArray[np.float64]) -> tuple[Callable[[Any], Any], list[float]]:
-    """A linear density; the last weight is the constant."""
-    return (lambda x: x.astype(np.float64) @ weights[:-1] + weights[-1]), weights.tolist()
-
-
-def _ridge(
-    x: NDArray[np.float32], y: NDArray[np.float64]
-) -> tuple[Callable[[Any], Any], list[float]]:
-    """Ridge regression on standardised features; the penalty by leaving each photo out."""
-    wide = x.astype(np.float64)
-    centre, spread = wide.mean(axis=0), wide.std(axis=0) + 1e-9
-    z, middle = (wide - centre) / spread, float(y.mean())
-    u, s, v = np.linalg.svd(z, full_matrices=False)
-    best, chosen = np.inf, np.zeros(z.shape[1])
-    for alpha in _ALPHAS:
-        shrink = s**2 / (s**2 + alpha)
-        fitted = u @ (shrink * (u.T @ (y - middle)))
-        leverage = (u**2 * shrink).sum(axis=1) + 1 / len(y)
-        error = float((np.abs(y - middle - fitted) / np.maximum(1 - leverage, 1e-6)).mean())
-        if error < best:
-            best, chosen = error, v.T @ (s / (s**2 + alpha) * (u.T @ (y - middle)))
-    weights = chosen / spread
-    return _line(np.append(weights, middle - float(centre @ weights)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from transect.count.targets import render
 from transect.data.inputs import Inputs
 from transect.errors import TransectError
 from transect.recipe import Augment, CountDecide, Member, Recipe, Stage
+from transect.task import Work
 from transect.train.budget import Pace, measure
 from transect.train.dense import DenseBatches, DenseSource
 from transect.train.engine import fit
@@ -164,33 +164,28 @@ def count_step(
 
 
 def fit_fold(
+    work: Work[Any],
     pictures: CountPictures,
     member: Member,
     task: Task,
-    folds: NDArray[np.int64],
     fold: int,
     *,
-    folder: Path,
-    seed: int,
-    device: str,
     progress: Callable[[ProgressEvent], None] | None = None,
 ) -> FitResult:
     """Train a member on all folds but one.
 
     Args:
+        work: The run with its folds, seed and device; every fold derives a seed of its own.
         pictures: The training photos.
         member: What to train.
         task: What it draws.
-        folds: Fold of every block.
         fold: The one held out.
-        folder: Where state and snapshots go.
-        seed: Of the run; every fold derives its own.
-        device: Where.
         progress: Told after every update.
 
     Returns:
         The snapshots to predict with.
     """
+    folds, seed, device = work.folds, work.recipe.seed, work.device
     train = np.flatnonzero(folds != fold).tolist()
     held_out = np.flatnonzero(folds == fold).tolist()
     source = _source(pictures, member, task)
@@ -220,7 +215,7 @@ def fit_fold(
     return fit(
         lambda: build_member(member, inputs, task),
         plans,
-        folder=folder,
+        folder=work.run.fold(member.name, fold),
         seed=seed * 1000 + fold,
         device=device,
         evaluate=_validation(source, member, task, held_out, device) if watches else None,

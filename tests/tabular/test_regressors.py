@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from benchmarks.hot_paths import regressors as bench
 
-from transect.count.regressors import (
+from transect.errors import TransectError
+from transect.tabular.regressors import (
     REGRESSORS,
     fit_regressor,
     load_regressor,
     predict_mean,
     save_regressor,
 )
-from transect.errors import TransectError
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
