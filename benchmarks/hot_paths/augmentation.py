@@ -18,7 +18,6 @@ from torch import Tensor
 
 from benchmarks.hot_paths import Row, absent, interleaved
 from transect.augment import augment_sample
-from transect.augment.batched import augment_batch
 from transect.recipe import Augment
 from transect.types import Sample
 
@@ -66,7 +65,6 @@ def run(quick: bool = True) -> list[Row]:
 _NOTES = {
     "ours": "one warp, one table",
     "limit: bare OpenCV": "the same calls with fixed numbers",
-    "ours, batched": "torch on the processor, made for a GPU",
     "chain in OpenCV": "one resampling per kind",
     "albumentations": "2.x, unmaintained",
     "torchvision v2": "picture by picture, its advised form",
@@ -86,7 +84,6 @@ def _contenders(elastic: bool) -> dict[str, Callable[[], object]]:
     contenders = {
         "ours": _ours(pictures, elastic),
         "limit: bare OpenCV": _limit(pictures, elastic),
-        "ours, batched": _ours_batched(pictures, elastic),
         "chain in OpenCV": _chain(pictures, elastic),
         "torchvision v2": _torchvision(pictures, elastic),
         "kornia": _kornia(pictures, elastic),
@@ -118,13 +115,6 @@ def _ours(pictures: Pictures, elastic: bool) -> Callable[[], object]:
     spec, rng = _spec(elastic), np.random.default_rng(0)
     samples = [Sample(image, labels=mask) for image, mask in pictures]
     return lambda: [augment_sample(s, spec, rng, out_hw=(_SIDE, _SIDE)) for s in samples]
-
-
-def _ours_batched(pictures: Pictures, elastic: bool) -> Callable[[], object]:
-    """The batched form, the mask as a plane."""
-    spec, generator = _spec(elastic), torch.Generator().manual_seed(0)
-    images, masks = _tensors(pictures)
-    return lambda: augment_batch(images, masks.float(), spec, generator)
 
 
 def _limit(pictures: Pictures, elastic: bool) -> Callable[[], object]:

@@ -404,6 +404,30 @@ def report(run: Path | str) -> Path:
     return write_report(task, folder)
 
 
+def export(
+    run: Path | str, out: Path | str, *, to: str = "onnx", progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write the networks of a run for other programs: one file each, and ``export.json``.
+
+    Args:
+        run: A run on masks.
+        out: The folder to write.
+        to: ``onnx``, which needs the extra ``onnx``, or ``torchscript``.
+        progress: Told what happens.
+
+    Returns:
+        What ``export.json`` holds.
+
+    Raises:
+        TransectError: On another format, a question without masks, or a file whose maps differ
+            from the run's own by more than .001.
+    """
+    from transect.pipeline.export import export_run
+
+    folder, task = _opened(run)
+    return export_run(task, folder, Path(out), to=to, progress=progress or Quiet())
+
+
 def seconds_of(budget: str | float | None) -> float | None:
     """Read a time such as ``90``, ``90s``, ``15m`` or ``2h``.
 

@@ -28,6 +28,7 @@ __all__ = [
     "Annotatable",
     "Calibratable",
     "Dataset",
+    "Exportable",
     "Limits",
     "NewImages",
     "Predictor",
@@ -35,6 +36,7 @@ __all__ = [
     "Section",
     "Sweeping",
     "Task",
+    "TrainedNetwork",
     "Work",
     "Writer",
     "every",
@@ -480,6 +482,40 @@ class Annotatable(Protocol):
 
     def next_to_annotate(self, run: RunFolder, count: int) -> list[tuple[str, str]]:
         """Names of images, each with the reason."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A snapshot of a run with what other programs must know to use it.
+
+    Attributes:
+        name: Of the member, the fold and the snapshot.
+        build: Makes the network with its weights, a torch module.
+        in_channels: Channels of its input (C).
+        size_hw: Sides of its input.
+        activation: From its logits to its maps: sigmoid, softmax or none.
+        weight: Its share in the mean of the run's networks; those of a run sum to 1.
+        inputs: How pixels become its input: channels, normalisation and its numbers.
+        planes: What its maps show.
+    """
+
+    name: str
+    build: Callable[[], Any]
+    in_channels: int
+    size_hw: tuple[int, int]
+    activation: str
+    weight: float
+    inputs: Mapping[str, Any]
+    planes: tuple[str, ...]
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """A question whose networks other programs can run."""
+
+    def networks(self, run: RunFolder) -> Sequence[TrainedNetwork]:
+        """All snapshots that answer."""
         ...
 
 

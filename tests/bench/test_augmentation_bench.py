@@ -21,9 +21,6 @@ def test_ours_and_the_chain_change_all_pictures(elastic):
         for image, mask in peer(pictures, elastic)():
             assert (image.shape, mask.shape) == ((128, 128, 3), (128, 128))
             assert (image.dtype, mask.dtype) == (np.uint8, np.uint8)
-    images, masks = augmentation._ours_batched(pictures, elastic)()
-    assert images.shape == (2, 3, 128, 128)
-    assert masks.shape == (2, 1, 128, 128)
 
 
 @pytest.mark.slow

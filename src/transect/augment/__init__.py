@@ -1,8 +1,7 @@
 """Random changes of training pictures: one warp for all geometry, one table for all tones.
 
 ``augment_sample`` changes one picture and everything that must move with it, on the processor;
-``augment.batched`` is the same for a batch on a device; ``transect.filters`` holds what is done
-to every picture alike.
+``transect.filters`` holds what is done to every picture alike.
 """
 
 from transect.augment.sample import augment_sample

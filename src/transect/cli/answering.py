@@ -14,6 +14,7 @@ from transect.errors import TransectError
 __all__ = [
     "calibrate_command",
     "catalogue_command",
+    "export_command",
     "predict_command",
     "report_command",
     "score_command",
@@ -121,6 +122,20 @@ def report_command(options: argparse.Namespace) -> int:
     from transect import api
 
     print(f"wrote {api.report(options.run)}")
+    return 0
+
+
+def export_command(options: argparse.Namespace) -> int:
+    """Write a run's networks for other programs."""
+    from transect import api
+
+    with Bars() as bars:
+        facts = api.export(options.run, options.out, to=options.to, progress=bars)
+    worst = max(row["largest_difference"] for row in facts["networks"])
+    print(
+        f"wrote {len(facts['networks'])} {facts['format']} files and export.json to {options.out}"
+    )
+    print(f"their maps differ from the run's own by {worst:.1g} at most")
     return 0
 
 

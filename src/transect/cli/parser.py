@@ -10,6 +10,7 @@ from transect import __version__
 from transect.cli.answering import (
     calibrate_command,
     catalogue_command,
+    export_command,
     predict_command,
     report_command,
     score_command,
@@ -164,6 +165,11 @@ def parser_of_words() -> argparse.ArgumentParser:
 
     report = _command(commands, "report", report_command, "write report.html of a run anew")
     report.add_argument("run", metavar="RUN")
+
+    export = _command(commands, "export", export_command, "networks as files for other programs")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--to", default="onnx", choices=("onnx", "torchscript"))
+    export.add_argument("--out", required=True, metavar="FOLDER")
 
     book = _command(commands, "catalogue", catalogue_command, "a run's individuals: change, undo")
     book.add_argument("folder", metavar="FOLDER", help="a run, or its catalogue folder")

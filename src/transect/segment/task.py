@@ -36,6 +36,7 @@ from transect.segment.cascade import check_mask_channels
 from transect.segment.choosing import Choices, choose
 from transect.segment.deciding import decide_out_of_fold
 from transect.segment.evidence import keep_doubtful_masks, keep_evidence
+from transect.segment.exporting import networks_of
 from transect.segment.findings import advice
 from transect.segment.neighbours import check_neighbours, write_neighbours
 from transect.segment.oof import OutOfFold, predict_held_out
@@ -48,7 +49,7 @@ from transect.segment.rounds import begin_round, fit_member, write_member_channe
 from transect.segment.scoring import METRICS_OF, picture_scores, scores_of
 from transect.segment.weighing import weigh_emptiness, weigh_members
 from transect.segment.writing import MaskWriter, submit_masks
-from transect.task import Limits, Rows, Section, Work, every
+from transect.task import Limits, Rows, Section, TrainedNetwork, Work, every
 from transect.train.checkpoint_selection import KEEP
 from transect.train.optim import OPTIMIZERS
 from transect.train.schedules import SCHEDULES
@@ -286,6 +287,10 @@ class SegmentTask:
     def simulate(self, folder: Path, *, seed: int, progress: Progress) -> Path:
         """Seismic patches with salt."""
         return demonstration.simulate(folder, seed=seed, progress=progress)
+
+    def networks(self, run: RunFolder) -> list[TrainedNetwork]:
+        """All snapshots that answer, for other programs."""
+        return networks_of(run)
 
     def judge(
         self,
