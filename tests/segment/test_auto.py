@@ -65,6 +65,12 @@ def test_a_second_fold_waits_until_one_training_is_long(survey):
         assert trained(recipe) / use >= 1000
 
 
+def test_few_images_get_as_many_folds_as_decisions_need(tmp_path):
+    root = write_disc_survey(tmp_path / "survey", count=15)
+    assert planned(root, 900.0).folds.use == 4  # three images each
+    assert planned(root, 120.0).folds.use == 1  # four trainings would be too short
+
+
 @pytest.mark.parametrize("seconds", [180.0, 900.0, 3600.0, 12 * 3600.0])
 def test_training_gets_its_share_and_nothing_stays_unused(survey, seconds):
     recipe = planned(survey, seconds)

@@ -137,6 +137,17 @@ def test_a_view_that_does_not_pay_is_dropped_by_the_other_part(monkeypatch, tmp_
     assert found.nested[0].views == ("identity",)  # equal on odd images: no gain
 
 
+def test_a_single_held_out_image_is_answered_by_the_last_stage_and_all_views(
+    monkeypatch, tmp_path, pictures
+):
+    recipe = staged(folds=Folds(count=8, use=1))
+    good = {"main": EVERY, "late": set(), "hflip": EVERY}
+    found = chosen(monkeypatch, tmp_path, pictures, recipe, np.arange(8), good)
+    assert found.nested[0].stages == {"main": ("late",)}
+    assert found.nested[0].views == ("identity", "hflip")
+    assert found.final.stages == {"main": ("main",)}
+
+
 def test_stages_that_left_weights_are_found_in_all_rounds(tmp_path):
     run, recipe = RunFolder(tmp_path), staged(folds=Folds(count=2, use=1))
     finished(run, recipe)

@@ -178,7 +178,8 @@ def _stages(
             progress.step("comparing stages", place + 1, len(compare.looked_at))
         costs = [len(option) for option in options]
         for key, rows in sets.items():
-            kept[key][member.name] = options[_best(scores[rows].mean(0), costs)]
+            best = _best(scores[rows].mean(0), costs) if rows.any() else len(names) - 1
+            kept[key][member.name] = options[best]
         labels = [" and ".join(option) for option in options]
         means = scores.mean(0) - scores[:, 0].mean()
         gains[member.name] = dict(zip(labels, np.round(means, 5).tolist(), strict=True))
@@ -218,6 +219,9 @@ def _views(
     member = answering(recipe)[0]
     kept, gains, known = {}, {}, {}
     for key, rows in sets.items():
+        if not rows.any():  # one held-out image: nothing else can choose for it
+            kept[key] = ("identity", *others)
+            continue
         wanted = stages[key].get(member.name, ())
         if wanted not in known:
             known[wanted] = _lowered(compare, member, stages[key], others, progress)

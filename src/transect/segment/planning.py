@@ -42,6 +42,8 @@ _PSEUDO_STEPS = 1000  # a weaker teacher labels nothing well; our guess
 _LARGER = "efficientnet_lite2"  # 20 % more CPU a step of 8 patches of 128 px than lite0
 _LARGER_STEPS = 2500  # of lite0 in one training, from which lite2 is taken: our guess
 _HELD_OUT = 40  # images that one fold must keep for its decisions and its score; our choice
+_DECIDING = 12  # held-out images that decisions need at least; our choice
+_SHORTEST = 200  # steps that each of several trainings must have at least; our guess
 _TUNED = 400  # images that decisions look at, at most: more change no threshold; our guess
 
 
@@ -157,7 +159,10 @@ def _with_folds(recipe: Recipe, pictures: Pictures, total: int, left_out: list[s
     full = int(np.clip(passes, *_FULL_STEPS))
     enough = min(len(images) // _HELD_OUT, units(images) // 10)
     count = int(np.clip(enough, recipe.folds.count, 10))
-    use = int(np.clip(total // full, 1, min(5, count)))
+    # Few images need several folds before any decision or score means something.
+    least = math.ceil(_DECIDING * count / len(images))
+    least = min(least, count) if total >= least * _SHORTEST else 1
+    use = int(np.clip(total // full, least, max(least, min(5, count))))
     if use < min(5, count):
         left_out.append(
             f"training on {use + 1} folds: from {(use + 1) * full} steps on, one training is worth "
