@@ -174,6 +174,7 @@ def train(
             resolved = resolve(task, given, survey, prepared, limits, settings or {})
             problems = (*survey.problems, *prepared.problems)
             record = data_record(survey, fingerprint(survey), problems, missing=missing)
+            record["summary"] = list(survey_summary(survey))
             values = range_of(survey.training())
             folder.begin(resolved, {**record, "values": values and values.to_json()})
         for line in resolved.why:

@@ -18,7 +18,7 @@ from transect.task import Section
 __all__ = ["METRIC_WORDS", "card_of", "headline_of", "sections_of"]
 
 METRIC_WORDS = {
-    "mae": "mean error of a picture's total, in objects",
+    "mae": "mean error of a picture, in objects",
     "mae_classes": "mean error of a class in a picture",
     "rmse": "root of the mean squared error, classes averaged: the sea lion competition's score",
     "bias": "mean of predicted minus true totals of a picture",

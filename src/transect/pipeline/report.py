@@ -53,6 +53,8 @@ def write_report(task: Task[Any, Any], run: RunFolder) -> Path:
                 section.fill(page)
 
     page.section("The survey", lead="What was found in the folder, and how folds divide it.")
+    for line in data.get("summary", []):
+        page.text(str(line))
     for problem in data["problems"]:
         page.note(f"Left out: {problem['name']}: {problem['what']}", kind="warn")
     add("data")
@@ -94,8 +96,8 @@ def _scores(page: Page, metrics: Mapping[str, Score], words: Mapping[str, str]) 
         [
             name,
             f"{score.value:.4f}",
-            f"{score.interval[0]:.4f} to {score.interval[1]:.4f}",
-            words.get(name, words.get(name.partition(":")[0], "")),
+            _interval(score),
+            _meaning(name, words),
         ]
         for name, score in metrics.items()
     ]
@@ -106,6 +108,18 @@ def _scores(page: Page, metrics: Mapping[str, Score], words: Mapping[str, str]) 
             charts.fold_dots({main: list(metrics[main].folds)}, title=f"{main} of every fold"),
             "One dot per trained fold.",
         )
+
+
+def _interval(score: Score) -> str | None:
+    """The interval in words; None for a figure that has none of any width."""
+    low, high = score.interval
+    return f"{low:.4f} to {high:.4f}" if high > low else None
+
+
+def _meaning(name: str, words: Mapping[str, str]) -> str:
+    """What a metric says; one of a class is named ``metric:class``."""
+    kind, _, one = name.partition(":")
+    return words.get(name) or (f"{words.get(kind, kind)}: {one} alone" if one else "")
 
 
 def _training(page: Page, run: RunFolder, recipe: Recipe) -> None:

@@ -55,7 +55,7 @@ def card_of(run: RunFolder) -> dict[str, Any]:
     return {
         "use": f"Segments {', '.join(run.data()['classes']) or 'foreground'} in pictures like "
         "those it was trained on.",
-        "data": run.read_json("facts.json")["summary"],
+        "data": run.data().get("summary", []),
         "limits": "Scores are out of fold and hold for pictures from the same source. New "
         "sites, cameras or scales need a check against masks drawn by hand: transect score.",
     }
@@ -63,8 +63,6 @@ def card_of(run: RunFolder) -> dict[str, Any]:
 
 def _data(page: Page, facts: dict[str, Any]) -> None:
     """What the survey is, and how it was divided."""
-    for line in facts["summary"]:
-        page.text(line)
     page.figure(
         charts.histogram(
             {"training pictures": facts["coverage"]},

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.augment.validity import POLICIES
-from transect.data.survey import fold_table, survey_summary
+from transect.data.survey import fold_table
 from transect.errors import TransectError
 from transect.folds import folds_once
 from transect.metrics.score import Score
@@ -334,7 +334,6 @@ def _inputs(pictures: Pictures, recipe: Recipe) -> dict[str, Any]:
 def _facts(pictures: Pictures, folds: NDArray[np.int64]) -> dict[str, Any]:
     """What the report says of the survey and its folds."""
     return {
-        "summary": list(survey_summary(pictures.survey)),
         "coverage": np.round(pictures.coverage, 5).tolist(),
         "folds": [
             {
