@@ -20,7 +20,7 @@ from transect.identify.sides import comparable, reachable
 from transect.openset.evidence import UNKNOWN
 from transect.types import Quiet
 
-SHORT = with_decide(TINY, shortlist=12)
+SHORT = with_decide(TINY, shortlist=12, min_matches=4)
 
 
 @pytest.fixture(scope="module")
