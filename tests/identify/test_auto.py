@@ -17,6 +17,12 @@ def paced(monkeypatch):
             return 0.1 * steps
 
     monkeypatch.setattr(auto, "pace_of", lambda *a, **k: Pace())
+    # A photo costs a core some 50 ms at 224 x 224 pixels.
+    monkeypatch.setattr(
+        auto,
+        "seconds_per_photo",
+        lambda photos, member, device: 1e-6 * np.prod(member.geometry.size_hw),
+    )
 
 
 def test_little_time_trains_nothing_and_says_so(photos, paced):
@@ -33,6 +39,43 @@ def test_more_time_trains_a_network_on_as_many_folds_as_fit(photos, paced):
     stage = recipe.members[1].stages[0]
     assert stage.epochs * stage.steps >= auto._LEAST_STEPS
     assert 2 <= recipe.folds.count <= 5
+
+
+def enlarged(photos, side):
+    """The same photos, said to be larger."""
+    big = photos.take(np.arange(len(photos)))
+    big._windows = [(0.0, 0.0, float(side), float(side)) for _ in big._windows]
+    return big
+
+
+def test_the_input_grows_with_time_and_with_the_photos(photos, paced):
+    def sizes(side, seconds):
+        recipe = auto.plan(enlarged(photos, side), budget_seconds=seconds, device="cpu", seed=0)
+        spent = sum(
+            60 * (1 + m.network.jitter) * 1e-6 * np.prod(m.geometry.size_hw)
+            for m in recipe.members
+            if not m.stages
+        )
+        assert spent <= auto._EXTRACTING * seconds
+        return [m.geometry.size_hw for m in recipe.members if not m.stages]
+
+    assert sizes(448, 3600) == [(128, 128), (448, 448)]
+    assert sizes(448, 120) == [(128, 128), (224, 224)]
+    assert sizes(448, 20) == [(128, 128)]
+    assert sizes(250, 3600) == [(128, 128), (224, 224)]  # nothing is gained by enlarging
+    assert sizes(100, 3600) == [(96, 96)]
+
+
+def test_little_time_takes_fewer_random_views(photos, paced):
+    few = auto.plan(enlarged(photos, 448), budget_seconds=20, device="cpu", seed=0)
+    assert 1 <= few.members[0].network.jitter < auto._RANDOM_VIEWS
+    many = auto.plan(enlarged(photos, 448), budget_seconds=600, device="cpu", seed=0)
+    assert many.members[0].network.jitter == auto._RANDOM_VIEWS
+
+
+def test_an_embedding_is_timed(photos):
+    recipe = auto.plan(photos, budget_seconds=5, device="cpu", seed=0)
+    assert 0 < auto.seconds_per_photo(photos, recipe.members[0], device="cpu") < 5
 
 
 def test_the_share_of_unknown_comes_from_the_table(photos, paced):
