@@ -38,7 +38,7 @@ layouts = st.integers(1, 3).flatmap(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(layouts)
 def test_a_survey_is_opened_as_the_kind_that_convert_wrote(layout):
     with tempfile.TemporaryDirectory() as folder:

@@ -26,7 +26,9 @@ def folder_of(root, arrays, suffix="tif"):
     (root / "s").mkdir(parents=True)
     for i, array in enumerate(arrays):
         if suffix == "tif":
-            tifffile.imwrite(root / "s" / f"{i}.tif", array)
+            bands = {"photometric": "minisblack", "planarconfig": "contig"}
+            many = array.ndim == 3 and array.shape[2] > 3
+            tifffile.imwrite(root / "s" / f"{i}.tif", array, **(bands if many else {}))
         else:
             Image.fromarray(array).save(root / "s" / f"{i}.{suffix}")
     return root
@@ -124,6 +126,20 @@ def test_other_channels_cannot_be_rescaled(tmp_path):
         pass
 
 
+def test_a_few_of_other_channels_are_told_and_left_to_the_prediction(tmp_path):
+    many = [np.full((60, 70, 3), 90, np.uint8)] * 3
+    new = folder_of(tmp_path / "n", [*many, np.full((60, 70, 5), 90, np.uint8)])
+    told = Told()
+    with comparable(PHOTOS, new, ["imagenet"], progress=told) as given:
+        assert given == new
+    assert "1 of the pictures have 5 channels, and the training had 3" in " ".join(told.lines)
+    (new / "s" / "empty.png").write_bytes(b"")
+    with comparable(PHOTOS, new, ["imagenet"], rescale=True, progress=told) as given:
+        listed, problems = list_new(given)
+        assert [image.channels for image in listed] == [3, 3, 3, 5]
+        assert [problem.name for problem in problems] == ["s/empty.png"]
+
+
 def test_a_damaged_picture_is_left_to_the_prediction(tmp_path):
     rng = np.random.default_rng(1)
     new = folder_of(tmp_path / "n", [rng.integers(0, 255, (60, 70, 3), dtype=np.uint8)], "png")
@@ -134,4 +150,18 @@ def test_a_damaged_picture_is_left_to_the_prediction(tmp_path):
         assert (given / "images" / "s" / "b.png").is_file()
     with comparable(PHOTOS, new, ["imagenet"], progress=told) as given:
         assert given == new
-    assert told.lines[-1].endswith("alike")
+    assert told.lines[-1].startswith("new pictures: values")
+
+
+def test_a_few_of_another_depth_among_many_are_seen(tmp_path):
+    rng = np.random.default_rng(1)
+    few = rng.integers(0, 4000, (60, 70, 3), dtype=np.uint16)
+    arrays = [rng.integers(0, 255, (60, 70, 3), dtype=np.uint8) for _ in range(4)]
+    new = folder_of(tmp_path / "n", [*arrays, few])
+    with (
+        pytest.raises(TransectError, match=r"1 of the pictures hold.*first: s/4.tif"),
+        comparable(PHOTOS, new, ["imagenet"], progress=Quiet()),
+    ):
+        pass
+    with comparable(PHOTOS, new, ["imagenet"], rescale=True, progress=Quiet()) as given:
+        assert {image.dtype for image in list_new(given)[0]} == {"uint8"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transect.data.survey import mask_labels, open_survey, survey_summary
+from transect.data.survey import fold_table, mask_labels, open_survey, survey_summary
 from transect.errors import TransectError
 
 openpyxl = pytest.importorskip("openpyxl")
@@ -231,6 +231,14 @@ def test_masks_are_paired_without_what_tools_add_to_names(tmp_path, image, mask)
     assert any("paired" in note for note in survey.notes)
 
 
+def test_masks_of_cellpose_number_objects(tmp_path):
+    arrays = [squares(1, 2), squares(2, 1), squares(1, 2)]
+    root = masks(tmp_path, *arrays, name="w_{}_masks.tif", image="w_{}_img.png")
+    survey = open_survey(root)
+    assert survey.mask_kind == "instances"
+    assert any("Cellpose calls its masks so" in note for note in survey.notes)
+
+
 def test_two_channels_of_one_case_do_not_share_a_mask(tmp_path):
     root = masks(tmp_path, squares(1), squares(1), name="la_{}.png", image="la_{}_0000.png")
     pictures(root, "la_0_0001.png")
@@ -243,7 +251,7 @@ def test_coloured_masks_with_a_labelmap_name_the_way(tmp_path):
     colour[10:20, 10:30] = (250, 50, 83)
     root = masks(tmp_path, colour, colour)
     table(root, "# label:color_rgb:parts:actions\nsea:250,50,83::\n", "labelmap.txt")
-    with pytest.raises(TransectError, match="has colours"):
+    with pytest.raises(TransectError, match=r"has colours.*convert .* OUT read the colours"):
         open_survey(root)
 
 
@@ -256,6 +264,10 @@ def test_coloured_masks_with_a_labelmap_name_the_way(tmp_path):
         (
             "\ufeffsep=;\r\nimage;x;y;class\r\na.jpg;12,5;30,25;Möwe\r\na.jpg;1.005,5;30;Möwe\r\n",
             [("a.jpg", 12.5, 30.25, "Möwe"), ("a.jpg", 1005.5, 30, "Möwe")],
+        ),
+        (
+            "sep=;\nimage;x;y;notes, by whom, when, where\na.jpg;1,5;2;\n",
+            [("a.jpg", 1.5, 2, "object")],
         ),
         (
             'image,x,y,class\na.jpg,"1,234",30,s\na.jpg,"1,050",40,s\na.jpg,950,20,s\n',
@@ -282,6 +294,7 @@ def test_coloured_masks_with_a_labelmap_name_the_way(tmp_path):
     ],
     ids=[
         "sep",
+        "told",
         "thousands",
         "R",
         "comment",
@@ -439,6 +452,14 @@ def test_dots_and_boxes_of_one_survey_are_both_counted(tmp_path):
     _, found = dots(root)
     assert sorted(row[3] for row in found) == ["adult"] * 3 + ["pup"] * 2
     assert ("a.jpg", 60, 15, "adult") in found
+
+
+def test_images_without_a_row_of_counts_have_those_of_their_dots(tmp_path):
+    root = pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    table(root, "image,seal\na.jpg,2\n", "counts.csv")
+    survey = open_survey(table(root, "image,x,y,class\na.jpg,1,2,seal\nb.jpg,3,4,seal\n"))
+    assert dict(survey.counts.to_numpy().tolist()) == {"a.jpg": 2, "b.jpg": 1, "c.jpg": 0}
+    assert fold_table(survey)["count"].tolist() == [2, 1, 0]
 
 
 def test_a_box_reaches_half_a_pixel_beyond_the_last_centre(tmp_path):

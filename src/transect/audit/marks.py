@@ -13,7 +13,7 @@ from transect.audit.findings import Finding
 from transect.audit.masks import RARE_EMPTY, mask_findings
 from transect.audit.typos import class_typos
 from transect.data.cells import numbers
-from transect.data.tables import match_images, read_table
+from transect.data.tables import match_images, read_table, table_file
 from transect.errors import TransectError
 from transect.types import Image, Survey
 
@@ -126,10 +126,10 @@ def coordinate_findings(root: Path, images: Sequence[Image]) -> list[Finding]:
 
     A survey whose every row is exchanged is refused when it is opened; single images are not.
     """
-    path = root / "points.csv"
-    if not path.is_file():
-        return []
     try:
+        path = table_file(root, "points")
+        if path is None:
+            return []
         table, _ = read_table(path, ["image", "x", "y"])
         table, _ = match_images(table, [i.name for i in images], root / "images", path.name)
     except TransectError:

@@ -58,7 +58,7 @@ def meaning_of(
     *,
     names: Mapping[int, str] | None = None,
     told: MaskKind | None = None,
-    counting: bool = False,
+    objects: str = "",
 ) -> Meaning:
     """Tell what the numbers of masks mean, from what they hold and what is said of them.
 
@@ -72,7 +72,7 @@ def meaning_of(
         facts: What each holds, in the same order.
         names: Of classes.csv: value to name, also those of background and void.
         told: What the user or ``survey.json`` says.
-        counting: Objects are asked for, so what may be classes or objects is taken for objects.
+        objects: Why what may be classes or objects is to be taken for objects; "" asks.
 
     Returns:
         The meaning.
@@ -91,7 +91,7 @@ def meaning_of(
     if told is not None:
         kind, why = told, "as you say"
     else:
-        kind, why = _guess(paths, facts, found, union, names, bool(background), counting)
+        kind, why = _guess(paths, facts, found, union, names, bool(background), objects)
     if kind != "instances" and len(union) > 1 and not background and not _has_zero(facts):
         notes += ("no mask holds 0: every pixel is taken to belong to a class",)
     return Meaning(kind, union, void, background, why, notes)
@@ -143,7 +143,7 @@ def _guess(
     union: Sequence[int],
     names: Mapping[int, str],
     has_background: bool,
-    counting: bool,
+    objects: str,
 ) -> tuple[MaskKind, str]:
     """The kind, and what tells it."""
     most = max((len(values) for values in found), default=0)
@@ -164,8 +164,8 @@ def _guess(
     sample = sorted(filled, key=lambda i: -len(found[i]))[:_SAMPLE]
     looked = [_pieces(read_labels(paths[i]), found[i]) for i in sample]
     kind, why = _by_pieces([found[i] for i in filled], union, looked)
-    if kind is None and counting and len(classes) <= 1:
-        return "instances", f"{why}, and objects are to be counted"
+    if kind is None and objects and len(classes) <= 1:
+        return "instances", f"{why}, and {objects}"
     if kind is None or (kind == "instances" and len(classes) > 1):
         what = f"classes.csv names {len(classes)} classes, and " if len(classes) > 1 else ""
         raise _asked(

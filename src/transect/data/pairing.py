@@ -32,11 +32,13 @@ class Pairs:
         masks: Image name to mask file.
         problems: Masks that belong to no image, or to no one in particular.
         notes: How names were paired that are not equal.
+        objects: Why the masks are likely to number objects, if their names say so.
     """
 
     masks: Mapping[str, Path]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    objects: str = ""
 
 
 def pair_masks(root: Path, images: Sequence[Image]) -> Pairs:
@@ -88,7 +90,10 @@ def pair_masks(root: Path, images: Sequence[Image]) -> Pairs:
         what = f"images/{unsure[0]} has no mask that is surely its own: several files share names"
         what += f" (so have {len(unsure) - 1} more)" if len(unsure) > 1 else ""
         problems.append(Problem(unsure[0], f"{what}. Rename them.", unsure))
-    return Pairs({image: files[mask] for mask, image in found.items()}, tuple(problems), notes)
+    masks = {image: files[mask] for mask, image in found.items()}
+    cellpose = bool(notes) and all(stem_of(mask).endswith("_masks") for mask in found)
+    objects = "Cellpose calls its masks so" if cellpose else ""
+    return Pairs(masks, tuple(problems), notes, objects)
 
 
 def _found(asked: Mapping[str, str], matches: Matches) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.folder import in_threads, list_new
+from transect.data.folder import in_threads, list_new, list_pictures
 from transect.data.images import Reader, geo_tags, open_reader, write_tiff_bands
 from transect.data.tiff import TiffReader
 from transect.errors import TransectError
@@ -67,22 +66,31 @@ def range_of(images: Sequence[Image]) -> ValueRange | None:
     """The range of values of pictures, from places spread over a sample of them.
 
     Args:
-        images: The pictures; those that cannot be read are passed over.
+        images: The pictures; those of the most frequent type and number of channels count.
 
     Returns:
         The range, or None if no picture can be read. Pixels without data do not count.
     """
-    if not images:
-        return None
-    dtype = Counter(image.dtype for image in images).most_common(1)[0][0]
-    channels = Counter(image.channels for image in images).most_common(1)[0][0]
-    usual = [i for i in images if (i.dtype, i.channels) == (dtype, channels)] or list(images)
-    sample = usual[:: max(1, len(usual) // _SAMPLE)][:_SAMPLE]
+    groups = _groups(images)
+    return _range_of(*max(groups.items(), key=lambda item: len(item[1]))) if groups else None
+
+
+def _groups(images: Sequence[Image]) -> dict[tuple[str, int], list[Image]]:
+    """Pictures by type and number of channels."""
+    groups: dict[tuple[str, int], list[Image]] = {}
+    for image in images:
+        groups.setdefault((image.dtype, image.channels), []).append(image)
+    return groups
+
+
+def _range_of(kind: tuple[str, int], images: Sequence[Image]) -> ValueRange | None:
+    """The range of values of pictures of one kind."""
+    sample = images[:: max(1, len(images) // _SAMPLE)][:_SAMPLE]
     parts = [part for part in in_threads(_values, sample) if len(part)]
     if not parts:
         return None
     low, high = np.percentile(np.concatenate(parts), (1, 99))
-    return ValueRange(float(low), float(high), dtype, channels)
+    return ValueRange(float(low), float(high), *kind)
 
 
 def _values(image: Image) -> NDArray[np.float64]:
@@ -163,35 +171,44 @@ def comparable(
         TransectError: If the pictures are not comparable and ``rescale`` is not asked for, or no
             rescaling makes them so (other channels).
     """
+    if trained is None:
+        yield images
+        return
     listed, _ = list_new(images)
-    new = range_of(listed) if trained is not None else None
-    if trained is None or new is None:
-        yield images
-        return
-    why = comparison(trained, new, normalise)
-    if why and new.channels != trained.channels and "channels, and" in why:
-        raise TransectError(
-            f"the pictures in {images} {why}. Give pictures with the channels of the training."
-        )
-    if not rescale:
-        if why:
+    groups = [(ones, _range_of(kind, ones)) for kind, ones in _groups(listed).items()]
+    known = [(ones, found) for ones, found in groups if found is not None]
+    alike = []
+    for ones, new in known:
+        why = comparison(trained, new, normalise)
+        which = f"the pictures in {images}" if len(groups) == 1 else f"{len(ones)} of the pictures"
+        first = "" if len(groups) == 1 else f" (first: {ones[0].name})"
+        if why.startswith("have") and len(groups) == 1:
+            raise TransectError(f"{which} {why}. Give pictures with the channels of the training.")
+        if why.startswith("have"):  # each is listed with what cannot be answered
+            progress.say(f"{which} {why}{first}: they are left out")
+            continue
+        if why and not rescale:
             raise TransectError(
-                f"the pictures in {images} {why}. Save them as the training pictures were, or "
-                "pass --rescale to map one range to the other."
+                f"{which} {why}{first}. Save them as the training pictures were, or pass "
+                "--rescale to map one range to the other."
             )
-        progress.say(f"values of the new pictures {new}, of the training {trained}: alike")
+        alike.append((ones, new))
+        what = f"rescaling {new} to {trained}" if rescale else f"values {new}, trained on {trained}"
+        progress.say(f"new pictures: {what}")
+    if not rescale:
         yield images
         return
-    progress.say(f"rescaling {new} to {trained}")
     with tempfile.TemporaryDirectory(prefix="transect-rescaled-") as folder:
-        _write_rescaled(listed, images, Path(folder), trained, new)
+        for ones, new in alike:
+            _write_rescaled(ones, Path(folder), trained, new)
+        _copy_others(images, Path(folder))  # what cannot be answered is there to be told of
         yield Path(folder)
 
 
 def _write_rescaled(
-    listed: Sequence[Image], images: Path, folder: Path, trained: ValueRange, new: ValueRange
+    listed: Sequence[Image], folder: Path, trained: ValueRange, new: ValueRange
 ) -> None:
-    """Copies of pictures with their values mapped linearly, and their table."""
+    """Copies of pictures with their values mapped linearly."""
     factor = (trained.high - trained.low) / max(new.high - new.low, 1e-12)
     dtype = np.dtype(trained.dtype)
     top = np.inf if dtype.kind == "f" else np.iinfo(dtype).max
@@ -214,9 +231,6 @@ def _write_rescaled(
             shutil.copyfile(image.path, target)  # damaged: to be told when it is answered
 
     in_threads(write, listed)
-    table = images / "images.csv"
-    if table.is_file():
-        shutil.copyfile(table, folder / "images.csv")
 
 
 def _bands(reader: Reader) -> Iterator[NDArray[Any]]:
@@ -225,3 +239,15 @@ def _bands(reader: Reader) -> Iterator[NDArray[Any]]:
     rows = max((16 << 20) // (width * channels), 1)
     for top in range(0, height, rows):
         yield reader.window(top, 0, min(rows, height - top), width)
+
+
+def _copy_others(images: Path, folder: Path) -> None:
+    """Copy the pictures that were not rescaled, and the table."""
+    inner = images / "images" if (images / "images").is_dir() else images
+    for name, path in (list_pictures(inner)[0] if inner.is_dir() else {}).items():
+        target = safe_join(folder / "images", name)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    if (images / "images.csv").is_file():
+        shutil.copyfile(images / "images.csv", folder / "images.csv")

@@ -94,6 +94,7 @@ def with_counts(
         counts = counts.reindex(columns=["image", *order], fill_value=0.0)
         if points is not None:
             problems += _disagreeing(points, counts, order)
+            counts = _completed(counts, points, survey)
     survey = replace(survey, points=points, counts=counts, boxes=boxes, classes=order)
     return replace(survey, notes=(*survey.notes, *notes)), problems
 
@@ -141,6 +142,18 @@ def _centres(survey: Survey, progress: Progress | None) -> pd.DataFrame:
     dots = np.concatenate(found) if found else np.zeros((0, 2))
     columns = {"image": owners, "x": dots[:, 0], "y": dots[:, 1], "class": survey.classes[0]}
     return pd.DataFrame(columns)
+
+
+def _completed(counts: pd.DataFrame, points: pd.DataFrame, survey: Survey) -> pd.DataFrame:
+    """Counts of the images that have none in the table, from their dots."""
+    without = [i.name for i in survey.images if i.name not in set(counts["image"])]
+    if not without:
+        return counts
+    dots = pd.crosstab(points["image"], points["class"]).reindex(
+        index=without, columns=list(counts.columns[1:]), fill_value=0
+    )
+    more = dots.astype(float).rename_axis("image").reset_index()
+    return pd.concat([counts, more], ignore_index=True)
 
 
 def _disagreeing(

@@ -58,9 +58,11 @@ def with_masks(
     facts = {i.name: r for i, r in zip(chosen, results, strict=True) if isinstance(r, MaskFacts)}
     faulty = {i.name: r for i, r in zip(chosen, results, strict=True) if isinstance(r, Problem)}
     if not facts:
+        what = next(iter(faulty.values())).what
+        if "has colours" in what and (survey.root / "labelmap.txt").is_file():
+            what += f" Or let transect convert {survey.root} OUT read the colours of labelmap.txt."
         raise TransectError(
-            f"none of the masks in {survey.root / 'masks'} can be used "
-            f"(first: {next(iter(faulty.values())).what})"
+            f"none of the masks in {survey.root / 'masks'} can be used (first: {what})"
         )
     stored = read_manifest(survey.root).masks
     meaning = meaning_of(
@@ -68,7 +70,7 @@ def with_masks(
         list(facts.values()),
         names=names,
         told=told or stored,
-        counting=survey.question == "count",
+        objects="objects are to be counted" if survey.question == "count" else pairs.objects,
     )
     if told is None and stored is not None:
         meaning = replace(meaning, why=f"{MANIFEST} says so")
