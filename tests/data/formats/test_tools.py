@@ -33,7 +33,7 @@ def voc(*corners, name="a.png"):
 
 @pytest.mark.parametrize(
     ("corners", "box"),
-    [((1, 1, 10, 20), (-0.5, -0.5, 9.5, 19.5)), ((0, 0, 10, 20), (-0.5, -0.5, 9.5, 19.5))],
+    [((1, 1, 10, 20), (-0.5, -0.5, 9.5, 19.5)), ((0, 5, 10, 20), (-0.5, 4.5, 9.5, 19.5))],
 )
 def test_voc_corners_count_from_one_unless_one_is_zero(tmp_path, corners, box):
     picture(tmp_path / "images", "a.png")
