@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from transect.data.exchange import Annotations, Pictures
-from transect.data.fitting import HOLDABLE, fitted
 from transect.data.formats import (
     camtrap,
     coco,
@@ -29,68 +24,19 @@ from transect.data.formats import (
     napari,
     qupath,
     survey_folder,
+    survey_made,
     table,
+    tool_tables,
     via,
     voc,
     yolo,
 )
+from transect.data.formats.format import Format
 from transect.data.formats.head import Head
 from transect.data.formats.refused import REFUSED, refusal
 from transect.errors import TransectError, unknown_name
 
 __all__ = ["FORMATS", "Format", "detect", "format_lines", "format_of"]
-
-
-class Read(Protocol):
-    """Reads a path; sizes that the format does not tell are looked up in the pictures."""
-
-    def __call__(self, path: Path, *, pictures: Pictures | None = None) -> Annotations:
-        """Read."""
-
-
-class Write(Protocol):
-    """Writes annotations to a path and says which files were written."""
-
-    def __call__(
-        self, annotations: Annotations, path: Path, *, pictures: Pictures | None = None
-    ) -> list[Path]:
-        """Write."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """One format.
-
-    Attributes:
-        name: As the user calls it.
-        what: One line on it.
-        matches: Whether an existing path is of this format.
-        read: Its reader, or None if we only write it.
-        write: Its writer, or None if we do not write it.
-        holds: What it can hold, of ``fitting.HOLDABLE``; the rest is told and left out before
-            it is written.
-        suffixes: Of the files it writes; () if it writes a folder.
-        own_pictures: Whether its pictures lie in its own folder, so that a name it tells always
-            means one of them.
-        pictures_in: The folder of its pictures, where that is not ``images/`` or its own.
-        make: What it makes of annotations beyond leaving out what it cannot hold.
-    """
-
-    name: str
-    what: str
-    matches: Callable[[Head], bool]
-    read: Read
-    write: Write | None = None
-    holds: frozenset[str] = frozenset(HOLDABLE)
-    suffixes: tuple[str, ...] = ()
-    own_pictures: bool = False
-    pictures_in: Callable[[Path], Path] | None = None
-    make: Callable[[Annotations], Annotations] | None = None
-
-    def fit(self, annotations: Annotations) -> Annotations:
-        """What of annotations it can hold; everything else is told in them."""
-        made = fitted(annotations, self.holds, self.name)
-        return made if self.make is None else self.make(made)
 
 
 _SHAPES = frozenset({"outline", "box", "dot", "word"})
@@ -124,7 +70,7 @@ FORMATS: dict[str, Format] = {
             survey_folder.write,
             _SHAPES | {"identity", "empty", "unlabelled"},
             own_pictures=True,
-            make=survey_folder.made,
+            make=survey_made.made,
         ),
         Format("coco", "COCO JSON", coco.matches, coco.read, coco.write, _ALL, (".json",)),
         Format(
@@ -257,18 +203,18 @@ FORMATS: dict[str, Format] = {
         Format(
             "deepforest",
             "DeepForest: image_path,xmin,ymin,xmax,ymax,label",
-            table.matches_deepforest,
+            tool_tables.matches_deepforest,
             table.read,
-            table.write_deepforest,
+            tool_tables.write_deepforest,
             frozenset({"box", "confidence"}),
             (".csv",),
         ),
         Format(
             "herdnet",
             "HerdNet: images,x,y,labels",
-            table.matches_herdnet,
+            tool_tables.matches_herdnet,
             table.read,
-            table.write_herdnet,
+            tool_tables.write_herdnet,
             frozenset({"dot"}),
             (".csv",),
         ),

@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,17 @@ from transect.data.annotations import read_boxes, read_identities, read_points
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.folder import list_images, stem_of, with_table
 from transect.data.formats.head import Head
-from transect.data.formats.label_images import instances_of, painted, visible
+from transect.data.formats.label_images import instances_of, painted
 from transect.data.manifest import Manifest, write_manifest
-from transect.data.outlines import box_ring
 from transect.data.png import write_png
 from transect.data.shapes import box_of
 from transect.data.survey import mask_labels, open_survey
 from transect.data.tables import read_table, table_file
-from transect.data.tally import Tally
 from transect.errors import TransectError
 from transect.files import atomic_path, safe_join, spreadsheet_safe, write_text
 from transect.types import Image, MaskKind, Problem
 
-__all__ = ["NAME", "is_survey", "made", "matches", "read", "write", "write_tables"]
+__all__ = ["NAME", "is_survey", "matches", "read", "write", "write_tables"]
 
 NAME = "survey"
 _TABLES = ("points", "counts", "boxes", "identities")
@@ -105,67 +103,6 @@ def read(
     return replace(found_all, pictures=tuple(marked))
 
 
-def made(annotations: Annotations) -> Annotations:
-    """What a survey makes of annotations, told: what its masks and tables cannot say apart.
-
-    Boxes of a class that also has outlines are filled into the masks, or the masks would call
-    them background; an object thinner than a pixel becomes the pixel at its middle; one that lies
-    wholly under others is left out.
-
-    Args:
-        annotations: Any.
-
-    Returns:
-        What ``write`` will write.
-    """
-    tally = Tally(annotations.told)
-    solid = {i.label for p in annotations.pictures for i in p.instances if i.has_area}
-    pictures = []
-    for picture in annotations.pictures:
-        kept = _among_outlines(picture.instances, solid, tally)
-        if picture.size_hw is not None and any(i.has_area for i in kept):
-            kept = visible(kept, picture.size_hw, len(solid) > 1, tally)
-        pictures.append(replace(picture, instances=_said(kept, tally)))
-    return replace(annotations, pictures=tuple(pictures), told=tally.done())
-
-
-def _among_outlines(
-    instances: Sequence[Instance], solid: Collection[str], tally: Tally
-) -> list[Instance]:
-    """Boxes of classes with outlines as outlines; of others they stay boxes."""
-    kept = []
-    for i in instances:
-        if i.box is not None and not i.has_area and i.identity is None and solid:
-            if i.label in solid:
-                tally.tell("box among outlines, filled into the masks", lost=False, objects=1)
-                i = replace(i, parts=((box_ring(*i.box),),), box=None)
-            else:
-                why = "box of a class without outlines: in boxes.csv, background in the masks"
-                tally.tell(why, lost=False, objects=1)
-        kept.append(i)
-    return kept
-
-
-def _said(instances: Sequence[Instance], tally: Tally) -> tuple[Instance, ...]:
-    """What the tables can say of a picture: one word, and identities without a class."""
-    kept: list[Instance] = []
-    word = False
-    for i in instances:
-        drawn = i.has_area or i.box is not None or i.point is not None
-        if i.identity is None and not drawn:
-            if word:
-                tally.tell("second word about a picture", objects=1)
-                continue
-            tally.tell("word about a picture: the column kind of images.csv", lost=False, objects=1)
-            word = True
-        elif i.identity is not None and (i.has_area or i.point is not None):
-            tally.tell("drawn and identified: in two tables of the survey", lost=False, objects=1)
-        elif i.identity is not None and i.label != "object":
-            tally.tell("class of an identified individual not kept", lost=False, objects=1)
-        kept.append(i)
-    return tuple(kept)
-
-
 def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = None) -> list[Path]:
     """Write a survey folder; pictures are hard-linked where the disk allows it, else copied.
 
@@ -174,7 +111,7 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
     nobody has labelled gets the split ``test``, and no mask.
 
     Args:
-        annotations: As ``made`` leaves them.
+        annotations: As ``survey_made.made`` leaves them.
         path: The folder; it must not yet hold a survey.
         pictures: The picture files.
 

@@ -1,4 +1,4 @@
-"""Tables of dots or boxes: ours (``image,x,y,class``), DeepForest's, HerdNet's and their like."""
+"""Tables of dots or boxes: ours (``image,x,y,class``), and those of other tools."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ __all__ = [
     "boxes_of_text",
     "first_column",
     "matches",
-    "matches_deepforest",
-    "matches_herdnet",
+    "objects_of",
     "read",
     "write",
-    "write_deepforest",
-    "write_herdnet",
+    "write_rows",
 ]
 
 IMAGE_COLUMNS = (
@@ -126,16 +124,6 @@ class _Layout:
 def matches(head: Head) -> bool:
     """Whether a table has an image column and x, y or boxes."""
     return bool(head.columns) and _layout(head.columns) is not None
-
-
-def matches_deepforest(head: Head) -> bool:
-    """Whether a table is DeepForest's: image_path and xmin."""
-    return head.has("image_path", "xmin", "ymin", "xmax", "ymax")
-
-
-def matches_herdnet(head: Head) -> bool:
-    """Whether a table is HerdNet's: images,x,y,labels."""
-    return head.has("images", "x", "y", "labels")
 
 
 def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
@@ -251,7 +239,7 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
     header = ["x", "y"] * ("dot" in kinds) + ["x0", "y0", "x1", "y1"] * ("box" in kinds)
     said = [s for s in ("confidence", "identity") if any(getattr(i, s) is not None for i in every)]
     rows: list[Sequence[Any]] = []
-    for picture, i in _objects(annotations):
+    for picture, i in objects_of(annotations):
         dot: Sequence[Any] = i.point if i.box is None and i.point else ("", "")
         place = [*dot] * ("dot" in kinds) + [*(i.box or ("", "", "", ""))] * ("box" in kinds)
         more = [getattr(i, s) for s in said]
@@ -259,36 +247,7 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
             "" if v is None else spreadsheet_safe(v) if isinstance(v, str) else v for v in more
         )
         rows.append((spreadsheet_safe(picture.name), *place, spreadsheet_safe(i.label), *cells))
-    return _written(path, ["image", *(header or ["x", "y"]), "class", *said], rows)
-
-
-def write_deepforest(
-    annotations: Annotations, path: Path, *, pictures: Pictures | None = None
-) -> list[Path]:
-    """Write ``image_path,xmin,ymin,xmax,ymax,label``, positions from the outer corner."""
-    scored = any(i.confidence is not None for _, i in _objects(annotations))
-    rows: list[Sequence[Any]] = [
-        (
-            spreadsheet_safe(picture.name),
-            *(v + 0.5 for v in i.box or ()),
-            spreadsheet_safe(i.label),
-            *(["" if i.confidence is None else i.confidence] if scored else []),
-        )
-        for picture, i in _objects(annotations)
-    ]
-    header = ["image_path", "xmin", "ymin", "xmax", "ymax", "label", *(["score"] if scored else [])]
-    return _written(path, header, rows)
-
-
-def write_herdnet(
-    annotations: Annotations, path: Path, *, pictures: Pictures | None = None
-) -> list[Path]:
-    """Write ``images,x,y,labels``, positions at pixel centres."""
-    rows: list[Sequence[Any]] = [
-        (spreadsheet_safe(picture.name), *(i.point or ()), spreadsheet_safe(i.label))
-        for picture, i in _objects(annotations)
-    ]
-    return _written(path, ["images", "x", "y", "labels"], rows)
+    return write_rows(path, ["image", *(header or ["x", "y"]), "class", *said], rows)
 
 
 def _layout(columns: Iterable[str]) -> _Layout | None:
@@ -344,12 +303,12 @@ def _filled(column: pd.Series) -> int:
     return int((~column.astype(str).str.lower().isin(_NOTHING)).sum())
 
 
-def _objects(annotations: Annotations) -> Iterable[tuple[Picture, Instance]]:
+def objects_of(annotations: Annotations) -> Iterable[tuple[Picture, Instance]]:
     """Every object with its picture."""
     return ((picture, i) for picture in annotations.pictures for i in picture.instances)
 
 
-def _written(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Path]:
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Path]:
     """Write a CSV."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
