@@ -116,6 +116,23 @@ def test_boxes_are_cut_to_the_outer_edges_of_their_picture(tmp_path):
     assert reasons(result.told, lost=False) == {"box cut to its picture": 2}
 
 
+def test_objects_under_others_and_thinner_than_a_pixel_are_told(tmp_path):
+    picture(tmp_path, "a.png")
+    entries = [{"segmentation": square(x, 5)} for x in (5, 25)]
+    entries.append({"segmentation": square(25, 5)})  # the same place once more
+    entries.append({"segmentation": [[40.6, 5.6, 40.8, 5.6, 40.8, 5.8]]})
+    entries.append({"segmentation": square(8, 8, 2)})
+    result = convert(put(tmp_path / "a.json", coco(entries, "a.png")), tmp_path / "out")
+    under = "wholly under smaller objects in the masks"
+    assert reasons(result.told, lost=True) == {under: 1}
+    assert reasons(result.told, lost=False) == {
+        "thinner than a pixel, drawn as one pixel": 1,
+        "partly under smaller objects in the masks": 1,
+    }
+    assert result.instances == 4
+    assert len(read_annotations(tmp_path / "out")[0]) == 4
+
+
 def test_two_images_of_one_name_are_refused_by_both_ids(tmp_path):
     picture(tmp_path, "one/a.png", "two/a.png")
     file = put(tmp_path / "a.json", coco([{"bbox": [1, 1, 5, 5]}], "a.png", "a.png"))
