@@ -14,7 +14,7 @@ from transect.pipeline.tasks import task_of
 from transect.recipe import Augment, Geometry, Member, Stage
 from transect.segment import auto, planning
 from transect.segment.cost import Cost, training_share
-from transect.segment.pictures import Pictures
+from transect.segment.dataset import MaskDataset
 from transect.segment.planning import Scale
 from transect.task import Limits
 
@@ -26,7 +26,7 @@ def known_cost(monkeypatch):
 
 
 def planned(root, seconds=60.0, **options):
-    pictures = Pictures(open_survey(root, question="segment", missing="unlabelled"))
+    pictures = MaskDataset(open_survey(root, question="segment", missing="unlabelled"))
     return auto.plan(pictures, budget_seconds=seconds, device="cpu", seed=0, **options)
 
 
@@ -125,7 +125,7 @@ def test_what_the_user_sets_is_planned_around_and_the_reasons_follow(survey):
 def test_train_hands_what_the_user_sets_to_the_plan(survey):
     opened = open_survey(survey, question="segment")
     task, limits = task_of("segment"), Limits(900.0, "cpu")
-    recipe = resolve(task, None, opened, Pictures(opened), limits, {"folds.use": "3"})
+    recipe = resolve(task, None, opened, MaskDataset(opened), limits, {"folds.use": "3"})
     assert recipe.folds.use == 3
     (training,) = (phase for phase in recipe.plan if phase.name == "training")
     assert "3 of 5 folds" in training.why
@@ -200,7 +200,7 @@ def test_the_encoder_grows_with_the_budget_and_is_timed_again(survey, monkeypatc
 
 def test_the_usual_object_is_measured(tmp_path):
     root = write_disc_survey(tmp_path / "survey", kind="instances")
-    usual, large = auto._object_px(Pictures(open_survey(root, question="segment")))
+    usual, large = auto._object_px(MaskDataset(open_survey(root, question="segment")))
     assert 9 < usual < 18  # discs of 5 to 9 px radius
     assert usual <= large < 20
 

@@ -11,15 +11,15 @@ from transect.recipe import Folds, SegmentDecide
 from transect.run import RunFolder
 from transect.segment import choosing
 from transect.segment.choosing import choose, compared_on
+from transect.segment.dataset import MaskDataset
 from transect.segment.oof import Choice, snapshots_of, stages_trained
-from transect.segment.pictures import Pictures
 from transect.types import Quiet
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     root = write_disc_survey(tmp_path_factory.mktemp("choosing") / "survey")
-    return Pictures(open_survey(root, question="segment"))
+    return MaskDataset(open_survey(root, question="segment"))
 
 
 def staged(**changes):

@@ -10,7 +10,7 @@ from transect.data.survey import open_survey
 from transect.recipe import Member, PseudoRound, Recipe, Schedule, SegmentDecide, Stage
 from transect.segment import auto, cost, training
 from transect.segment.cost import Cost, cost_of, made_affordable, snapshots_of, windows_of
-from transect.segment.pictures import Pictures
+from transect.segment.dataset import MaskDataset
 from transect.segment.shortening import (
     _shortened,
     averaging_seconds,
@@ -25,7 +25,7 @@ from transect.train.checkpoint_selection import check_keep
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     root = write_disc_survey(tmp_path_factory.mktemp("cost") / "survey")
-    return Pictures(open_survey(root, question="segment"))
+    return MaskDataset(open_survey(root, question="segment"))
 
 
 def test_all_parts_are_timed(pictures):

@@ -7,8 +7,8 @@ import pytest
 from transect.data.survey import open_survey
 from transect.recipe import Member, Recipe, Stage
 from transect.run import RunFolder
+from transect.segment.dataset import MaskDataset
 from transect.segment.likeness import weighted, write_weights_by_likeness
-from transect.segment.pictures import Pictures
 from transect.types import Quiet
 
 
@@ -61,7 +61,7 @@ def test_nothing_is_compared_unless_a_stage_asks_and_there_is_something_to_be_li
 
 
 def test_a_stage_draws_its_share_by_the_weights(survey):
-    source = Pictures(survey).source(Member().geometry)
+    source = MaskDataset(survey).source(Member().geometry)
     weights = np.repeat([1.0, 3.0], 12)
     assert weighted(source, weights, Stage(sampler="uniform")).weights is None
     assert weighted(source, None, Stage(sampler="weighted")).weights is None

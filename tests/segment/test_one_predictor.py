@@ -12,9 +12,9 @@ from transect.data.survey import open_survey
 from transect.recipe import Folds, Geometry, SegmentDecide
 from transect.run import RunFolder
 from transect.segment import emptiness
+from transect.segment.dataset import MaskDataset
 from transect.segment.deciding import Decisions
 from transect.segment.oof import OutOfFold, held_out_parts
-from transect.segment.pictures import Pictures
 from transect.segment.predicting import Predictor
 from transect.task import NewImages
 from transect.types import Quiet
@@ -72,7 +72,7 @@ def test_held_out_images_through_predict_give_the_out_of_fold_answers(
     run = RunFolder(tmp_path / "run")
     run.write_json("views.json", choices_of(recipe))
     out = transect.train(root, recipe=recipe, out=run.path, audit=False).path
-    dataset = Pictures(open_survey(root, question="segment"))
+    dataset = MaskDataset(open_survey(root, question="segment"))
     out_of_fold = OutOfFold(run, recipe, dataset.images)
     decisions = Decisions.from_json(run.read_json("decide.json"))
     lines = (out / "folds.csv").read_text().splitlines()[1:]

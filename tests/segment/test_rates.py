@@ -10,7 +10,7 @@ from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.recipe import Optimizer, Stage
 from transect.segment import rates
-from transect.segment.pictures import Pictures
+from transect.segment.dataset import MaskDataset
 from transect.segment.rates import settle_rates
 from transect.train.lr_finder import Sweep
 
@@ -27,7 +27,7 @@ def asking(*rates_of_stages):
 def test_later_stages_keep_their_ratio_to_the_first(monkeypatch):
     monkeypatch.setattr(rates, "sweep_of", lambda *a, **k: Sweep((), (), 3e-3))
     recipe = settle_rates(
-        asking((1e-3, True), (5e-4, True), (7e-4, False)), pictures=None, device="cpu"
+        asking((1e-3, True), (5e-4, True), (7e-4, False)), dataset=None, device="cpu"
     )
     found = [stage.optimizer for stage in recipe.members[0].stages]
     assert [o.lr for o in found] == pytest.approx([3e-3, 1.5e-3, 7e-4])
@@ -38,12 +38,12 @@ def test_later_stages_keep_their_ratio_to_the_first(monkeypatch):
 def test_nothing_is_swept_unless_asked(monkeypatch):
     monkeypatch.setattr(rates, "sweep_of", None)
     recipe = asking((1e-3, False))
-    assert settle_rates(recipe, pictures=None, device="cpu") == recipe
+    assert settle_rates(recipe, dataset=None, device="cpu") == recipe
 
 
 @pytest.mark.slow
 def test_a_sweep_on_pictures_finds_a_rate_that_is_written_into_the_recipe(tmp_path):
-    pictures = Pictures(open_survey(write_disc_survey(tmp_path / "s", count=4)))
+    pictures = MaskDataset(open_survey(write_disc_survey(tmp_path / "s", count=4)))
     recipe = tiny_recipe()
     stage = dataclasses.replace(
         recipe.members[0].stages[0], batch=2, optimizer=Optimizer("adam", 1.0, find_lr=True)

@@ -117,7 +117,7 @@ def test_new_pictures_and_the_competition_file(run, survey, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_unlabelled_pictures_rounds_are_left_out(tmp_path):
+def test_without_unlabelled_images_rounds_are_left_out(tmp_path):
     root = write_salt_survey(tmp_path / "survey", n_train=18, n_test=0, seed=3)
     run = api.train(root, recipe=RECIPE, out=tmp_path / "run", device="cpu", threads=1)
     assert not (run.path / "pseudo").exists()

@@ -29,7 +29,7 @@ from transect.recipe import (
     set_field,
 )
 from transect.segment.cost import Cost, cost_of
-from transect.segment.pictures import Pictures
+from transect.segment.dataset import MaskDataset
 from transect.segment.planning import Scale, planned_for, units
 from transect.train.budget import time_for
 from transect.types import Image, Survey
@@ -40,7 +40,7 @@ _TIMING = 0.03  # of the budget, after which no further step is timed; our choic
 
 
 def plan(
-    pictures: Pictures,
+    dataset: MaskDataset,
     *,
     budget_seconds: float | None,
     device: str,
@@ -50,7 +50,7 @@ def plan(
     """Choose a recipe for a survey, a device and a time.
 
     Args:
-        pictures: A survey with masks, decoded.
+        dataset: A survey with masks, decoded.
         budget_seconds: For everything; None takes half an hour on a CPU, an hour on a GPU.
         device: Where training will run; steps are timed there.
         seed: Of everything random.
@@ -61,14 +61,14 @@ def plan(
         holds one line per decision, as it came out in the end.
     """
     seconds, why = time_for(budget_seconds, device)
-    facts = _facts(pictures)
+    facts = _facts(dataset)
     timing = [0.0]
     known: list[Cost] = []
 
     def timed(member: Member) -> Cost:
         began = time.monotonic()
         cost = cost_of(
-            pictures,
+            dataset,
             member,
             metric,
             device=device,
@@ -82,13 +82,13 @@ def plan(
     def pinned(recipe: Recipe) -> Recipe:
         return _with_settings(recipe, settings or {})
 
-    recipe = pinned(_suited(pictures, facts, device, seed))
+    recipe = pinned(_suited(dataset, facts, device, seed))
     assert isinstance(recipe.decide, SegmentDecide)
     metric = recipe.decide.metric
     scale = Scale(facts.usual_px, facts.large_px)
     found = planned_for(
         recipe,
-        pictures,
+        dataset,
         left=lambda: seconds - sum(timing),
         scale=scale,
         timed=timed,
@@ -96,7 +96,7 @@ def plan(
     )
     recipe, spent = found.recipe, sum(timing)
     phases = (Phase("timing", round(spent, 1), "a step, a window and a decision"), *recipe.plan)
-    reasons = (*why, *_reasons(recipe, facts, pictures, settings or {}))
+    reasons = (*why, *_reasons(recipe, facts, dataset, settings or {}))
     out = [f"left out: {line}" for line in found.left_out]
     return dataclasses.replace(recipe, plan=phases, why=(*reasons, *out))
 
@@ -110,7 +110,7 @@ def _with_settings(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
 
 
 def _reasons(
-    recipe: Recipe, facts: _Facts, pictures: Pictures, settings: Mapping[str, str]
+    recipe: Recipe, facts: _Facts, dataset: MaskDataset, settings: Mapping[str, str]
 ) -> list[str]:
     """One line per decision, read from the recipe as it came out."""
     (member,) = recipe.members
@@ -119,10 +119,10 @@ def _reasons(
     assert isinstance(recipe.decide, SegmentDecide)
     size = " x ".join(str(side) for side in geometry.size_hw)
     if geometry.fit == "whole":
-        own = " x ".join(str(side) for side in pictures.images[0].size_hw)
+        own = " x ".join(str(side) for side in dataset.images[0].size_hw)
         lines = [f"input: whole images of {own} px, as {size} px"]
     else:
-        sizes = {image.size_hw for image in pictures.images}
+        sizes = {image.size_hw for image in dataset.images}
         lines = [
             f"input: tiles of {size} px, since images measure up to {max(map(max, sizes))} px in "
             f"{len(sizes)} sizes; objects measure {facts.usual_px:.0f} px as a rule and up to "
@@ -136,11 +136,11 @@ def _reasons(
     )
     lines.append(
         f"network: {network.encoder} with a {network.decoder} decoder, batches of {stage.batch}, "
-        f"{pictures.inputs(geometry).network_channels} input channels, output "
-        f"{', '.join(pictures.planes)}"
+        f"{dataset.inputs(geometry).network_channels} input channels, output "
+        f"{', '.join(dataset.planes)}"
     )
     trained = recipe.folds.use or recipe.folds.count
-    held_out = len(pictures.images) * trained / recipe.folds.count
+    held_out = len(dataset.images) * trained / recipe.folds.count
     lines.append(
         f"folds: {recipe.folds.count}, of which {trained} trained; the {held_out:.0f} images that "
         "they hold out decide and score"
@@ -149,15 +149,15 @@ def _reasons(
         f"decisions: tuned out of fold for {recipe.decide.metric}; views "
         f"{', '.join(recipe.views)}; losses {', then '.join(one.loss for one in member.stages)}"
     )
-    if pictures.images and recipe.pseudo:
+    if dataset.images and recipe.pseudo:
         lines.append("pseudo-labels: images without masks are labelled once and learnt from")
     return lines + [f"set by you: {path}={value}" for path, value in settings.items()]
 
 
-def _suited(pictures: Pictures, facts: _Facts, device: str, seed: int) -> Recipe:
+def _suited(dataset: MaskDataset, facts: _Facts, device: str, seed: int) -> Recipe:
     """What suits the survey and the device, whatever the time; epochs are not settled yet."""
-    kind = pictures.kind
-    geometry = _geometry(pictures.images, facts)
+    kind = dataset.kind
+    geometry = _geometry(dataset.images, facts)
     augment = _augment(facts)
     network = Network(
         encoder="efficientnet_lite0",
@@ -191,9 +191,9 @@ def _suited(pictures: Pictures, facts: _Facts, device: str, seed: int) -> Recipe
             ),
         ),
         folds=Folds(
-            count=min(5, max(2, units(pictures.images))),
+            count=min(5, max(2, units(dataset.images))),
             use=1,
-            stratify=_strata(pictures.survey),
+            stratify=_strata(dataset.survey),
             seed=seed,
         ),
         views=("identity", "hflip", "vflip", "hvflip") if augment.vflip else ("identity", "hflip"),
@@ -215,11 +215,11 @@ class _Facts:
     large_px: float
 
 
-def _facts(pictures: Pictures) -> _Facts:
+def _facts(dataset: MaskDataset) -> _Facts:
     """Look at the annotations once."""
-    coverage, flat, images = pictures.coverage, pictures.flat, pictures.images
+    coverage, flat, images = dataset.coverage, dataset.flat, dataset.images
     upright = any(image.depth is not None for image in images)
-    usual_px, large_px = _object_px(pictures)
+    usual_px, large_px = _object_px(dataset)
     return _Facts(
         upright=upright,
         rgb=any(image.channels >= 3 for image in images),
@@ -230,7 +230,7 @@ def _facts(pictures: Pictures) -> _Facts:
     )
 
 
-def _object_px(pictures: Pictures, looked_at: int = 64) -> tuple[float, float]:
+def _object_px(dataset: MaskDataset, looked_at: int = 64) -> tuple[float, float]:
     """Side of the object that the usual foreground pixel belongs to, and in the fullest twentieth.
 
     Returns:
@@ -238,9 +238,9 @@ def _object_px(pictures: Pictures, looked_at: int = 64) -> tuple[float, float]:
         without objects.
     """
     found = []
-    for i in range(0, len(pictures.images), max(1, len(pictures.images) // looked_at)):
-        labels = np.maximum(pictures.labels(i), 0)
-        if pictures.kind != "instances":
+    for i in range(0, len(dataset.images), max(1, len(dataset.images) // looked_at)):
+        labels = np.maximum(dataset.labels(i), 0)
+        if dataset.kind != "instances":
             labels = cv2.connectedComponents((labels > 0).astype(np.uint8))[1]
         areas = np.bincount(labels.ravel())[1:]
         if areas.any():
@@ -257,7 +257,7 @@ def _usual_side(areas: NDArray[np.int64]) -> float:
 
 
 def _geometry(images: Sequence[Image], facts: _Facts) -> Geometry:
-    """Whole pictures if all are small and alike, else tiles."""
+    """Whole images if all are small and alike, else tiles."""
     sizes = {image.size_hw for image in images}
     largest = max(max(size) for size in sizes)
     channels: tuple[str, ...] = ("image", "row", "depth") if facts.upright else ("image",)
@@ -305,7 +305,7 @@ def _augment(facts: _Facts) -> Augment:
 
 
 def _batch(geometry: Geometry, device: str) -> int:
-    """As many pictures as half a megapixel on a CPU (at most 16), two on a GPU; at least 4."""
+    """As many images as half a megapixel on a CPU (at most 16), two on a GPU; at least 4."""
     pixels, most = (2**19, 16) if device == "cpu" else (2**21, 32)
     area = geometry.size_hw[0] * geometry.size_hw[1]
     return int(np.clip(2 ** int(np.log2(pixels / area)), 4, most))

@@ -39,7 +39,7 @@ def answering(recipe: Recipe) -> tuple[Member, ...]:
 
 
 def gates_of(recipe: Recipe) -> tuple[Member, ...]:
-    """The members whose image-level heads say whether a picture holds any object."""
+    """The members whose image-level heads say whether an image holds any object."""
     named = getattr(recipe.decide, "gate", "")
     if named:
         return tuple(member for member in recipe.members if member.name == named)
@@ -51,7 +51,7 @@ def check_gate(recipe: Recipe) -> None:
 
     Raises:
         TransectError: If it names no member, or one without a trained image-level head on whole
-            pictures.
+            images.
     """
     named = getattr(recipe.decide, "gate", "")
     if not named:
@@ -145,15 +145,15 @@ def write_stacks(
 ) -> None:
     """Fit logistic regressions from the members' log-odds to the truth, one per plane.
 
-    One fit takes all pixels, for new pictures; one per part leaves the part out, for honest
+    One fit takes all pixels, for new images; one per part leaves the part out, for honest
     scores. Planes whose truth is neither 0 nor 1 (the centres of instances) are averaged.
 
     Args:
         run: Gets ``stack/*.json`` and, last, ``stack.json``.
         features: (N, M, T) log-odds of N pixels by M members.
         truth: (N, T) in [0, 1].
-        parts: (N,) the part of every pixel: its picture's fold, or its half.
-        part_of: Picture name to part.
+        parts: (N,) the part of every pixel: its image's fold, or its half.
+        part_of: Image name to part.
     """
     names: dict[str, list[str | None]] = {}
     for part in (None, *np.unique(parts).tolist()):
@@ -197,11 +197,11 @@ class Blend:
     def of(
         self, maps: Sequence[NDArray[np.float32]], *, held_out: str | None = None
     ) -> NDArray[np.float32]:
-        """Blend the maps of one picture, or of some of its rows.
+        """Blend the maps of one image, or of some of its rows.
 
         Args:
             maps: (T, H, W) probabilities of each answering member, in the recipe's order.
-            held_out: Name of a picture whose part must have had no say in weights or stack.
+            held_out: Name of an image whose part must have had no say in weights or stack.
 
         Returns:
             (T, H, W).

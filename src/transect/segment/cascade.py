@@ -1,8 +1,8 @@
 """Masks of one member as input channels of another: the second stage of a cascade.
 
-What a network says of a picture that it was trained on is far better than what it says of a new
-one. So the masks of training pictures come from the models that held the picture out, and those
-of unlabelled pictures, in training on fold k, from the models of fold k.
+What a network says of an image that it was trained on is far better than what it says of a new
+one. So the masks of training images come from the models that held the image out, and those
+of unlabelled images, in training on fold k, from the models of fold k.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 CHANNEL_ROUND = 1
 """Masks come from a member as it was trained before this round of pseudo-labels."""
 
-_TOGETHER = 16  # pictures predicted at once, our choice; large ones are tiled one by one
+_TOGETHER = 16  # images predicted at once, our choice; large ones are tiled one by one
 
 
 def channel_members(recipe: Recipe, member: Member) -> list[Member]:
@@ -54,7 +54,7 @@ def check_mask_channels(recipe: Recipe) -> None:
 
     Raises:
         TransectError: If ``mask:NAME`` names no earlier member, one without a stage of its own
-            on labelled pictures, or not all folds are trained.
+            on labelled images, or not all folds are trained.
     """
     earlier: list[str] = []
     ready: list[str] = []
@@ -95,12 +95,12 @@ def write_channels(
     *,
     progress: Progress,
 ) -> None:
-    """Write what a model says of pictures as (H, W) uint8, skipping what is written already.
+    """Write what a model says of images as (H, W) uint8, skipping what is written already.
 
     Args:
         folder: Where; see ``channel_folder``.
-        load: Gives the model, which must never have seen the pictures' masks.
-        images: Which pictures.
+        load: Gives the model, which must never have seen the images' masks.
+        images: Which images.
         cache: Their pixels, and perhaps others.
         progress: Told how far it is.
     """
@@ -121,7 +121,7 @@ def write_channels(
 def channels_of(
     run: RunFolder, member: Member, fold: int
 ) -> Callable[[Image], NDArray[np.uint8]] | None:
-    """What a member gets in training on a fold: from any picture to (H, W, M) uint8.
+    """What a member gets in training on a fold: from any image to (H, W, M) uint8.
 
     Returns:
         None if no mask is a channel of the member.
@@ -139,10 +139,10 @@ def channels_of(
 
 
 def channel_folder(run: RunFolder, name: str, fold: int | None = None) -> Path:
-    """Where a member's masks are: of held-out pictures, or of unlabelled ones for a fold."""
+    """Where a member's masks are: of held-out images, or of unlabelled ones for a fold."""
     return run.path / "mask_channels" / name / ("held_out" if fold is None else f"unlabelled{fold}")
 
 
 def _path(folder: Path, image: Image) -> Path:
-    """The file of a picture."""
+    """The file of an image."""
     return safe_join(folder, image.name + ".npy")

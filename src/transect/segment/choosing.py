@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from transect.recipe import Member, Recipe, SegmentDecide
 from transect.run import RunFolder
 from transect.segment.blending import answering
+from transect.segment.dataset import MaskDataset
 from transect.segment.masks import Values, labels_of
 from transect.segment.oof import Choice, held_out_parts, loaded_member, stages_trained
-from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric
 from transect.segment.targets import planes_of
 from transect.types import Progress
@@ -65,7 +65,7 @@ def compared_on(recipe: Recipe) -> int:
 def choose(
     run: RunFolder,
     recipe: Recipe,
-    pictures: Pictures,
+    dataset: MaskDataset,
     folds: NDArray[np.int64],
     *,
     device: str,
@@ -89,7 +89,7 @@ def choose(
     own = np.array([parts[i] for i in looked_at], np.int64)
     sets: dict[str, NDArray[np.bool_]] = {"": np.ones(len(own), np.bool_)}
     sets |= {str(part): own != part for part in sorted(set(own.tolist()))} if len(own) else {}
-    compare = _Compare(run, recipe, pictures, folds, looked_at, device)
+    compare = _Compare(run, recipe, dataset, folds, looked_at, device)
     stages, gains = _stages(compare, sets, progress)
     views, view_gains = _views(compare, sets, stages, progress)
     kept = {name: Choice(views[name], stages[name]) for name in sets}
@@ -118,7 +118,7 @@ class _Compare:
 
     run: RunFolder
     recipe: Recipe
-    pictures: Pictures
+    dataset: MaskDataset
     folds: NDArray[np.int64]
     looked_at: Sequence[int]
     device: str
@@ -136,7 +136,7 @@ class _Compare:
                 loaded[key] = loaded_member(
                     self.run, self.recipe, member, [fold], device=self.device, choice=choice
                 )
-            found.append(loaded[key].maps(self.pictures.cache.image(i), self.pictures.images[i]))
+            found.append(loaded[key].maps(self.dataset.cache.image(i), self.dataset.images[i]))
         return found
 
 
@@ -158,7 +158,7 @@ def _stages(
     compare: _Compare, sets: Mapping[str, NDArray[np.bool_]], progress: Progress
 ) -> tuple[dict[str, dict[str, tuple[str, ...]]], dict[str, dict[str, float]]]:
     """For every set of images, the stages of every member that answer best on it."""
-    recipe, pictures = compare.recipe, compare.pictures
+    recipe, dataset = compare.recipe, compare.dataset
     kept: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in sets}
     gains: dict[str, dict[str, float]] = {}
     for member in answering(recipe) if recipe.drop_stages else ():
@@ -172,7 +172,7 @@ def _stages(
         for place, i in enumerate(compare.looked_at):
             maps = dict(zip(names, compare.maps(member, alone, place, loaded), strict=True))
             scores[place] = [
-                _score(recipe, pictures, i, _mean([maps[name] for name in option]))
+                _score(recipe, dataset, i, _mean([maps[name] for name in option]))
                 for option in options
             ]
             progress.step("comparing stages", place + 1, len(compare.looked_at))
@@ -196,13 +196,13 @@ def _best(scores: NDArray[np.float64], costs: Sequence[int]) -> int:
     return int(np.argmax(scores - _LEAST_GAIN * (np.array(costs) - 1)))
 
 
-def _score(recipe: Recipe, pictures: Pictures, i: int, maps: NDArray[np.float32]) -> float:
+def _score(recipe: Recipe, dataset: MaskDataset, i: int, maps: NDArray[np.float32]) -> float:
     """The metric of the decisions, before anything is tuned."""
     assert isinstance(recipe.decide, SegmentDecide)
-    answer = labels_of(maps, Values(), pictures.kind, flat=bool(pictures.flat[i]))
-    truth = np.maximum(pictures.labels(i), 0)
-    classes = len(pictures.survey.classes)
-    return tuned_metric(recipe.decide.metric, answer, truth, pictures.kind, classes)
+    answer = labels_of(maps, Values(), dataset.kind, flat=bool(dataset.flat[i]))
+    truth = np.maximum(dataset.labels(i), 0)
+    classes = len(dataset.survey.classes)
+    return tuned_metric(recipe.decide.metric, answer, truth, dataset.kind, classes)
 
 
 def _views(
@@ -245,7 +245,7 @@ def _lowered(
     found = np.zeros((len(compare.looked_at), len(others)))
     for place, i in enumerate(compare.looked_at):
         first, *rest = compare.maps(member, choices, place, loaded)
-        truth = _truth(compare.pictures, i)
+        truth = _truth(compare.dataset, i)
         alone = _cross_entropy(first, truth)
         half = np.float32(0.5)
         found[place] = [alone - _cross_entropy((first + one) * half, truth) for one in rest]
@@ -253,9 +253,9 @@ def _lowered(
     return found
 
 
-def _truth(pictures: Pictures, i: int) -> NDArray[np.float32]:
+def _truth(dataset: MaskDataset, i: int) -> NDArray[np.float32]:
     """Target planes of an image: (T, H, W) in [0, 1]."""
-    planes = planes_of(pictures.labels(i), pictures.kind, len(pictures.survey.classes))
+    planes = planes_of(dataset.labels(i), dataset.kind, len(dataset.survey.classes))
     return np.moveaxis(planes, -1, 0).astype(np.float32) / np.float32(255)
 
 

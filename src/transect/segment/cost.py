@@ -14,8 +14,8 @@ import numpy as np
 from transect.predict.tiling import tile_starts
 from transect.recipe import Geometry, Member, Recipe, SegmentDecide
 from transect.segment.choosing import compared_on
+from transect.segment.dataset import MaskDataset
 from transect.segment.masks import TIMES_ASKED, TRIED, grids_of, middle, try_decisions
-from transect.segment.pictures import Pictures
 from transect.segment.pseudo import stages_of_round
 from transect.segment.targets import planes_of
 from transect.segment.training import pace_of
@@ -34,7 +34,7 @@ __all__ = [
 _PREDICTING = 0.6  # most of what is not training that predicting and choosing may take; our choice
 _LEAST_PICTURES = 12  # our choice: fewer cannot tell one threshold from another
 _ENOUGH_PICTURES = 64  # our guess: more only where they take a twentieth of the time
-_SCORE_DECISIONS = 2  # all metrics and the gallery, per picture; measured on nuclei
+_SCORE_DECISIONS = 2  # all metrics and the gallery, per image; measured on nuclei
 PAGE_SECONDS = 5.0
 """Charts and report; measured on one busy core."""
 _SLACK = 1.05  # snapshots and states, the first step of every stage; our guess
@@ -47,55 +47,55 @@ class Cost:
     Attributes:
         step: A training step.
         window: One window through the network, one view.
-        decision: Deciding on one picture and scoring the answer by the tuned metric.
+        decision: Deciding on one image and scoring the answer by the tuned metric.
     """
 
     step: float
     window: float
     decision: float
 
-    def steps_within(self, seconds: float, recipe: Recipe, pictures: Pictures) -> int:
+    def steps_within(self, seconds: float, recipe: Recipe, dataset: MaskDataset) -> int:
         """Training steps that fit beside all else; negative if the rest alone is too long."""
         aside = (
-            self.choosing(recipe, pictures)
-            + self.predicting(recipe, pictures)
-            + self.deciding(recipe, pictures)
+            self.choosing(recipe, dataset)
+            + self.predicting(recipe, dataset)
+            + self.deciding(recipe, dataset)
             + PAGE_SECONDS
         )
         return int((seconds - aside) / (_SLACK * self.step))
 
-    def choosing(self, recipe: Recipe, pictures: Pictures) -> float:
-        """Comparing stages and views on a few held-out pictures."""
-        share = min(compared_on(recipe) / len(pictures.images), _held_out(recipe))
+    def choosing(self, recipe: Recipe, dataset: MaskDataset) -> float:
+        """Comparing stages and views on a few held-out images."""
+        share = min(compared_on(recipe) / len(dataset.images), _held_out(recipe))
         first = next(member for member in recipe.members if member.weight)
         views = len(recipe.views) if recipe.drop_views and len(recipe.views) > 1 else 0
-        windows = windows_of(pictures.images, first.geometry) * views
+        windows = windows_of(dataset.images, first.geometry) * views
         for member in recipe.members if recipe.drop_stages else ():
             stages = sum(bool(stage.weight) for stage in member.stages)
-            windows += windows_of(pictures.images, member.geometry) * (stages if stages > 1 else 0)
+            windows += windows_of(dataset.images, member.geometry) * (stages if stages > 1 else 0)
         return share * windows * self.window
 
-    def predicting(self, recipe: Recipe, pictures: Pictures) -> float:
-        """All held-out pictures by every member, with all views."""
+    def predicting(self, recipe: Recipe, dataset: MaskDataset) -> float:
+        """All held-out images by every member, with all views."""
         each = sum(
-            windows_of(pictures.images, member.geometry)
+            windows_of(dataset.images, member.geometry)
             * (1 if recipe.drop_stages else snapshots_of(recipe, member))
             for member in recipe.members
             if member.weight
         )
         return each * self.window * len(recipe.views) * _held_out(recipe)
 
-    def deciding(self, recipe: Recipe, pictures: Pictures) -> float:
-        """Tuning on some held-out pictures, then scoring all of them."""
+    def deciding(self, recipe: Recipe, dataset: MaskDataset) -> float:
+        """Tuning on some held-out images, then scoring all of them."""
         assert isinstance(recipe.decide, SegmentDecide)
-        held_out = round(_held_out(recipe) * len(pictures.images))
-        values = sum(len(grid) for grid in grids_of(pictures.kind).values())
+        held_out = round(_held_out(recipe) * len(dataset.images))
+        values = sum(len(grid) for grid in grids_of(dataset.kind).values())
         tuned = min(recipe.decide.pictures, held_out)
         return self.decision * (tuned * values * TIMES_ASKED + held_out * _SCORE_DECISIONS)
 
 
 def cost_of(
-    pictures: Pictures,
+    dataset: MaskDataset,
     member: Member,
     metric: str,
     *,
@@ -106,7 +106,7 @@ def cost_of(
     """Time a few training steps, a forward pass and a few decisions here, on this survey.
 
     Args:
-        pictures: The survey.
+        dataset: The survey.
         member: Whose steps.
         metric: That decisions are tuned for.
         device: Where.
@@ -116,11 +116,11 @@ def cost_of(
     Returns:
         The costs.
     """
-    pace = pace_of(pictures, member, device=device, most_seconds=most_seconds)
+    pace = pace_of(dataset, member, device=device, most_seconds=most_seconds)
     return Cost(
         step=max(pace.step_seconds, pace.batch_seconds),
         window=pace.evaluate_seconds / member.stages[0].batch,
-        decision=_decision_seconds(pictures, metric) if decision is None else decision,
+        decision=_decision_seconds(dataset, metric) if decision is None else decision,
     )
 
 
@@ -144,20 +144,20 @@ def training_share(seconds: float) -> float:
 
 
 def made_affordable(
-    recipe: Recipe, cost: Cost, pictures: Pictures, *, seconds: float, most: int
+    recipe: Recipe, cost: Cost, dataset: MaskDataset, *, seconds: float, most: int
 ) -> Recipe:
     """Spend less on prediction and decisions where training would get less than its share.
 
     What predicting and choosing take too much of goes first: views, then the overlap of tiles.
-    Decisions then look at as many held-out pictures as fit into what is left beside training, at
+    Decisions then look at as many held-out images as fit into what is left beside training, at
     least at 12.
 
     Args:
         recipe: With its folds.
         cost: Measured here.
-        pictures: The survey.
+        dataset: The survey.
         seconds: For everything from now on.
-        most: Pictures that decisions may be tuned on.
+        most: Images that decisions may be tuned on.
 
     Returns:
         The recipe, with other views, overlap and ``decide.pictures``.
@@ -166,7 +166,7 @@ def made_affordable(
     views = recipe.views
 
     def too_much(part: float) -> bool:
-        return cost.predicting(recipe, pictures) + cost.choosing(recipe, pictures) > part * aside
+        return cost.predicting(recipe, dataset) + cost.choosing(recipe, dataset) > part * aside
 
     recipe = _deciding_on(recipe, _LEAST_PICTURES)
     while too_much(_PREDICTING) and len(views) > 1:
@@ -178,35 +178,35 @@ def made_affordable(
             for m in recipe.members
         )
         recipe = dataclasses.replace(recipe, members=members)
-    held_out = round(_held_out(recipe) * len(pictures.images))
+    held_out = round(_held_out(recipe) * len(dataset.images))
     count = max(min(most, _LEAST_PICTURES), min(most, held_out))
     while count > _LEAST_PICTURES:
         recipe = _deciding_on(recipe, count)
         parts = (cost.choosing, cost.predicting, cost.deciding)
-        enough = count <= _ENOUGH_PICTURES or cost.deciding(recipe, pictures) <= 0.05 * seconds
-        if enough and sum(part(recipe, pictures) for part in parts) <= aside:
+        enough = count <= _ENOUGH_PICTURES or cost.deciding(recipe, dataset) <= 0.05 * seconds
+        if enough and sum(part(recipe, dataset) for part in parts) <= aside:
             break
         count = max(_LEAST_PICTURES, int(count / 1.25))
     return _deciding_on(recipe, count)
 
 
 def _deciding_on(recipe: Recipe, count: int) -> Recipe:
-    """The recipe with decisions tuned on so many pictures."""
+    """The recipe with decisions tuned on so many images."""
     assert isinstance(recipe.decide, SegmentDecide)
     return dataclasses.replace(recipe, decide=dataclasses.replace(recipe.decide, pictures=count))
 
 
 def _held_out(recipe: Recipe) -> float:
-    """Share of the pictures that some trained fold holds out."""
+    """Share of the images that some trained fold holds out."""
     return (recipe.folds.use or recipe.folds.count) / recipe.folds.count
 
 
 def windows_of(images: Sequence[Image], geometry: Geometry) -> int:
-    """How many windows a network looks at to see all pictures once.
+    """How many windows a network looks at to see all images once.
 
     Args:
-        images: The pictures.
-        geometry: Whole pictures, or tiles with their overlap.
+        images: The images.
+        geometry: Whole images, or tiles with their overlap.
 
     Returns:
         Their number.
@@ -243,19 +243,19 @@ def snapshots_of(recipe: Recipe, member: Member) -> int:
     return max(1, kept)
 
 
-def _decision_seconds(pictures: Pictures, metric: str, shown: int = 4) -> float:
-    """One decision of a search, over pictures of typical annotation; imports do not count."""
-    order = np.argsort(pictures.coverage)
+def _decision_seconds(dataset: MaskDataset, metric: str, shown: int = 4) -> float:
+    """One decision of a search, over images of typical annotation; imports do not count."""
+    order = np.argsort(dataset.coverage)
     chosen: Sequence[int] = order[len(order) // (2 * shown) :: max(1, len(order) // shown)].tolist()
-    classes = len(pictures.survey.classes)
+    classes = len(dataset.survey.classes)
     pairs = []
     for i in chosen[:shown]:
-        labels = np.maximum(middle(pictures.labels(i)), 0)
-        planes = planes_of(labels, pictures.kind, classes).astype(np.float32) / np.float32(255)
+        labels = np.maximum(middle(dataset.labels(i)), 0)
+        planes = planes_of(labels, dataset.kind, classes).astype(np.float32) / np.float32(255)
         blurred = np.atleast_3d(cv2.GaussianBlur(planes, (0, 0), 2.0))
         pairs.append((np.moveaxis(blurred, -1, 0).astype(np.float32), labels))
-    try_decisions(*pairs[0], metric, pictures.kind, classes)
+    try_decisions(*pairs[0], metric, dataset.kind, classes)
     began = time.perf_counter()
     for maps, truth in pairs:
-        try_decisions(maps, truth, metric, pictures.kind, classes)
+        try_decisions(maps, truth, metric, dataset.kind, classes)
     return (time.perf_counter() - began) / (len(pairs) * len(TRIED))

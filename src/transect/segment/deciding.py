@@ -16,6 +16,7 @@ from transect.postprocess.tune import nested_search
 from transect.recipe import Recipe, SegmentDecide
 from transect.run import RunFolder
 from transect.segment.blending import log_odds
+from transect.segment.dataset import MaskDataset
 from transect.segment.masks import (
     TIMES_ASKED,
     TRIED,
@@ -28,7 +29,6 @@ from transect.segment.masks import (
     try_decisions,
 )
 from transect.segment.oof import OutOfFold, parts_of
-from transect.segment.pictures import Pictures
 from transect.segment.refining import refined
 from transect.segment.scoring import tuned_metric
 from transect.segment.settling import tuned_images
@@ -45,19 +45,19 @@ _ERRORS = 0.5
 
 @dataclass(frozen=True)
 class Decisions:
-    """What was tuned: one decision for new pictures, and one per fold that never saw the fold.
+    """What was tuned: one decision for new images, and one per fold that never saw the fold.
 
     Attributes:
         kind: How masks are read.
-        final: Tuned on all out-of-fold pictures; for new pictures.
+        final: Tuned on all out-of-fold images; for new images.
         nested: Per part, the decision tuned on the other parts; for honest scores.
-        part_of: Picture name to its part: its fold, or its half where one fold was trained.
+        part_of: Image name to its part: its fold, or its half where one fold was trained.
         curve: (threshold, score) with all else as in ``final``; for the report.
         gain: Parameter to the (optimistic) gain it brought when it was tuned on everything.
         honest_gain: (mean, low, high) of what all tuning brought, nested.
         metric: What was maximised.
-        own: Fold to the threshold that suits its own held-out pictures best, for the maps of its
-            models on new pictures (``SegmentDecide.per_fold``); empty if that was not asked for.
+        own: Fold to the threshold that suits its own held-out images best, for the maps of its
+            models on new images (``SegmentDecide.per_fold``); empty if that was not asked for.
     """
 
     kind: MaskKind
@@ -89,12 +89,12 @@ class Decisions:
         out[0] = 1 / (1 + np.exp(-(log_odds(maps[0]) + np.float32(shift))))
         return out
 
-    def answer(self, out_of_fold: OutOfFold, pictures: Pictures, i: int) -> NDArray[np.int32]:
-        """The labels of an out-of-fold picture, by a decision that was tuned without it."""
-        image = pictures.images[i]
+    def answer(self, out_of_fold: OutOfFold, dataset: MaskDataset, i: int) -> NDArray[np.int32]:
+        """The labels of an out-of-fold image, by a decision that was tuned without it."""
+        image = dataset.images[i]
         return answer_of(
             out_of_fold.maps(image),
-            pictures.cache.image(i),
+            dataset.cache.image(i),
             self.nested[self.part_of[image.name]],
             self.kind,
             filled=out_of_fold.filled(image),
@@ -134,14 +134,14 @@ class Decisions:
 def decide_out_of_fold(
     run: RunFolder,
     recipe: Recipe,
-    pictures: Pictures,
+    dataset: MaskDataset,
     folds: NDArray[np.int64],
     progress: Progress,
 ) -> Decisions:
     """Tune every open number on out-of-fold predictions and write ``decide.json``.
 
     The final decision uses all of them. For the reported score each fold gets a decision that was
-    tuned on the other folds; where only one fold was trained, its pictures are halved, and each
+    tuned on the other folds; where only one fold was trained, its images are halved, and each
     half gets the decision tuned on the other, so that no score saw its own tuning.
     """
     path = run.path / "decide.json"
@@ -149,19 +149,19 @@ def decide_out_of_fold(
         return Decisions.from_json(read_json(path))
     spec = recipe.decide
     assert isinstance(spec, SegmentDecide)
-    out_of_fold = OutOfFold(run, recipe, pictures.images)
-    number = {image.name: i for i, image in enumerate(pictures.images)}
+    out_of_fold = OutOfFold(run, recipe, dataset.images)
+    number = {image.name: i for i, image in enumerate(dataset.images)}
     chosen = [number[image.name] for image in out_of_fold.images]
     parts = parts_of(folds, chosen)
-    grids = grids_of(pictures.kind)
+    grids = grids_of(dataset.kind)
     if not out_of_fold.tells_empty:
         grids.pop("empty_threshold", None)
-    classes = len(pictures.survey.classes)
+    classes = len(dataset.survey.classes)
 
     def once(i: int) -> None:
-        truth = np.maximum(middle(pictures.labels(i)), 0)
-        found = middle(out_of_fold.maps(pictures.images[i]))
-        try_decisions(found, truth, spec.metric, pictures.kind, classes)
+        truth = np.maximum(middle(dataset.labels(i)), 0)
+        found = middle(out_of_fold.maps(dataset.images[i]))
+        try_decisions(found, truth, spec.metric, dataset.kind, classes)
 
     asked = TIMES_ASKED * sum(len(grid) for grid in grids.values()) / len(TRIED)
     looked_at = tuned_images(run, recipe, chosen, once=once, asked=asked)
@@ -170,16 +170,16 @@ def decide_out_of_fold(
         for field in dataclasses.fields(Values)
         if getattr(spec, field.name, None) is not None
     }
-    maps = {i: middle(out_of_fold.maps(pictures.images[i])) for i in looked_at}
+    maps = {i: middle(out_of_fold.maps(dataset.images[i])) for i in looked_at}
     smooth = {}
-    if spec.crf != "never" and pictures.kind == "binary":
-        smooth = {i: _middle_refined(out_of_fold, pictures, i) for i in looked_at}
+    if spec.crf != "never" and dataset.kind == "binary":
+        smooth = {i: _middle_refined(out_of_fold, dataset, i) for i in looked_at}
         if spec.crf == "always":
             fixed["use_crf"] = 1.0
         else:
             grids["use_crf"] = (0, 1)
-    truths = {i: np.maximum(middle(pictures.labels(i)), 0) for i in looked_at}
-    splitters = {i: splitter_of(found, pictures.kind) for i, found in maps.items()}
+    truths = {i: np.maximum(middle(dataset.labels(i)), 0) for i in looked_at}
+    splitters = {i: splitter_of(found, dataset.kind) for i, found in maps.items()}
     done = 0
 
     def score(values: Mapping[str, float], row: int) -> float:
@@ -191,12 +191,12 @@ def decide_out_of_fold(
         answer = labels_of(
             smooth[i] if decision.use_crf else maps[i],
             decision,
-            pictures.kind,
-            filled=out_of_fold.filled(pictures.images[i]),
-            flat=bool(pictures.flat[i]),
+            dataset.kind,
+            filled=out_of_fold.filled(dataset.images[i]),
+            flat=bool(dataset.flat[i]),
             split=splitters[i],
         )
-        return tuned_metric(spec.metric, answer, truths[i], pictures.kind, classes)
+        return tuned_metric(spec.metric, answer, truths[i], dataset.kind, classes)
 
     tuned = nested_search(
         score,
@@ -208,25 +208,25 @@ def decide_out_of_fold(
         interval=bootstrap,
     )
     decisions = Decisions(
-        kind=pictures.kind,
+        kind=dataset.kind,
         final=Values.of(tuned.values),
         nested={part: Values.of(values) for part, values in tuned.nested.items()},
-        part_of={pictures.images[i].name: part for i, part in parts.items()},
-        curve=_curve(score, tuned.values, len(looked_at), pictures.kind),
+        part_of={dataset.images[i].name: part for i, part in parts.items()},
+        curve=_curve(score, tuned.values, len(looked_at), dataset.kind),
         gain=tuned.gains,
         honest_gain=tuned.gain,
         metric=spec.metric,
-        own=_own_thresholds(tuned.own, folds, chosen, pictures.kind) if spec.per_fold else {},
+        own=_own_thresholds(tuned.own, folds, chosen, dataset.kind) if spec.per_fold else {},
     )
     run.write_json("decide.json", decisions.to_json())
     return decisions
 
 
-def _middle_refined(out_of_fold: OutOfFold, pictures: Pictures, i: int) -> NDArray[np.float32]:
-    """The middle of a picture's maps after the CRF, which sees only that middle."""
-    pixels = middle(np.moveaxis(pictures.cache.image(i), 2, 0))
-    maps = middle(out_of_fold.maps(pictures.images[i]))
-    return refined(maps, np.moveaxis(pixels, 0, 2), pictures.kind)
+def _middle_refined(out_of_fold: OutOfFold, dataset: MaskDataset, i: int) -> NDArray[np.float32]:
+    """The middle of an image's maps after the CRF, which sees only that middle."""
+    pixels = middle(np.moveaxis(dataset.cache.image(i), 2, 0))
+    maps = middle(out_of_fold.maps(dataset.images[i]))
+    return refined(maps, np.moveaxis(pixels, 0, 2), dataset.kind)
 
 
 def _own_thresholds(

@@ -11,7 +11,7 @@ from transect.data.images import read_image, read_labels
 from transect.data.survey import open_survey
 from transect.metrics.segment import salt_map
 from transect.run import RunFolder
-from transect.segment.pictures import Pictures
+from transect.segment.dataset import MaskDataset
 from transect.segment.predicting import Predictor
 from transect.simulate.salt import write_salt_survey
 from transect.types import Image, Progress
@@ -52,25 +52,25 @@ def judge(path: Path, root: Path, *, device: str, progress: Progress) -> list[st
     survey = open_survey(root)
     tests = [image for image in survey.images if image.split == "test"]
     score = _test_score(RunFolder.open(path), root, tests, device, progress)
-    trivial = trivial_scores(Pictures(survey), root, tests)
+    trivial = trivial_scores(MaskDataset(survey), root, tests)
     lines = [f"score on {len(tests)} test patches (mean precision over IoU .50-.95):"]
     lines.append(f"  transect               {score:.3f}")
     lines += [f"  {name:<22} {value:.3f}" for name, value in trivial.items()]
     return lines
 
 
-def trivial_scores(pictures: Pictures, root: Path, tests: list[Image]) -> dict[str, float]:
-    """What answers without training reach on the test pictures.
+def trivial_scores(dataset: MaskDataset, root: Path, tests: list[Image]) -> dict[str, float]:
+    """What answers without training reach on the test images.
 
     Returns:
         The score of all-empty masks, and of the best global grey threshold (either side of it)
-        of the training pictures.
+        of the training images.
     """
     truth = np.stack([_truth(root, image) for image in tests])
     grey = np.stack([read_image(image.path)[..., 0] for image in tests])
     empty = float(salt_map(np.zeros_like(truth), truth).mean())
-    train = np.stack([pictures.cache.image(i)[..., 0] for i in range(len(pictures.images))])
-    masks = np.stack([pictures.labels(i) > 0 for i in range(len(pictures.images))])
+    train = np.stack([dataset.cache.image(i)[..., 0] for i in range(len(dataset.images))])
+    masks = np.stack([dataset.labels(i) > 0 for i in range(len(dataset.images))])
     best, chosen = -1.0, (0, 1)
     for level in range(0, 256, 8):
         for side in (1, -1):
@@ -85,7 +85,7 @@ def trivial_scores(pictures: Pictures, root: Path, tests: list[Image]) -> dict[s
 def _test_score(
     run: RunFolder, root: Path, tests: list[Image], device: str, progress: Progress
 ) -> float:
-    """Mean score of the run on the test pictures."""
+    """Mean score of the run on the test images."""
     predictor = Predictor(run, device=device)
     values = []
     for done, image in enumerate(tests):
@@ -96,6 +96,6 @@ def _test_score(
 
 
 def _truth(root: Path, image: Image) -> NDArray[np.bool_]:
-    """The simulator's own mask of a test picture."""
+    """The simulator's own mask of a test image."""
     path = root / "truth" / "masks" / image.name
     return np.asarray(read_labels(path) > 0)

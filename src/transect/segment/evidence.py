@@ -1,4 +1,4 @@
-"""What the report needs beyond numbers: pictures with outlines, calibration; kept in the run."""
+"""What the report needs beyond numbers: images with outlines, calibration; kept in the run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from transect.metrics.calibration import expected_calibration_error, reliability
 from transect.predict.outputs import write_picture
 from transect.report.pictures import overlay
 from transect.run import RunFolder
+from transect.segment.dataset import MaskDataset
 from transect.segment.deciding import Decisions
 from transect.segment.findings import worst_and_best
 from transect.segment.oof import OutOfFold
-from transect.segment.pictures import Pictures
 from transect.task import Rows
 
 __all__ = ["keep_doubtful_masks", "keep_evidence"]
@@ -24,56 +24,56 @@ __all__ = ["keep_doubtful_masks", "keep_evidence"]
 _SHOWN = 12  # worst and best, each
 _SIDE = 384  # pixels of a shown window
 _NEAR = 5  # pixels around a true object in which predictions are looked at, our choice
-_SAMPLED = 4000  # pixels per picture for the calibration
+_SAMPLED = 4000  # pixels per image for the calibration
 
 
 def keep_evidence(
     run: RunFolder,
-    pictures: Pictures,
+    dataset: MaskDataset,
     out_of_fold: OutOfFold,
     decisions: Decisions,
     rows: Rows,
     metric: str,
 ) -> None:
-    """Write the worst and best out-of-fold pictures with outlines, and how honest the maps are.
+    """Write the worst and best out-of-fold images with outlines, and how honest the maps are.
 
     Leaves ``gallery/*.jpg``, ``gallery.json`` and ``calibration.json`` in the run folder.
     """
-    number = {image.name: i for i, image in enumerate(pictures.images)}
+    number = {image.name: i for i, image in enumerate(dataset.images)}
     gallery = []
     for kind, ranked in worst_and_best(rows, metric, _SHOWN).items():
         for place, (name, value) in enumerate(ranked.shown):
             i = number[name]
-            answer = decisions.answer(out_of_fold, pictures, i)
-            truth = np.maximum(pictures.labels(i), 0)
+            answer = decisions.answer(out_of_fold, dataset, i)
+            truth = np.maximum(dataset.labels(i), 0)
             window = _busiest(truth, answer)
-            picture = overlay(pictures.cache.image(i)[window], truth[window], answer[window])
+            picture = overlay(dataset.cache.image(i)[window], truth[window], answer[window])
             file = f"{kind}{place:02d}.jpg"
             write_picture(run.path / "gallery" / file, picture)
             entry = {"kind": kind, "file": file, "name": name, "value": value, "tied": ranked.tied}
             gallery.append(entry)
     run.write_json("gallery.json", gallery)
-    run.write_json("calibration.json", _calibration(pictures, out_of_fold, number))
+    run.write_json("calibration.json", _calibration(dataset, out_of_fold, number))
 
 
 def keep_doubtful_masks(
-    run: RunFolder, pictures: Pictures, out_of_fold: OutOfFold, rows: Rows
+    run: RunFolder, dataset: MaskDataset, out_of_fold: OutOfFold, rows: Rows
 ) -> None:
     """Note masks that disagree with predictions which are sure of themselves, for the report.
 
     Args:
         run: Gets ``oof/doubts.json``.
-        pictures: With masks.
+        dataset: With masks.
         out_of_fold: Their predicted maps.
         rows: Their scores.
     """
-    number = {image.name: i for i, image in enumerate(pictures.images)}
+    number = {image.name: i for i, image in enumerate(dataset.images)}
     dice = dict(zip(rows.names, rows["dice"].tolist(), strict=True))
     agreement, sure, names = [], [], []
     for image in out_of_fold.images:
         maps = out_of_fold.maps(image)
-        chance = maps.max(axis=0) if pictures.kind == "classes" else maps[0]
-        found = pictures.labels(number[image.name]) > 0
+        chance = maps.max(axis=0) if dataset.kind == "classes" else maps[0]
+        found = dataset.labels(number[image.name]) > 0
         here = (found | (chance > 0.5)).astype(np.uint8)
         near = cv2.dilate(here, np.ones((2 * _NEAR + 1, 2 * _NEAR + 1), np.uint8)) > 0
         agreement.append(float(dice[image.name]))
@@ -84,7 +84,7 @@ def keep_doubtful_masks(
 
 
 def _busiest(truth: NDArray[np.integer], answer: NDArray[np.integer]) -> tuple[slice, slice]:
-    """The window of a large picture in which truth and answer differ most."""
+    """The window of a large image in which truth and answer differ most."""
     height, width = truth.shape
     if max(height, width) <= _SIDE:
         return slice(None), slice(None)
@@ -99,15 +99,15 @@ def _busiest(truth: NDArray[np.integer], answer: NDArray[np.integer]) -> tuple[s
 
 
 def _calibration(
-    pictures: Pictures, out_of_fold: OutOfFold, number: dict[str, int]
+    dataset: MaskDataset, out_of_fold: OutOfFold, number: dict[str, int]
 ) -> dict[str, Sequence[float] | float]:
     """Reliability of the foreground probability over sampled out-of-fold pixels."""
     said, true = [], []
     rng = np.random.default_rng(0)
     for image in out_of_fold.images:
-        labels = pictures.labels(number[image.name]).ravel()
+        labels = dataset.labels(number[image.name]).ravel()
         maps = out_of_fold.maps(image)
-        foreground = 1 - maps[0] if pictures.kind == "classes" else maps[0]
+        foreground = 1 - maps[0] if dataset.kind == "classes" else maps[0]
         sample = rng.integers(0, labels.size, min(_SAMPLED, labels.size))
         sample = sample[labels[sample] >= 0]
         said.append(foreground.ravel()[sample])

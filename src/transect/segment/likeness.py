@@ -1,4 +1,4 @@
-"""Training pictures drawn by how much they look like those that are to be answered."""
+"""Training images drawn by how much they look like those that are to be answered."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def write_weights_by_likeness(
 ) -> None:
     """Settle the weights that stages with the sampler ``weighted`` draw by.
 
-    A classifier is asked, out of fold, which pictures are training pictures and which are
+    A classifier is asked, out of fold, which images are training images and which are
     unlabelled ones (adversarial validation); no answer to the survey's question is looked at.
 
     Args:
-        run: Gets ``weights.json`` (picture to weight, mean 1) and ``likeness.json``.
+        run: Gets ``weights.json`` (image to weight, mean 1) and ``likeness.json``.
         recipe: Nothing is done unless a stage has that sampler.
-        training: The labelled pictures.
+        training: The labelled images.
         unlabelled: Those to be answered, of split test.
         progress: Told how different the two are.
     """
@@ -73,8 +73,8 @@ def weighted(source: DenseSource, weights: NDArray[np.float64] | None, stage: St
     """The source of a stage: with weights if its sampler is ``weighted``.
 
     Args:
-        source: Of the labelled pictures.
-        weights: One per picture, or None for even ones.
+        source: Of the labelled images.
+        weights: One per image, or None for even ones.
         stage: Of which ``sampler_share`` of the draws follow the weights.
 
     Returns:

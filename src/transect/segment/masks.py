@@ -31,9 +31,9 @@ __all__ = [
 _Number = TypeVar("_Number", bound=np.generic)
 
 TIMES_ASKED = 2.5
-"""Times that the search meets every value of the grids per picture; measured on nuclei."""
+"""Times that the search meets every value of the grids per image; measured on nuclei."""
 
-# Our choice: more of each picture changes the tuned numbers little and costs minutes.
+# Our choice: more of each image changes the tuned numbers little and costs minutes.
 _TUNED_SIDE = 512
 
 # Values that are tried, in the order in which they are tuned. Nothing is changed unless the
@@ -93,14 +93,14 @@ def labels_of(
     flat: bool = False,
     split: InstanceSplitter | None = None,
 ) -> NDArray[np.int32]:
-    """Turn a picture's maps into labels.
+    """Turn an image's maps into labels.
 
     Args:
         maps: (T, H, W) probabilities.
         values: The decision.
         kind: How masks are read: binary gives 0 and 1, classes 0 to C, instances 0 to K.
         filled: Probability of the image-level head that there is any object.
-        flat: Whether the picture has one grey value.
+        flat: Whether the image has one grey value.
         split: Made of the same maps, where they are asked again and again.
 
     Returns:
@@ -154,7 +154,7 @@ def answer_of(
 
 
 def splitter_of(maps: NDArray[np.float32], kind: MaskKind) -> InstanceSplitter | None:
-    """What ``labels_of`` a picture's maps can share between decisions; None for kinds but one."""
+    """What ``labels_of`` an image's maps can share between decisions; None for kinds but one."""
     return InstanceSplitter(maps[0], maps[1]) if kind == "instances" else None
 
 
@@ -169,7 +169,7 @@ def try_decisions(
     kind: MaskKind,
     classes: int,
 ) -> None:
-    """Decide on a picture as a search does, ``TRIED`` one after another, to take the time.
+    """Decide on an image as a search does, ``TRIED`` one after another, to take the time.
 
     Args:
         maps: (T, H, W) probabilities.

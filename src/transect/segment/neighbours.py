@@ -1,7 +1,7 @@
-"""Masks made to agree with those of adjoining pictures: an optional step, off, and marked.
+"""Masks made to agree with those of adjoining images: an optional step, off, and marked.
 
-Pictures that were cut from one larger picture can be put together again by their edges. Pulling
-their masks together is knowledge that a survey of single pictures does not have: in the salt
+Images that were cut from one larger image can be put together again by their edges. Pulling
+their masks together is knowledge that a survey of single images does not have: in the salt
 competition it was a leak. It is offered for surveys that are mosaics on purpose, never chosen by
 itself, and the report says so.
 """
@@ -43,21 +43,21 @@ _REACH_PX = 6.0  # our guess: how far from the seam a correction fades to a thir
 _OPPOSITE = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
 
 Adjoining = Mapping[str, Mapping[str, str]]
-"""Picture to side (top, right, bottom, left) to the picture that adjoins there."""
+"""Image to side (top, right, bottom, left) to the image that adjoins there."""
 
 
 def adjoining(
     images: Sequence[Image], progress: Progress, *, together: Callable[[str], object] | None = None
 ) -> Adjoining:
-    """Find which pictures adjoin, by the continuity of their edges.
+    """Find which images adjoin, by the continuity of their edges.
 
     Args:
-        images: The pictures.
+        images: The images.
         progress: Told how many were found.
-        together: Pictures with different values (folds) are not joined; None joins all.
+        together: Images with different values (folds) are not joined; None joins all.
 
     Returns:
-        Neighbours by side; pictures that have none are left out.
+        Neighbours by side; images that have none are left out.
     """
     prints = take_prints(
         images,
@@ -91,7 +91,7 @@ def pulled(
 
     Args:
         maps: (T, H, W) probabilities.
-        beside: Side to the adjoining picture's border there, from ``borders_of`` (that is, for
+        beside: Side to the adjoining image's border there, from ``borders_of`` (that is, for
             our right side, its left border).
 
     Returns:
@@ -118,12 +118,12 @@ def pulled(
 def beside(
     name: str, joined: Adjoining, borders: Callable[[str], Mapping[str, NDArray[np.float32]]]
 ) -> dict[str, NDArray[np.float32]]:
-    """What ``pulled`` needs for a picture: the borders that meet its sides.
+    """What ``pulled`` needs for an image: the borders that meet its sides.
 
     Args:
-        name: Of the picture.
+        name: Of the image.
         joined: From ``adjoining``.
-        borders: From a picture's name to its ``borders_of``; empty where it has no answer.
+        borders: From an image's name to its ``borders_of``; empty where it has no answer.
     """
     meeting = {
         side: borders(other).get(_OPPOSITE[side]) for side, other in joined.get(name, {}).items()
@@ -150,9 +150,9 @@ def write_neighbours(
     folds: NDArray[np.int64],
     progress: Progress,
 ) -> None:
-    """Note which training pictures adjoin, where the recipe asks for it.
+    """Note which training images adjoin, where the recipe asks for it.
 
-    Pictures of two folds are not joined: the answer for one comes from models that were trained
+    Images of two folds are not joined: the answer for one comes from models that were trained
     on the other.
     """
     if not getattr(recipe.decide, "neighbours", False) or (run.path / "neighbours.json").is_file():

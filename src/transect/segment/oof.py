@@ -1,4 +1,4 @@
-"""Out-of-fold predictions of a survey of masks: files, one per picture and member."""
+"""Out-of-fold predictions of a survey of masks: files, one per image and member."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from transect.segment.blending import (
     gates_of,
 )
 from transect.segment.cascade import CHANNEL_ROUND, channel_members
+from transect.segment.dataset import MaskDataset
 from transect.segment.emptiness import Emptiness
 from transect.segment.neighbours import beside, borders_of, neighbours_of, pulled
-from transect.segment.pictures import Pictures
 from transect.segment.training import build_member
 from transect.task import Work
 from transect.types import Image
@@ -47,7 +47,7 @@ __all__ = [
     "trained_folds",
 ]
 
-_TOGETHER = 16  # pictures predicted at once, our choice; large ones are tiled one by one
+_TOGETHER = 16  # images predicted at once, our choice; large ones are tiled one by one
 
 
 @dataclass(frozen=True)
@@ -215,15 +215,15 @@ def loaded_member(
 
 
 def predict_held_out(
-    work: Work[Pictures], member: Member, fold: int, choices: Mapping[int, Choice]
+    work: Work[MaskDataset], member: Member, fold: int, choices: Mapping[int, Choice]
 ) -> None:
-    """Write the maps of a fold's held-out pictures, skipping those that are written already.
+    """Write the maps of a fold's held-out images, skipping those that are written already.
 
     Each file is (T, H, W) uint8, 255 for probability 1; ``filled.json`` of the fold holds the
     image-level probabilities. A member of weight 0 is asked for these only. Every part of the
-    held-out pictures is predicted as was chosen without it.
+    held-out images is predicted as was chosen without it.
     """
-    run, pictures = work.run, work.dataset
+    run, dataset = work.run, work.dataset
     filled_path = run.oof(member.name) / f"filled{fold}.json"
     if filled_path.is_file():
         return
@@ -242,8 +242,8 @@ def predict_held_out(
         own = [i for i in held_out if parts[i] == part]
         for start in range(0, len(own), _TOGETHER):
             some = own[start : start + _TOGETHER]
-            images = [pictures.images[i] for i in some]
-            pixels = [pictures.cache.image(i) for i in some]
+            images = [dataset.images[i] for i in some]
+            pixels = [dataset.cache.image(i) for i in some]
             paths = [map_path(run, member.name, image) for image in images]
             if member.weight <= 0 or all(path.is_file() for path in paths):
                 shares = model.filled_of(pixels, images)
@@ -268,24 +268,24 @@ def as_read(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def map_path(run: RunFolder, member: str, image: Image) -> Path:
-    """Where a member's out-of-fold maps of a picture are."""
+    """Where a member's out-of-fold maps of an image are."""
     return safe_join(run.oof(member), image.name + ".npy")
 
 
 def read_map(run: RunFolder, member: str, image: Image) -> NDArray[np.float32]:
-    """A member's out-of-fold probabilities of a picture: (T, H, W)."""
+    """A member's out-of-fold probabilities of an image: (T, H, W)."""
     return as_read(np.load(map_path(run, member, image), allow_pickle=False))
 
 
 def parts_of(folds: NDArray[np.int64], chosen: Sequence[int]) -> dict[int, int]:
-    """Picture to its part: its fold, or its half where one fold was trained."""
+    """Image to its part: its fold, or its half where one fold was trained."""
     if len({int(folds[i]) for i in chosen}) > 1:
         return {i: int(folds[i]) for i in chosen}
     return {i: place % 2 for place, i in enumerate(chosen)}
 
 
 class OutOfFold:
-    """The blended out-of-fold predictions of a run, read picture by picture.
+    """The blended out-of-fold predictions of a run, read image by image.
 
     Attributes:
         images: Those that have predictions of every member.
@@ -293,7 +293,7 @@ class OutOfFold:
     """
 
     def __init__(self, run: RunFolder, recipe: Recipe, images: Sequence[Image]) -> None:
-        """Find which pictures have predictions of every member."""
+        """Find which images have predictions of every member."""
         self._run = run
         self._recipe = recipe
         self.images = [
@@ -321,7 +321,7 @@ class OutOfFold:
         return borders_of(self._alone(self._by_name[name])) if name in self._by_name else {}
 
     def _alone(self, image: Image) -> NDArray[np.float32]:
-        """The blended maps of a picture, whatever adjoins it."""
+        """The blended maps of an image, whatever adjoins it."""
         members = answering(self._recipe)
         soft = [read_map(self._run, member.name, image) for member in members]
         return self._blend.of(soft, held_out=image.name)

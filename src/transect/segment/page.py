@@ -105,7 +105,7 @@ def _calibration(page: Page, run: RunFolder) -> None:
 
 
 def _pictures(page: Page, run: RunFolder) -> None:
-    """The worst and the best pictures with outlines."""
+    """The worst and the best images with outlines."""
     main = next(iter(run.read_json("metrics.json")))
     page.section(
         "Worst and best",
@@ -130,7 +130,7 @@ def _pictures(page: Page, run: RunFolder) -> None:
 
 
 def _caption(entry: dict[str, Any]) -> str:
-    """Name and score below a picture; long names keep their ends."""
+    """Name and score below an image; long names keep their ends."""
     name = str(entry["name"])
     return f"{name if len(name) < 30 else name[:12] + '…' + name[-14:]}: {entry['value']:.3f}"
 

@@ -21,7 +21,7 @@ from transect.recipe import (
     Stage,
 )
 from transect.segment.cost import PAGE_SECONDS, Cost, made_affordable, windows_of
-from transect.segment.pictures import Pictures
+from transect.segment.dataset import MaskDataset
 from transect.segment.pseudo import unlabelled_images
 from transect.types import Image
 
@@ -75,7 +75,7 @@ class Scale:
 
 def planned_for(
     recipe: Recipe,
-    pictures: Pictures,
+    dataset: MaskDataset,
     *,
     left: Callable[[], float],
     scale: Scale,
@@ -86,7 +86,7 @@ def planned_for(
 
     Args:
         recipe: What suits the survey and the device.
-        pictures: The survey.
+        dataset: The survey.
         left: Seconds for everything from now on.
         scale: Of its objects.
         timed: Measures what a member costs here.
@@ -100,16 +100,16 @@ def planned_for(
     left_out: list[str] = []
 
     def afforded(recipe: Recipe) -> Recipe:
-        fitted = made_affordable(recipe, cost, pictures, seconds=left(), most=_TUNED)
+        fitted = made_affordable(recipe, cost, dataset, seconds=left(), most=_TUNED)
         return pinned(fitted)
 
     wanted = recipe.views
     recipe = afforded(recipe)
     smaller = cheaper(
         recipe.members[0],
-        pictures.images[0].size_hw,
+        dataset.images[0].size_hw,
         scale,
-        cost.steps_within(left(), recipe, pictures),
+        cost.steps_within(left(), recipe, dataset),
     )
     changed = pinned(dataclasses.replace(recipe, members=(smaller,)))
     if changed.members != recipe.members:
@@ -119,8 +119,8 @@ def planned_for(
             left_out.append(f"inputs of {full} px: too few steps, {height} x {width} px give more")
         recipe, cost = changed, timed(changed.members[0])
         recipe = afforded(dataclasses.replace(recipe, views=wanted))
-    total = cost.steps_within(left(), recipe, pictures)
-    recipe = afforded(pinned(_with_folds(recipe, pictures, total, left_out)))
+    total = cost.steps_within(left(), recipe, dataset)
+    recipe = afforded(pinned(_with_folds(recipe, dataset, total, left_out)))
     larger = pinned(dataclasses.replace(recipe, members=(_larger(recipe.members[0]),)))
     if larger.members != recipe.members:
         use = recipe.folds.use or recipe.folds.count
@@ -132,10 +132,10 @@ def planned_for(
     if len(recipe.views) < len(wanted):
         missing = ", ".join(view for view in wanted if view not in recipe.views)
         left_out.append(f"views {missing}: training would get less than its share")
-    recipe, rounds = _with_stages(recipe, pictures, cost, left(), left_out, pinned)
+    recipe, rounds = _with_stages(recipe, dataset, cost, left(), left_out, pinned)
     steps = sum(stage.epochs * (stage.steps or 0) for stage in recipe.members[0].stages)
     return Planned(
-        dataclasses.replace(recipe, plan=_table(recipe, pictures, cost, steps, rounds)),
+        dataclasses.replace(recipe, plan=_table(recipe, dataset, cost, steps, rounds)),
         tuple(left_out),
     )
 
@@ -148,14 +148,14 @@ def _larger(member: Member) -> Member:
     return dataclasses.replace(member, network=dataclasses.replace(network, encoder=_LARGER))
 
 
-def _with_folds(recipe: Recipe, pictures: Pictures, total: int, left_out: list[str]) -> Recipe:
+def _with_folds(recipe: Recipe, dataset: MaskDataset, total: int, left_out: list[str]) -> Recipe:
     """One long training before a second: a fold more only where the steps fill it.
 
     On 4,000 seismic patches of 101 px one fold of ten with 1,176 steps scored .774, two folds of
     588 steps .757. One fold alone holds out no more than its decisions need.
     """
-    member, images = recipe.members[0], pictures.images
-    passes = _FULL_PASSES * pictures.steps_of(member, member.stages[0])
+    member, images = recipe.members[0], dataset.images
+    passes = _FULL_PASSES * dataset.steps_of(member, member.stages[0])
     full = int(np.clip(passes, *_FULL_STEPS))
     enough = min(len(images) // _HELD_OUT, units(images) // 10)
     count = int(np.clip(enough, recipe.folds.count, 10))
@@ -175,7 +175,7 @@ def _with_folds(recipe: Recipe, pictures: Pictures, total: int, left_out: list[s
 
 def _with_stages(
     recipe: Recipe,
-    pictures: Pictures,
+    dataset: MaskDataset,
     cost: Cost,
     seconds: float,
     left_out: list[str],
@@ -185,9 +185,9 @@ def _with_stages(
     use = recipe.folds.use or recipe.folds.count
     (member,) = recipe.members
     assert isinstance(recipe.decide, SegmentDecide)
-    each = cost.steps_within(seconds, recipe, pictures) // use
+    each = cost.steps_within(seconds, recipe, dataset) // use
     names = ["main"]
-    if pictures.kind == "binary":
+    if dataset.kind == "binary":
         if each >= _HANDOVER_STEPS:
             names.append("overlap")
         else:
@@ -196,7 +196,7 @@ def _with_stages(
     names += [f"cycle{number + 1}" for number in range(cycles)]
     if not cycles:
         left_out.append(f"snapshots of further cycles: from {_CYCLES_FROM} steps a training on")
-    unlabelled = unlabelled_images(pictures.survey)
+    unlabelled = unlabelled_images(dataset.survey)
     rounds = 0.0
     if unlabelled:
         windows = windows_of(unlabelled, member.geometry) * len(recipe.views) * len(names)
@@ -213,7 +213,7 @@ def _with_stages(
     recipe = dataclasses.replace(recipe, drop_stages=len(names) > 1)
     # A first look at the stages, so that comparing them is counted; then their steps.
     for _ in range(2):
-        total = max(_LEAST_STEPS, cost.steps_within(seconds - rounds, recipe, pictures) // use)
+        total = max(_LEAST_STEPS, cost.steps_within(seconds - rounds, recipe, dataset) // use)
         staged = dataclasses.replace(recipe, members=(_staged(member, names, total),))
         recipe = pinned(staged)
     return recipe, rounds
@@ -255,13 +255,13 @@ def _of_steps(stage: Stage, steps: int) -> Stage:
 
 
 def _table(
-    recipe: Recipe, pictures: Pictures, cost: Cost, steps: int, rounds: float
+    recipe: Recipe, dataset: MaskDataset, cost: Cost, steps: int, rounds: float
 ) -> tuple[Phase, ...]:
     """The parts of the run with their seconds."""
     use = recipe.folds.use or recipe.folds.count
     (member,) = recipe.members
     assert isinstance(recipe.decide, SegmentDecide)
-    held_out = use * math.ceil(len(pictures.images) / recipe.folds.count)
+    held_out = use * math.ceil(len(dataset.images) / recipe.folds.count)
     stages = " then ".join(
         f"{stage.epochs * (stage.steps or 0)} of {stage.loss}" for stage in member.stages
     )
@@ -274,17 +274,17 @@ def _table(
         Phase("labelling", rounds, "images without masks, by the models of each fold"),
         Phase(
             "choosing",
-            cost.choosing(recipe, pictures),
+            cost.choosing(recipe, dataset),
             "which stages and views pay, on held-out images",
         ),
         Phase(
             "predicting",
-            cost.predicting(recipe, pictures),
+            cost.predicting(recipe, dataset),
             f"{held_out} held-out images, views {', '.join(recipe.views)}",
         ),
         Phase(
             "deciding",
-            cost.deciding(recipe, pictures),
+            cost.deciding(recipe, dataset),
             f"{recipe.decide.metric} of {min(held_out, recipe.decide.pictures)} images, nested",
         ),
         Phase("report", PAGE_SECONDS, "scores, charts, images"),

@@ -27,9 +27,9 @@ from transect.types import Image, MaskKind, Problem, Progress
 
 __all__ = ["LARGE_PX", "MaskAnswer", "Predictor"]
 
-_TOGETHER = 64  # small pictures predicted at once; our choice
+_TOGETHER = 64  # small images predicted at once; our choice
 _TOGETHER_PX = 2_000_000  # of them together
-LARGE_PX = 16_000_000  # our choice: above this a picture is streamed and its mask is a TIFF
+LARGE_PX = 16_000_000  # our choice: above this an image is streamed and its mask is a TIFF
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class MaskAnswer:
 
 
 class Predictor:
-    """The members of a run, loaded once, with the decision for new pictures.
+    """The members of a run, loaded once, with the decision for new images.
 
     Attributes:
         kind: How masks are read.
@@ -124,7 +124,7 @@ class Predictor:
         self._borders: dict[str, dict[str, NDArray[np.float32]]] = {}
 
     def meet(self, images: Sequence[Image], progress: Progress) -> None:
-        """Look for neighbours among new pictures and note their borders, if the run asks for it.
+        """Look for neighbours among new images and note their borders, if the run asks for it.
 
         Args:
             images: All that will be answered; those too large for memory have no neighbours.
@@ -140,12 +140,12 @@ class Predictor:
         self._joined = joined
 
     def maps(self, pixels: NDArray[Any], image: Image) -> NDArray[np.float32]:
-        """Blended probabilities of a picture in memory: (T, H, W)."""
+        """Blended probabilities of an image in memory: (T, H, W)."""
         maps = self._blended([member.maps(pixels, image) for member in self._members], image)
         return self._with_neighbours(maps, image)
 
     def _with_neighbours(self, maps: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
-        """The maps, pulled towards those of adjoining pictures that ``meet`` found."""
+        """The maps, pulled towards those of adjoining images that ``meet`` found."""
         if image.name not in self._joined:
             return maps
         return pulled(
@@ -221,7 +221,7 @@ class Predictor:
         return answer_of(maps, pixels, self._values, self.kind, filled=filled)
 
     def bands(self, path: Path, image: Image) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Blended probabilities of a picture on disk, band by band, in bounded memory."""
+        """Blended probabilities of an image on disk, band by band, in bounded memory."""
         readers = [open_reader(path) for _ in self._members]
         streams = [
             member.bands(reader, image)
@@ -235,7 +235,7 @@ class Predictor:
             yield row, self._blended([part[1][:, None] for part in parts], image)
 
     def rows(self, path: Path, top: int, height: int) -> NDArray[Any]:
-        """Rows of a picture on disk: (height, W, C)."""
+        """Rows of an image on disk: (height, W, C)."""
         reader = open_reader(path)
         return reader.window(top, 0, height, reader.shape[1])
 

@@ -1,7 +1,7 @@
 """Pseudo-labels in rounds: models label what nobody has, and the confident answers teach others.
 
 The teacher of fold k is made of the models of fold k alone. What they label was never seen with an
-answer, and they never saw the fold's validation pictures, so a score out of fold stays honest after
+answer, and they never saw the fold's validation images, so a score out of fold stays honest after
 any number of rounds. ``fold_wise=False`` is the winners' form, where all folds label together.
 """
 
@@ -22,9 +22,9 @@ from transect.errors import TransectError
 from transect.files import atomic_path, read_json, safe_join, write_json
 from transect.recipe import Member, PseudoRound, Recipe, Stage
 from transect.run import RunFolder
+from transect.segment.dataset import MaskDataset
 from transect.segment.masks import Values, labels_of
 from transect.segment.oof import Choice, loaded_member
-from transect.segment.pictures import Pictures
 from transect.types import Image, Progress, Survey
 
 __all__ = [
@@ -35,20 +35,20 @@ __all__ = [
     "choose",
     "confident_share",
     "label_round",
-    "labelled_pictures",
+    "labelled_images",
     "labels_folder",
     "stages_of_round",
     "teachers_of",
     "unlabelled_images",
 ]
 
-_TOGETHER = 64  # pictures predicted at once, our choice
+_TOGETHER = 64  # images predicted at once, our choice
 _MORE_EMPTY = 0.1  # how far the share of empty labels may exceed that of the masks, our guess
 _LEAST_FILLED = 8  # labels with an object that a round must have, if there are 80; our guess
 
 
 class Decoded(Protocol):
-    """What decodes unlabelled pictures when they are first needed."""
+    """What decodes unlabelled images when they are first needed."""
 
     @property
     def cache(self) -> PixelCache:
@@ -57,7 +57,7 @@ class Decoded(Protocol):
 
 
 def unlabelled_images(survey: Survey) -> tuple[Image, ...]:
-    """Pictures that no training may see with an answer: those of the split ``test``."""
+    """Images that no training may see with an answer: those of the split ``test``."""
     return tuple(image for image in survey.images if image.split == "test")
 
 
@@ -162,10 +162,10 @@ def confident_share(maps: NDArray[np.floating], low: float, high: float) -> floa
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a teacher says of one unlabelled picture.
+    """What a teacher says of one unlabelled image.
 
     Attributes:
-        name: Of the picture.
+        name: Of the image.
         confidence: Share of confident pixels.
         foreground: Number of foreground pixels.
         pixels: Number of all.
@@ -182,7 +182,7 @@ class Labelled:
 def choose(
     found: Sequence[Labelled], spec: PseudoRound, rng: np.random.Generator
 ) -> tuple[str, ...]:
-    """Which pictures are good enough to learn from.
+    """Which images are good enough to learn from.
 
     Args:
         found: What the teacher says of each.
@@ -223,14 +223,14 @@ def as_filled_as(
     tenth above that of the masks. Where too few labels with an object are left, there are none.
 
     Args:
-        found: What the teacher says of each unlabelled picture.
+        found: What the teacher says of each unlabelled image.
         chosen: Names of those that passed the gate.
         empty: Share of the masks that are empty, in [0, 1].
         rng: Of the thinning.
 
     Returns:
         Names in the order given; none if fewer than 8 of them (with fewer than 80 unlabelled
-        pictures: a tenth) hold an object although masks do.
+        dataset: a tenth) hold an object although masks do.
 
     Example:
         >>> found = [Labelled(n, 1.0, n == "a", 9, False) for n in "abcdef"]
@@ -253,7 +253,7 @@ def as_filled_as(
 def label_round(
     run: RunFolder,
     recipe: Recipe,
-    pictures: Pictures,
+    dataset: MaskDataset,
     number: int,
     fold: int,
     *,
@@ -261,20 +261,20 @@ def label_round(
     device: str,
     progress: Progress,
 ) -> Path:
-    """Let the teacher of a fold label the unlabelled pictures; skipped if it has.
+    """Let the teacher of a fold label the unlabelled images; skipped if it has.
 
     Args:
         run: The run.
         recipe: Its rounds, members and views.
-        pictures: The labelled pictures: how masks are read and written.
+        dataset: The labelled images: how masks are read and written.
         number: Of the round, from 1.
         fold: Whose teacher; all folds share one if the round is not ``fold_wise``.
-        cache: The unlabelled pictures, decoded when first asked for.
+        cache: The unlabelled images, decoded when first asked for.
         device: Where.
         progress: Told what happens.
 
     Returns:
-        The folder with one mask per chosen picture and ``chosen.json``, which is written last.
+        The folder with one mask per chosen image and ``chosen.json``, which is written last.
     """
     spec = recipe.pseudo[number - 1]
     folder = labels_folder(run, spec, number, fold)
@@ -299,7 +299,7 @@ def label_round(
         answers = [model.maps_of(pixels, images) for model in models]
         for i, image, *maps in zip(some, images, *answers, strict=True):
             mean: NDArray[np.float32] = np.asarray(np.mean(maps, axis=0), np.float32)
-            labels = labels_of(mean, values, pictures.kind)
+            labels = labels_of(mean, values, dataset.kind)
             flat = bool(np.ptp(pixels_of.image(i)) == 0)
             one = Labelled(
                 image.name,
@@ -310,11 +310,11 @@ def label_round(
             )
             found.append(one)
             if choose([one], spec, np.random.default_rng(0)) or one.foreground == 0:
-                _write_mask(_mask_path(folder, image), labels, pictures)
+                _write_mask(_mask_path(folder, image), labels, dataset)
         progress.step(f"labelling, round {number}, fold {fold}", start + len(some), total)
     rng = np.random.default_rng([recipe.seed, number, fold])
     sure = choose(found, spec, rng)
-    empty = float(np.mean(pictures.coverage == 0))
+    empty = float(np.mean(dataset.coverage == 0))
     chosen = as_filled_as(found, sure, empty, rng)
     note = _note(found, sure, chosen, empty)
     confidences = {one.name: round(one.confidence, 4) for one in found}
@@ -353,8 +353,8 @@ def _note(
     return note
 
 
-def labelled_pictures(folder: Path, survey: Survey, *, scratch: Path | None) -> Pictures | None:
-    """The pictures that a teacher chose, with its masks, as any training pictures.
+def labelled_images(folder: Path, survey: Survey, *, scratch: Path | None) -> MaskDataset | None:
+    """The images that a teacher chose, with its masks, as any training images.
 
     Returns:
         None if none was sure enough.
@@ -368,23 +368,23 @@ def labelled_pictures(folder: Path, survey: Survey, *, scratch: Path | None) -> 
     if not images:
         return None
     masks = {image.name: _mask_path(folder, image) for image in images}
-    return Pictures(
+    return MaskDataset(
         dataclasses.replace(survey, images=images, masks=masks, problems=()), scratch=scratch
     )
 
 
 def _mask_path(folder: Path, image: Image) -> Path:
-    """Where the pseudo-label of a picture is."""
+    """Where the pseudo-label of an image is."""
     return safe_join(folder / "masks", image.name + ".png")
 
 
-def _write_mask(path: Path, labels: NDArray[np.int32], pictures: Pictures) -> None:
+def _write_mask(path: Path, labels: NDArray[np.int32], dataset: MaskDataset) -> None:
     """Write labels as the survey's own masks are read."""
     written: NDArray[Any] = labels.astype(np.uint16)
-    if pictures.kind == "binary":
+    if dataset.kind == "binary":
         written = np.where(labels > 0, np.uint8(255), np.uint8(0))
-    elif pictures.kind == "classes":
-        written = np.array([0, *pictures.survey.class_values], np.uint16)[labels]
+    elif dataset.kind == "classes":
+        written = np.array([0, *dataset.survey.class_values], np.uint16)[labels]
     done, data = cv2.imencode(".png", written)
     assert done
     with atomic_path(path) as temporary:

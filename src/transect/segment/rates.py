@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from transect.recipe import Member, Recipe, Stage
-from transect.segment.pictures import Pictures
+from transect.segment.dataset import MaskDataset
 from transect.segment.training import sweep_of
 
 __all__ = ["settle_rates"]
 
 
-def settle_rates(recipe: Recipe, pictures: Pictures, *, device: str) -> Recipe:
+def settle_rates(recipe: Recipe, dataset: MaskDataset, *, device: str) -> Recipe:
     """Replace every rate that is to be found by a number.
 
     Only a member's first stage is swept: it begins with the weights that the sweep begins with.
@@ -19,7 +19,7 @@ def settle_rates(recipe: Recipe, pictures: Pictures, *, device: str) -> Recipe:
 
     Args:
         recipe: Any recipe for masks.
-        pictures: What it will train on.
+        dataset: What it will train on.
         device: Where; the sweep takes up to 100 steps of each member that asks for it.
 
     Returns:
@@ -33,7 +33,7 @@ def settle_rates(recipe: Recipe, pictures: Pictures, *, device: str) -> Recipe:
         if not any(stage.optimizer.find_lr for stage in member.stages):
             members.append(member)
             continue
-        found = sweep_of(pictures, member, seed=recipe.seed, device=device).lr
+        found = sweep_of(dataset, member, seed=recipe.seed, device=device).lr
         before = member.stages[0].optimizer.lr
         why.append(f"rate of {member.name}: {found:.2g} found by a sweep, {before:.2g} given")
         members.append(_scaled(member, found / before))

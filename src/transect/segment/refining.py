@@ -1,4 +1,4 @@
-"""A dense CRF on the maps of a picture, where the recipe allows it and the scores ask for it."""
+"""A dense CRF on the maps of an image, where the recipe allows it and the scores ask for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TILE_PX = 512  # as much as the decision was tuned on
 
 
 def refined(maps: NDArray[np.float32], pixels: NDArray[Any], kind: MaskKind) -> NDArray[np.float32]:
-    """Move foreground probabilities towards the edges of the picture.
+    """Move foreground probabilities towards the edges of the image.
 
     Args:
         maps: (T, H, W) probabilities.
@@ -38,13 +38,13 @@ def refined(maps: NDArray[np.float32], pixels: NDArray[Any], kind: MaskKind) -> 
 def refined_tiles(
     maps: NDArray[np.float32], pixels: NDArray[Any], kind: MaskKind, *, margin_px: int
 ) -> NDArray[np.float32]:
-    """``refined`` tile by tile, for pictures whose grid would not fit into memory.
+    """``refined`` tile by tile, for images whose grid would not fit into memory.
 
     Args:
         maps: (T, H, W) probabilities.
         pixels: (H, W, C) as stored.
         kind: As for ``refined``.
-        margin_px: Seen by a tile beyond its border; the rest of the picture has no say in it.
+        margin_px: Seen by a tile beyond its border; the rest of the image has no say in it.
 
     Returns:
         (T, H, W).

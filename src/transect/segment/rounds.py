@@ -1,4 +1,4 @@
-"""All members through all stages: on labelled pictures first, then round after round of labels."""
+"""All members through all stages: on labelled images first, then round after round of labels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from transect.segment.cascade import (
     gives_channels,
     write_channels,
 )
+from transect.segment.dataset import MaskDataset
 from transect.segment.likeness import write_weights_by_likeness
 from transect.segment.oof import Choice, latest_fit, loaded_member
-from transect.segment.pictures import Pictures
 from transect.segment.pseudo import (
     label_round,
-    labelled_pictures,
+    labelled_images,
     labels_folder,
     stages_of_round,
     unlabelled_images,
@@ -48,7 +48,7 @@ def watched_metric(recipe: Recipe) -> str:
     return metric if metric == "salt_map" else "dice"
 
 
-def begin_round(work: Work[Pictures], number: int) -> None:
+def begin_round(work: Work[MaskDataset], number: int) -> None:
     """Before a round: weights of draws, or what every fold's teacher says of unlabelled images.
 
     Args:
@@ -72,7 +72,7 @@ def begin_round(work: Work[Pictures], number: int) -> None:
             )  # fmt: skip
 
 
-def fit_member(work: Work[Pictures], member: Member, fold: int, number: int) -> None:
+def fit_member(work: Work[MaskDataset], member: Member, fold: int, number: int) -> None:
     """Train a member's stages of one round on one fold, beginning where the round before ended.
 
     Every round is a training of its own below the fold's folder (``round1``, ...), so a run that
@@ -93,7 +93,7 @@ def fit_member(work: Work[Pictures], member: Member, fold: int, number: int) -> 
             sources = Sources(
                 pseudo=_pseudo(work, stages, fold, number, unlabelled),
                 balanced=bool(number) and recipe.pseudo[number - 1].balance,
-                unlabelled=unlabelled.pictures
+                unlabelled=unlabelled.dataset
                 if unlabelled.images and _has_teacher(member)
                 else None,
                 weights=_draw_weights(run, work.dataset),
@@ -120,24 +120,22 @@ def fit_member(work: Work[Pictures], member: Member, fold: int, number: int) -> 
 
 
 def _pseudo(
-    work: Work[Pictures],
+    work: Work[MaskDataset],
     stages: Sequence[Stage],
     fold: int,
     number: int,
     unlabelled: _Unlabelled,
-) -> Pictures | None:
+) -> MaskDataset | None:
     """The pseudo-labelled images of a fold's round, if its stages ask for them."""
     needed = any(stage.data in {"pseudo", "mixed"} for stage in stages)
     if not number or not unlabelled.images or not needed:
         return None
     spec = work.recipe.pseudo[number - 1]
     labels = labels_folder(work.run, spec, number, fold)
-    return labelled_pictures(
-        labels, work.dataset.survey, scratch=work.run.path / "cache" / "pseudo"
-    )
+    return labelled_images(labels, work.dataset.survey, scratch=work.run.path / "cache" / "pseudo")
 
 
-def write_member_channels(work: Work[Pictures], member: Member, number: int) -> None:
+def write_member_channels(work: Work[MaskDataset], member: Member, number: int) -> None:
     """Write the masks of a member that later ones take as channels."""
     if number or not gives_channels(work.recipe, member.name):
         return
@@ -147,7 +145,7 @@ def write_member_channels(work: Work[Pictures], member: Member, number: int) -> 
     )  # fmt: skip
 
 
-def _unlabelled(work: Work[Pictures]) -> _Unlabelled:
+def _unlabelled(work: Work[MaskDataset]) -> _Unlabelled:
     """The unlabelled images of the survey."""
     return _Unlabelled(work.dataset.survey, work.run.path / "cache" / "unlabelled")
 
@@ -179,7 +177,7 @@ def _best(done: Path) -> float | None:
 def _write_channels(
     run: RunFolder,
     recipe: Recipe,
-    pictures: Pictures,
+    dataset: MaskDataset,
     folds: NDArray[np.int64],
     member: Member,
     unlabelled: _Unlabelled,
@@ -193,9 +191,9 @@ def _write_channels(
             loaded_member, run, recipe, member, [fold],
             device=device, choice=Choice(), before_round=CHANNEL_ROUND,
         )  # fmt: skip
-        held_out = [pictures.images[i] for i in np.flatnonzero(folds == fold)]
+        held_out = [dataset.images[i] for i in np.flatnonzero(folds == fold)]
         folder = channel_folder(run, member.name)
-        write_channels(folder, load, held_out, pictures.cache, progress=progress)
+        write_channels(folder, load, held_out, dataset.cache, progress=progress)
         others = any(s.data != "train" for one in recipe.members for s in one.stages)
         if others and unlabelled.images:
             folder = channel_folder(run, member.name, fold)
@@ -203,7 +201,7 @@ def _write_channels(
 
 
 def _has_teacher(member: Member) -> bool:
-    """Whether a stage agrees with a mean teacher on unlabelled pictures."""
+    """Whether a stage agrees with a mean teacher on unlabelled images."""
     return any(stage.data == "teacher" for stage in member.stages)
 
 
@@ -217,16 +215,16 @@ def _last_weights(done: Path, start: str) -> Path:
     return safe_join(done.parent, str(chosen["file"]))
 
 
-def _draw_weights(run: RunFolder, pictures: Pictures) -> NDArray[np.float64] | None:
-    """How often stages with the sampler ``weighted`` draw each picture, if anything is noted.
+def _draw_weights(run: RunFolder, dataset: MaskDataset) -> NDArray[np.float64] | None:
+    """How often stages with the sampler ``weighted`` draw each image, if anything is noted.
 
-    ``weights.json`` maps names to numbers, see ``likeness``. Pictures that it does not name get 1.
+    ``weights.json`` maps names to numbers, see ``likeness``. Images that it does not name get 1.
     """
     path = run.path / "weights.json"
     if not path.is_file():
         return None
     noted = read_json(path)
-    weights = np.array([float(noted.get(image.name, 1.0)) for image in pictures.images])
+    weights = np.array([float(noted.get(image.name, 1.0)) for image in dataset.images])
     if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
         raise TransectError(
             f"{path} must map pictures to numbers of 0 or more, not all 0. Write it again, or "
@@ -236,7 +234,7 @@ def _draw_weights(run: RunFolder, pictures: Pictures) -> NDArray[np.float64] | N
 
 
 class _Unlabelled:
-    """The unlabelled pictures, decoded when they are first needed."""
+    """The unlabelled images, decoded when they are first needed."""
 
     def __init__(self, survey: Survey, scratch: Path) -> None:
         self._survey, self._scratch = survey, scratch
@@ -253,7 +251,7 @@ class _Unlabelled:
         return PixelCache(self._images, self._scratch)
 
     @cached_property
-    def pictures(self) -> Pictures:
-        """As training pictures whose masks nobody looks at."""
+    def dataset(self) -> MaskDataset:
+        """As training images whose masks nobody looks at."""
         images = tuple(dataclasses.replace(image, split="train") for image in self._images)
-        return Pictures(dataclasses.replace(self._survey, images=images, masks={}, problems=()))
+        return MaskDataset(dataclasses.replace(self._survey, images=images, masks={}, problems=()))

@@ -1,4 +1,4 @@
-"""Scores of masks: which metrics a kind of mask has, per picture, with spread and interval."""
+"""Scores of masks: which metrics a kind of mask has, per image, with spread and interval."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRICS_OF: dict[MaskKind, tuple[str, ...]] = {
 def picture_scores(
     answer: NDArray[np.integer], truth: NDArray[np.integer], kind: MaskKind, classes: int = 1
 ) -> dict[str, float]:
-    """All metrics of one picture.
+    """All metrics of one image.
 
     Args:
         answer: (H, W) predicted labels.
@@ -116,6 +116,6 @@ def scores_of(rows: Rows, kind: MaskKind) -> dict[str, Score]:
 
 
 def _known_mean(values: NDArray[np.float64]) -> float:
-    """Mean over the classes that are in a picture or its answer; 1 if there are none."""
+    """Mean over the classes that are in an image or its answer; 1 if there are none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else 1.0

@@ -1,4 +1,4 @@
-"""Masks of pictures larger than memory: bands of probabilities in, bands of labels out."""
+"""Masks of images larger than memory: bands of probabilities in, bands of labels out."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class _Maps(Protocol):
 def label_bands(
     predictor: _Maps, image: Image, counted: dict[str, int]
 ) -> Iterator[NDArray[np.generic]]:
-    """Label a picture on disk band by band.
+    """Label an image on disk band by band.
 
     Instances are owned by the block that holds their middle row, so none is cut or counted
     twice. Small pieces and holes are judged with 128 rows beyond the block, so what is larger
-    than that is never mistaken for small. A CRF sees the picture tile by tile, with a margin of
+    than that is never mistaken for small. A CRF sees the image tile by tile, with a margin of
     as many pixels.
 
     Args:
         predictor: Maps and decision.
-        image: The picture.
+        image: The image.
         counted: Gets ``objects`` (instances only) and ``foreground`` pixels.
 
     Yields:
@@ -70,7 +70,7 @@ def label_bands(
             counted["foreground"] += int(np.count_nonzero(labels))
             yield labels.astype(np.uint32)
         return
-    # Whether a whole picture is nearly empty is not known while it streams.
+    # Whether a whole image is nearly empty is not known while it streams.
     values = dataclasses.replace(values, min_total=0)
     top = 0
     for before, block, after in _with_margins(band for _, band in bands):

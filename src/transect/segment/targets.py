@@ -55,7 +55,7 @@ def centre_map(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
 
     Touching objects fall to nearly zero where they meet, which is what lets a watershed part
     them again. The idea of regressing a normalised distance for seeds is old in microscopy; the
-    form (one chamfer transform for all objects of a picture) is ours.
+    form (one chamfer transform for all objects of an image) is ours.
 
     Args:
         labels: (H, W) instance labels, 0 is background.

@@ -34,6 +34,7 @@ from transect.segment import auto, demonstration, shortening
 from transect.segment.blending import answering, check_blend, check_gate, gates_of
 from transect.segment.cascade import check_mask_channels
 from transect.segment.choosing import Choices, choose
+from transect.segment.dataset import MaskDataset
 from transect.segment.deciding import decide_out_of_fold
 from transect.segment.evidence import keep_doubtful_masks, keep_evidence
 from transect.segment.exporting import networks_of
@@ -41,7 +42,6 @@ from transect.segment.findings import advice
 from transect.segment.neighbours import check_neighbours, write_neighbours
 from transect.segment.oof import OutOfFold, predict_held_out
 from transect.segment.page import METRIC_WORDS, card_of, headline_of, sections_of
-from transect.segment.pictures import Pictures
 from transect.segment.predicting import MaskAnswer, Predictor
 from transect.segment.pseudo import check_rounds
 from transect.segment.rates import settle_rates
@@ -104,23 +104,23 @@ class SegmentTask:
         member = Member(network=Network(), stages=(Stage(),))
         return Recipe(question="segment", members=(member, member), decide=SegmentDecide())
 
-    def dataset(self, survey: Survey, scratch: Path, progress: Progress) -> Pictures:
+    def dataset(self, survey: Survey, scratch: Path, progress: Progress) -> MaskDataset:
         """Decode all training images and masks; broken ones are told and left out."""
-        pictures = Pictures(
+        dataset = MaskDataset(
             survey,
             scratch=scratch,
             progress=lambda done, total: progress.step("decoding", done, total),
         )
-        for problem in (*survey.problems, *pictures.problems):
+        for problem in (*survey.problems, *dataset.problems):
             progress.say(f"left out: {problem.name}: {problem.what}")
-        if len(pictures.images) < 2:
+        if len(dataset.images) < 2:
             raise TransectError(
-                f"{survey.root} has {len(pictures.images)} readable training pictures; at least "
-                "2 are needed. Add pictures with masks."
+                f"{survey.root} has {len(dataset.images)} readable training images; at least "
+                "2 are needed. Add images with masks."
             )
-        return pictures
+        return dataset
 
-    def plan(self, dataset: Pictures, limits: Limits) -> Recipe:
+    def plan(self, dataset: MaskDataset, limits: Limits) -> Recipe:
         """See ``auto.plan``."""
         return auto.plan(
             dataset,
@@ -130,18 +130,18 @@ class SegmentTask:
             settings=limits.settings,
         )
 
-    def within_budget(self, recipe: Recipe, dataset: Pictures, limits: Limits) -> Recipe:
+    def within_budget(self, recipe: Recipe, dataset: MaskDataset, limits: Limits) -> Recipe:
         """See ``shortening.within_budget``."""
         assert limits.seconds is not None
         return shortening.within_budget(
             recipe, dataset, budget_seconds=limits.seconds, device=limits.device
         )
 
-    def settle_rates(self, recipe: Recipe, dataset: Pictures, device: str) -> Recipe:
+    def settle_rates(self, recipe: Recipe, dataset: MaskDataset, device: str) -> Recipe:
         """See ``rates.settle_rates``."""
         return settle_rates(recipe, dataset, device=device)
 
-    def check(self, recipe: Recipe, dataset: Pictures) -> None:
+    def check(self, recipe: Recipe, dataset: MaskDataset) -> None:
         """Refuse rounds, blends, channels and gates that contradict each other."""
         check_rounds(recipe)
         check_blend(recipe)
@@ -150,8 +150,8 @@ class SegmentTask:
         check_neighbours(recipe, dataset.kind)
 
     def divide(
-        self, run: RunFolder, recipe: Recipe, dataset: Pictures, progress: Progress
-    ) -> tuple[Pictures, NDArray[np.int64]]:
+        self, run: RunFolder, recipe: Recipe, dataset: MaskDataset, progress: Progress
+    ) -> tuple[MaskDataset, NDArray[np.int64]]:
         """One unit per image."""
         if not (run.path / "inputs.json").is_file():
             run.write_json("inputs.json", _inputs(dataset, recipe))
@@ -160,33 +160,33 @@ class SegmentTask:
         folds = folds_once(run.path / "folds.csv", table.reset_index(drop=True), recipe.folds)
         return dataset, folds
 
-    def begin_round(self, work: Work[Pictures], number: int) -> None:
+    def begin_round(self, work: Work[MaskDataset], number: int) -> None:
         """Draw weights before round 0; pseudo-labels before the others."""
         begin_round(work, number)
 
-    def fit(self, work: Work[Pictures], member: Member, fold: int, number: int) -> None:
+    def fit(self, work: Work[MaskDataset], member: Member, fold: int, number: int) -> None:
         """Train a member's stages of one round on one fold."""
         fit_member(work, member, fold, number)
 
-    def after_member(self, work: Work[Pictures], member: Member, number: int) -> None:
+    def after_member(self, work: Work[MaskDataset], member: Member, number: int) -> None:
         """Write the masks that later members take as channels."""
         write_member_channels(work, member, number)
 
-    def choose(self, work: Work[Pictures]) -> None:
+    def choose(self, work: Work[MaskDataset]) -> None:
         """Which snapshots and views answer, for each part by the other parts."""
         choose(
             work.run, work.recipe, work.dataset, work.folds,
             device=work.device, progress=work.progress,
         )  # fmt: skip
 
-    def predict_held_out(self, work: Work[Pictures]) -> None:
+    def predict_held_out(self, work: Work[MaskDataset]) -> None:
         """Maps of what every fold held out."""
         choices = Choices.of(work.run)
         for member in dict.fromkeys((*answering(work.recipe), *gates_of(work.recipe))):
             for fold in work.used:
                 predict_held_out(work, member, fold, choices.nested)
 
-    def decide(self, work: Work[Pictures]) -> Rows:
+    def decide(self, work: Work[MaskDataset]) -> Rows:
         """Tune what turns maps into masks; score each image by what was tuned without it."""
         run, recipe, dataset, folds = work.run, work.recipe, work.dataset, work.folds
         weigh_members(run, recipe, dataset, folds)
@@ -217,7 +217,7 @@ class SegmentTask:
                 main = kind[0]
         return main, np.asarray(rows[main], np.float64)
 
-    def conclude(self, work: Work[Pictures], rows: Rows) -> None:
+    def conclude(self, work: Work[MaskDataset], rows: Rows) -> None:
         """Worst and best images, calibration, doubtful masks, facts for the report."""
         run, dataset = work.run, work.dataset
         out_of_fold = OutOfFold(run, work.recipe, dataset.images)
@@ -253,12 +253,12 @@ class SegmentTask:
     ) -> Rows:
         """Every image's metrics against its mask."""
         facts = run.read_json("inputs.json")
-        pictures = Pictures(truth)
-        number = {image.name: i for i, image in enumerate(pictures.images)}
+        dataset = MaskDataset(truth)
+        number = {image.name: i for i, image in enumerate(dataset.images)}
         images, scored = [], []
         for image, answer in answers:
             if image.name in number:
-                labels = pictures.labels(number[image.name])
+                labels = dataset.labels(number[image.name])
                 classes = len(facts["classes"])
                 scored.append(picture_scores(answer.whole(), labels, facts["mask_kind"], classes))
                 images.append(image)
@@ -318,29 +318,29 @@ def _rows(
     )
 
 
-def _inputs(pictures: Pictures, recipe: Recipe) -> dict[str, Any]:
+def _inputs(dataset: MaskDataset, recipe: Recipe) -> dict[str, Any]:
     """What prediction must know of the survey."""
     return {
-        "mask_kind": pictures.kind,
-        "classes": list(pictures.survey.classes),
-        "class_values": list(pictures.survey.class_values),
-        "planes": list(pictures.planes),
+        "mask_kind": dataset.kind,
+        "classes": list(dataset.survey.classes),
+        "class_values": list(dataset.survey.class_values),
+        "planes": list(dataset.planes),
         "members": {
-            member.name: pictures.inputs(member.geometry).to_json() for member in recipe.members
+            member.name: dataset.inputs(member.geometry).to_json() for member in recipe.members
         },
     }
 
 
-def _facts(pictures: Pictures, folds: NDArray[np.int64]) -> dict[str, Any]:
+def _facts(dataset: MaskDataset, folds: NDArray[np.int64]) -> dict[str, Any]:
     """What the report says of the survey and its folds."""
     return {
-        "coverage": np.round(pictures.coverage, 5).tolist(),
+        "coverage": np.round(dataset.coverage, 5).tolist(),
         "folds": [
             {
                 "fold": fold,
                 "pictures": int(np.sum(folds == fold)),
-                "coverage": float(pictures.coverage[folds == fold].mean()),
-                "empty": float(np.mean(pictures.coverage[folds == fold] == 0)),
+                "coverage": float(dataset.coverage[folds == fold].mean()),
+                "empty": float(np.mean(dataset.coverage[folds == fold] == 0)),
             }
             for fold in np.unique(folds).tolist()
         ],

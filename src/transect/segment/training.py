@@ -17,8 +17,8 @@ from transect.data.inputs import Inputs
 from transect.errors import TransectError
 from transect.metrics.segment import salt_map
 from transect.recipe import Augment, Member, Stage
+from transect.segment.dataset import MaskDataset
 from transect.segment.likeness import weighted
-from transect.segment.pictures import Pictures
 from transect.segment.targets import foreground_planes
 from transect.task import Work
 from transect.train.budget import Pace, measure
@@ -75,8 +75,8 @@ def dense_step(
     """The loss of a stage over all heads of a dense network.
 
     The heads: ``logits`` with the stage's loss; ``deep`` with a loss averaged over levels, all
-    compared at the picture's size; ``pixel`` on non-empty pictures only, or on the whole batch if
-    its loss leaves the empty ones out by itself; ``empty`` against whether a picture holds any
+    compared at the image's size; ``pixel`` on non-empty images only, or on the whole batch if
+    its loss leaves the empty ones out by itself; ``empty`` against whether an image holds any
     foreground.
 
     Args:
@@ -141,15 +141,15 @@ class Sources:
         channels: From any image to the predicted masks (H, W, M) that are channels of the member.
     """
 
-    pseudo: Pictures | None = None
+    pseudo: MaskDataset | None = None
     balanced: bool = False
-    unlabelled: Pictures | None = None
+    unlabelled: MaskDataset | None = None
     weights: NDArray[np.float64] | None = None
     channels: Callable[[Image], NDArray[np.uint8]] | None = None
 
 
 def fit_fold(
-    work: Work[Pictures],
+    work: Work[MaskDataset],
     member: Member,
     fold: int,
     sources: Sources,
@@ -174,11 +174,11 @@ def fit_fold(
     Returns:
         The snapshots to predict with; None if all stages need pseudo-labels and there are none.
     """
-    pictures, seed = work.dataset, work.recipe.seed * 1000 + fold
+    dataset, seed = work.dataset, work.recipe.seed * 1000 + fold
     held_out = np.flatnonzero(work.folds == fold).tolist()
     watched = watches(stages)
     # All-empty masks score the share of empty images in the competition's metric, 0 in Dice.
-    trivial = float(np.mean(pictures.coverage[held_out] == 0)) if metric == "salt_map" else 0.0
+    trivial = float(np.mean(dataset.coverage[held_out] == 0)) if metric == "salt_map" else 0.0
     hopeless = no_better_than(trivial, after_steps=_HOPELESS_STEPS) if watched else None
     plans = []
     for stage in stages:
@@ -188,10 +188,10 @@ def fit_fold(
     if not plans:
         return None
     fresh = begin is None or plans[0].stage.start == "scratch"
-    build = _builder(pictures, member, pretrained=fresh)
+    build = _builder(dataset, member, pretrained=fresh)
     look = None
     if watched:
-        look = validation(pictures, member, held_out, device=work.device, channels=sources.channels)
+        look = validation(dataset, member, held_out, device=work.device, channels=sources.channels)
     return fit(
         build if fresh or begin is None else _begun(build, begin),
         plans,
@@ -205,12 +205,12 @@ def fit_fold(
 
 
 def _drawn(
-    work: Work[Pictures], member: Member, fold: int, stage: Stage, sources: Sources
+    work: Work[MaskDataset], member: Member, fold: int, stage: Stage, sources: Sources
 ) -> tuple[Batches, Step] | None:
     """The batches of a stage and its step; None if it needs pseudo-labels and there are none."""
-    pictures, number = work.dataset, member.stages.index(stage)
+    dataset, number = work.dataset, member.stages.index(stage)
     train = np.flatnonzero(work.folds != fold).tolist()
-    labelled = weighted(pictures.source(member.geometry, sources.channels), sources.weights, stage)
+    labelled = weighted(dataset.source(member.geometry, sources.channels), sources.weights, stage)
 
     def draws(which: DenseSource, pool: Sequence[int], stage: Stage, number: int) -> DenseBatches:
         return DenseBatches(
@@ -222,13 +222,13 @@ def _drawn(
             seed=work.recipe.seed * 1000 + fold * 10 + number,
         )
 
-    step: Step = dense_step(stage, pictures.kind)
+    step: Step = dense_step(stage, dataset.kind)
     other = sources.unlabelled if stage.data == "teacher" else sources.pseudo
     if stage.data == "train" or (other is None and stage.data in {"mixed", "teacher"}):
         return draws(labelled, train, stage, number), step
     if other is None:
         return None
-    more = _source_of(other, pictures, member, sources.channels)
+    more = _source_of(other, dataset, member, sources.channels)
     pool = range(len(other.images))
     kind = "coverage" if sources.balanced else "uniform"
     if stage.data == "pseudo":
@@ -257,13 +257,13 @@ def _begun(build: Callable[[], nn.Module], weights: Path) -> Callable[[], nn.Mod
 
 
 def _source_of(
-    other: Pictures,
-    pictures: Pictures,
+    other: MaskDataset,
+    dataset: MaskDataset,
     member: Member,
     channels: Callable[[Image], NDArray[np.uint8]] | None,
 ) -> DenseSource:
-    """Further pictures, prepared as the survey's own: same depth range, same statistics."""
-    inputs = pictures.inputs(member.geometry)
+    """Further images, prepared as the survey's own: same depth range, same statistics."""
+    inputs = dataset.inputs(member.geometry)
     return dataclasses.replace(
         other.source(member.geometry, channels),
         prepare=lambda pixels, i, window, *masks: inputs.prepare(
@@ -273,16 +273,16 @@ def _source_of(
 
 
 def validation(
-    pictures: Pictures,
+    dataset: MaskDataset,
     member: Member,
     held_out: Sequence[int],
     *,
     device: str,
     channels: Callable[[Image], NDArray[np.uint8]] | None = None,
 ) -> Callable[[nn.Module], Mapping[str, float]]:
-    """A quick measure of a model on fixed windows of held-out pictures.
+    """A quick measure of a model on fixed windows of held-out images.
 
-    It ranks epochs; scores that are reported come from whole pictures. The windows lie where a
+    It ranks epochs; scores that are reported come from whole images. The windows lie where a
     seeded draw puts them and are not augmented.
 
     Returns:
@@ -292,7 +292,7 @@ def validation(
     stage = Stage(batch=_VALIDATION_BATCH, steps=_VALIDATION_BATCHES, epochs=1, sampler="uniform")
     batches = list(
         DenseBatches(
-            pictures.source(member.geometry, channels),
+            dataset.source(member.geometry, channels),
             held_out,
             stage=stage,
             geometry=member.geometry,
@@ -300,7 +300,7 @@ def validation(
             seed=7,
         ).epoch(0)
     )
-    softmax = pictures.kind == "classes"
+    softmax = dataset.kind == "classes"
     plane = 1 if softmax else 0
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:
@@ -327,11 +327,13 @@ def validation(
     return evaluate
 
 
-def pace_of(pictures: Pictures, member: Member, *, device: str, most_seconds: float = 20.0) -> Pace:
+def pace_of(
+    dataset: MaskDataset, member: Member, *, device: str, most_seconds: float = 20.0
+) -> Pace:
     """Time a few training steps of a member's first stage here, on this survey.
 
     Args:
-        pictures: The survey.
+        dataset: The survey.
         member: Whose first stage.
         device: Where.
         most_seconds: See ``measure``.
@@ -341,17 +343,17 @@ def pace_of(pictures: Pictures, member: Member, *, device: str, most_seconds: fl
     """
     stage = member.stages[0]
     batches = DenseBatches(
-        pictures.source(member.geometry),
-        range(len(pictures.images)),
+        dataset.source(member.geometry),
+        range(len(dataset.images)),
         stage=stage,
         geometry=member.geometry,
         augment=member.augment,
         seed=0,
     )
-    plan = StagePlan(stage, batches, dense_step(stage, pictures.kind))
+    plan = StagePlan(stage, batches, dense_step(stage, dataset.kind))
     batch = next(iter(batches.epoch(0)))["image"]
     return measure(
-        _builder(pictures, member, pretrained=False),
+        _builder(dataset, member, pretrained=False),
         plan,
         device=device,
         evaluate=lambda model: model(batch.to(device))["logits"].cpu(),
@@ -359,24 +361,24 @@ def pace_of(pictures: Pictures, member: Member, *, device: str, most_seconds: fl
     )
 
 
-def sweep_of(pictures: Pictures, member: Member, *, seed: int, device: str) -> Sweep:
+def sweep_of(dataset: MaskDataset, member: Member, *, seed: int, device: str) -> Sweep:
     """Sweep the learning rate of a member's first stage on this survey."""
     stage = member.stages[0]
     batches = DenseBatches(
-        pictures.source(member.geometry),
-        range(len(pictures.images)),
+        dataset.source(member.geometry),
+        range(len(dataset.images)),
         stage=stage,
         geometry=member.geometry,
         augment=member.augment,
         seed=seed,
     )
-    plan = StagePlan(stage, batches, dense_step(stage, pictures.kind))
-    return find_lr(_builder(pictures, member), plan, seed=seed, device=device)
+    plan = StagePlan(stage, batches, dense_step(stage, dataset.kind))
+    return find_lr(_builder(dataset, member), plan, seed=seed, device=device)
 
 
 def _builder(
-    pictures: Pictures, member: Member, *, pretrained: bool = True
+    dataset: MaskDataset, member: Member, *, pretrained: bool = True
 ) -> Callable[[], nn.Module]:
     """A function that makes the member's network."""
-    inputs = pictures.inputs(member.geometry)
-    return lambda: build_member(member, inputs, len(pictures.planes), pretrained=pretrained)
+    inputs = dataset.inputs(member.geometry)
+    return lambda: build_member(member, inputs, len(dataset.planes), pretrained=pretrained)

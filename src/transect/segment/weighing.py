@@ -14,9 +14,9 @@ from transect.segment.blending import (
     write_stacks,
     write_weights,
 )
+from transect.segment.dataset import MaskDataset
 from transect.segment.emptiness import evidence_of, fit_emptiness
 from transect.segment.oof import OutOfFold, held_out_parts, map_path, parts_of, read_map
-from transect.segment.pictures import Pictures
 from transect.segment.scoring import tuned_metric
 from transect.segment.targets import planes_of
 from transect.types import MaskKind
@@ -27,86 +27,86 @@ _STACKED_PIXELS = 200_000  # our choice: enough for a handful of coefficients
 
 
 def weigh_members(
-    run: RunFolder, recipe: Recipe, pictures: Pictures, folds: NDArray[np.int64]
+    run: RunFolder, recipe: Recipe, dataset: MaskDataset, folds: NDArray[np.int64]
 ) -> None:
     """Settle the blend out of fold: weights by score, or a stack; other blends need nothing.
 
     Weights come from the score of every member alone at one half. Like a stack they are settled
-    once on all pictures, for new ones, and once without each part, for its own score.
+    once on all images, for new ones, and once without each part, for its own score.
     """
     members = answering(recipe)
     if recipe.blend == "stack" and len(members) > 1 and not (run.path / "stack.json").is_file():
-        _stack_members(run, recipe, pictures, folds)
+        _stack_members(run, recipe, dataset, folds)
     if recipe.blend not in BY_SCORE or len(members) < 2 or (run.path / "blend.json").is_file():
         return
     part_of = held_out_parts(recipe, folds)
-    scores = {member.name: _scores_alone(run, recipe, member, pictures) for member in members}
-    names = {pictures.images[i].name: part for i, part in part_of.items()}
+    scores = {member.name: _scores_alone(run, recipe, member, dataset) for member in members}
+    names = {dataset.images[i].name: part for i, part in part_of.items()}
     write_weights(run, recipe, scores, names)
 
 
 def _scores_alone(
-    run: RunFolder, recipe: Recipe, member: Member, pictures: Pictures
+    run: RunFolder, recipe: Recipe, member: Member, dataset: MaskDataset
 ) -> dict[str, float]:
-    """The score of every held-out picture by one member at one half."""
+    """The score of every held-out image by one member at one half."""
     assert isinstance(recipe.decide, SegmentDecide)
-    kind: MaskKind = "classes" if pictures.kind == "classes" else "binary"
+    kind: MaskKind = "classes" if dataset.kind == "classes" else "binary"
     metric = recipe.decide.metric if kind == "binary" else "dice"
     metric = metric if metric in {"salt_map", "dice", "iou"} else "dice"
     scores = {}
-    for i, image in enumerate(pictures.images):
+    for i, image in enumerate(dataset.images):
         if not map_path(run, member.name, image).is_file():
             continue
         maps = read_map(run, member.name, image)
-        labels = maps.argmax(0) if pictures.kind == "classes" else maps[0] > 0.5
-        truth = np.maximum(pictures.labels(i), 0)
-        if pictures.kind == "instances":
+        labels = maps.argmax(0) if dataset.kind == "classes" else maps[0] > 0.5
+        truth = np.maximum(dataset.labels(i), 0)
+        if dataset.kind == "instances":
             truth = truth > 0
-        classes = len(pictures.survey.classes)
+        classes = len(dataset.survey.classes)
         scores[image.name] = tuned_metric(metric, labels, truth, kind, classes)
     return scores
 
 
 def weigh_emptiness(
-    run: RunFolder, recipe: Recipe, pictures: Pictures, folds: NDArray[np.int64]
+    run: RunFolder, recipe: Recipe, dataset: MaskDataset, folds: NDArray[np.int64]
 ) -> None:
     """Weigh what tells empty images from filled ones, where whole binary masks are drawn."""
     whole = all(member.geometry.fit == "whole" for member in recipe.members)
-    if pictures.kind != "binary" or not whole or (run.path / "empty.json").is_file():
+    if dataset.kind != "binary" or not whole or (run.path / "empty.json").is_file():
         return
     parts = held_out_parts(recipe, folds)
-    found = OutOfFold(run, recipe, pictures.images)
-    number = {image.name: i for i, image in enumerate(pictures.images)}
+    found = OutOfFold(run, recipe, dataset.images)
+    number = {image.name: i for i, image in enumerate(dataset.images)}
     evidence = {
         image.name: evidence_of(found.head(image), found.maps(image)) for image in found.images
     }
-    filled = {name: bool(pictures.coverage[number[name]] > 0) for name in evidence}
+    filled = {name: bool(dataset.coverage[number[name]] > 0) for name in evidence}
     fit_emptiness(run, evidence, filled, {name: parts[number[name]] for name in evidence})
 
 
 def _stack_members(
-    run: RunFolder, recipe: Recipe, pictures: Pictures, folds: NDArray[np.int64]
+    run: RunFolder, recipe: Recipe, dataset: MaskDataset, folds: NDArray[np.int64]
 ) -> None:
-    """Draw pixels of every out-of-fold picture and fit the stacks on them."""
+    """Draw pixels of every out-of-fold image and fit the stacks on them."""
     members = answering(recipe)
     chosen = [
         i
-        for i, image in enumerate(pictures.images)
+        for i, image in enumerate(dataset.images)
         if all(map_path(run, member.name, image).is_file() for member in members)
     ]
     parts = parts_of(folds, chosen)
     each = int(np.clip(_STACKED_PIXELS // len(chosen), 16, 1024))
     features, truths, rows = [], [], []
     for i in chosen:
-        image, labels = pictures.images[i], pictures.labels(i)
+        image, labels = dataset.images[i], dataset.labels(i)
         counted = np.flatnonzero(labels.ravel() >= 0)
         if not len(counted):
             continue
         pixels = np.random.default_rng([recipe.seed, i]).choice(counted, each)
-        planes = planes_of(labels, pictures.kind, len(pictures.survey.classes))
+        planes = planes_of(labels, dataset.kind, len(dataset.survey.classes))
         truths.append(planes.reshape(labels.size, -1)[pixels].astype(np.float32) / 255)
         odds = [log_odds(read_map(run, member.name, image)) for member in members]
         features.append(np.stack([o.reshape(len(o), -1)[:, pixels].T for o in odds], axis=1))
         rows += [parts[i]] * each
-    part_of = {pictures.images[i].name: part for i, part in parts.items()}
+    part_of = {dataset.images[i].name: part for i, part in parts.items()}
     write_stacks(run, np.concatenate(features), np.concatenate(truths), np.array(rows), part_of)

@@ -181,7 +181,7 @@ class _Collected:
         self._pictures: list[Picture] = []
 
     def add(self, image: Image, labels: NDArray[np.int32]) -> None:
-        """Keep the objects of one picture, if anybody asked for them."""
+        """Keep the objects of one image, if anybody asked for them."""
         if not self._formats:
             return
         found = from_labels([(image.name, labels)], self._kind, self._classes)

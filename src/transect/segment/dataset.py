@@ -1,4 +1,4 @@
-"""A survey of masks as the training sees it: decoded once, with what each picture holds."""
+"""A survey of masks as the training sees it: decoded once, with what each image holds."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from transect.segment.targets import object_centres, plane_names, planes_of
 from transect.train.dense import DenseSource
 from transect.types import Image, MaskKind, Problem, Sample, Survey
 
-__all__ = ["Pictures"]
+__all__ = ["MaskDataset"]
 
 
-class Pictures:
-    """The training pictures of a survey with their masks; number i is the i-th by name.
+class MaskDataset:
+    """The training images of a survey with their masks; number i is the i-th by name.
 
     Attributes:
         survey: Where they come from.
@@ -38,7 +38,7 @@ class Pictures:
         scratch: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Decode all training pictures and their masks, so that broken files are found now.
+        """Decode all training images and their masks, so that broken files are found now.
 
         Args:
             survey: A survey with masks.
@@ -65,20 +65,20 @@ class Pictures:
 
     @cached_property
     def coverage(self) -> NDArray[np.float64]:
-        """Share of foreground of every picture, in [0, 1]."""
+        """Share of foreground of every image, in [0, 1]."""
         return np.array([np.mean(self.labels(i) > 0) for i in range(len(self.images))])
 
     @cached_property
     def flat(self) -> NDArray[np.bool_]:
-        """Which pictures have one grey value only."""
+        """Which images have one grey value only."""
         return np.array([np.ptp(self.cache.image(i)) == 0 for i in range(len(self.images))])
 
     def labels(self, i: int) -> NDArray[np.integer]:
-        """The mask of picture i: (H, W), 0 is background, -1 does not count."""
+        """The mask of image i: (H, W), 0 is background, -1 does not count."""
         return self.cache.labels(i)
 
     def centres(self, i: int) -> NDArray[np.float32]:
-        """Points to aim at in picture i: (K, 2) x, y."""
+        """Points to aim at in image i: (K, 2) x, y."""
         if i not in self._centres:
             self._centres[i] = object_centres(self.labels(i), self.kind)
         return self._centres[i]
@@ -97,7 +97,7 @@ class Pictures:
 
         Args:
             geometry: Of the network's input.
-            channels: From a picture to the predicted masks (H, W, M) that are channels; None takes
+            channels: From an image to the predicted masks (H, W, M) that are channels; None takes
                 empty ones, which is good enough to take the time of a step.
         """
         inputs = self.inputs(geometry)
@@ -123,12 +123,12 @@ class Pictures:
         )
 
     def _classes_at(self, i: int) -> NDArray[np.int64]:
-        """The class at each of the points to aim at in picture i: (K,)."""
+        """The class at each of the points to aim at in image i: (K,)."""
         x, y = self.centres(i).astype(np.intp).T
         return self.labels(i)[y, x].astype(np.int64)
 
     def steps_of(self, member: Member, stage: Stage) -> int:
-        """Steps of one epoch of a stage when a fifth of the pictures is held out."""
+        """Steps of one epoch of a stage when a fifth of the images is held out."""
         if stage.steps:
             return stage.steps
         count = len(self.images) * 0.8
