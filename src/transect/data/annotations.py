@@ -232,7 +232,7 @@ def read_identities(
     table = table[~conflict].reset_index(drop=True)
     by_name = {image.name: image for image in images}
     for column in ("side", "group", "date"):
-        known = [getattr(by_name[name], column) or "" for name in table["image"]]
+        known = [getattr(by_name[name], column) or "" for name in table["image"].tolist()]
         if column not in table and any(known):
             table[column] = known
         elif column in table:
@@ -331,7 +331,7 @@ def _sizes(
     table: pd.DataFrame, sizes: Mapping[str, tuple[int, int]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Height and width of the image of every row."""
-    both = np.array([sizes[name] for name in table["image"]], float).reshape(-1, 2)
+    both = np.array([sizes[name] for name in table["image"].tolist()], float).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 
 

@@ -15,6 +15,7 @@ MISSING = frozenset(
     {"", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "nil", "-", "--", "?", "."}
 )
 """Cells, in lower case, that R, pandas, SQL and people leave where nothing is known."""
+_LONGEST = max(map(len, MISSING))
 _NUMBER = re.compile(r"[+-]?(\d[\d.,' ]*|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _BLANKS = str.maketrans({"\u00a0": "", "\u202f": "", "\u2009": "", "\u2212": "-", "\u2019": "'"})
 _UNUSUAL = re.compile(r"[,' ]|\..*\.|[^\x00-\x7f]")
@@ -22,13 +23,13 @@ _POINT, _COMMA = ".", ","
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell says that nothing is known.
+    """Whether a cell, without blanks around it, says that nothing is known.
 
     Example:
         >>> is_missing("NA"), is_missing("0")
         (True, False)
     """
-    return cell.strip().lower() in MISSING
+    return len(cell) <= _LONGEST and cell.lower() in MISSING
 
 
 def numbers(column: Iterable[str]) -> NDArray[np.float64]:
@@ -38,7 +39,8 @@ def numbers(column: Iterable[str]) -> NDArray[np.float64]:
         >>> numbers(["1", "2.5", "x", "1,234", "inf"]).tolist()
         [1.0, 2.5, nan, nan, nan]
     """
-    values = pd.to_numeric(pd.Series(list(column), dtype=object), errors="coerce").to_numpy(
+    cells = column.tolist() if isinstance(column, pd.Series) else list(column)
+    values = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy(
         np.float64, copy=True
     )
     values[~np.isfinite(values)] = np.nan

@@ -164,12 +164,14 @@ def _from_rows(
     return table, problems
 
 
-def _trimmed(row: Sequence[str], width: int) -> list[str]:
+def _trimmed(row: list[str], width: int) -> list[str]:
     """A row without the blank cells beyond a width."""
+    if len(row) <= width:
+        return row
     end = len(row)
     while end > width and not row[end - 1]:
         end -= 1
-    return list(row[:end])
+    return row[:end]
 
 
 def _cleaned(
