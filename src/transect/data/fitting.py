@@ -212,10 +212,13 @@ def _mapped(
     for picture in annotations.pictures:
         made = (change(i, picture) for i in picture.instances)
         pictures.append(replace(picture, instances=tuple(i for i in made if i is not None)))
-    left = {i.label for p in pictures for i in p.instances}
+    # An identity without a place says nothing of a class.
+    every = (i for p in pictures for i in p.instances)
+    left = dict.fromkeys(i.label for i in every if kind_of(i) != "word" or i.identity is None)
+    known = [c for c in annotations.classes if c in left]
     return Annotations(
         tuple(pictures),
-        tuple(c for c in annotations.classes if c in left),
+        tuple(dict.fromkeys([*known, *left])),
         tuple(problems),
         tally.done(),
     )

@@ -38,8 +38,21 @@ TARGETS = {
     "yolo": "folder",
     "labelme": "folder",
     "survey": "folder",
+    "megadetector": "a.json",
+    "dotdotgoose": "a.pnt",
+    "voc": "folder",
+    "deepforest": "a.csv",
+    "herdnet": "a.csv",
+    "wildlife": "a.csv",
+    "imagej": "folder",
+    "qupath": "folder",
+    "napari": "folder",
+    "cellpose": "folder",
 }
-JSON_FORMATS = ("coco", "via", "labelstudio", "geo", "labelme")
+JSON_FORMATS = (
+    *("coco", "via", "labelstudio", "geo", "labelme"),
+    *("megadetector", "dotdotgoose", "qupath"),
+)
 HOSTILE = st.sampled_from(
     [
         None,
@@ -149,7 +162,7 @@ def run(samples, tmp_path, data, case):
         victim = path
         shutil.copy(source, path)
     original = victim.read_bytes()
-    is_json = case.split("-")[0] in JSON_FORMATS and victim.suffix in (".json", ".geojson")
+    is_json = case.split("-")[0] in JSON_FORMATS and victim.suffix in (".json", ".geojson", ".pnt")
     if is_json and data.draw(st.booleans()):
         mutated = mutate_json(json.loads(original), data.draw)
         victim.write_text(json.dumps(mutated))

@@ -42,8 +42,9 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     classes = [checked.label(c, f"{path.name}: classes") for c in order]
     builder = Builder(pictures)
     custom = root.get("custom_fields")
-    if isinstance(custom, dict) and custom.get("data"):
-        builder.reread("custom fields not kept", objects=0, pictures=len(custom["data"]))
+    filled = custom.get("data") if isinstance(custom, dict) else None
+    if isinstance(filled, dict) and filled:
+        builder.reread("custom fields not kept", objects=0, pictures=len(filled))
     for file, kinds in checked.mapping(root.get("points"), f"{path.name}: points").items():
         where = f"{path.name}: {file[:80]!r}"
         try:

@@ -38,9 +38,12 @@ def matches(head: Head) -> bool:
     if head.is_dir:
         first = next(iter(files_below(head.path, (".roi", ".zip"))), None)
         return first is not None and matches(Head(first))
-    if head.suffix == ".zip" and zipfile.is_zipfile(head.path):
-        with zipfile.ZipFile(head.path) as packed:
-            return any(name.lower().endswith(".roi") for name in packed.namelist()[:100])
+    if head.suffix == ".zip":
+        try:
+            with zipfile.ZipFile(head.path) as packed:
+                return any(name.lower().endswith(".roi") for name in packed.namelist()[:100])
+        except (zipfile.BadZipFile, ValueError, NotImplementedError):
+            return False
     return head.suffix == ".roi" and head.start.startswith((b"Iout", b"toor"))
 
 
@@ -176,7 +179,9 @@ def _unpacked(file: Path) -> dict[str, bytes]:
             if len(items) > _ROIS or sum(i.file_size for i in items) > _LIMIT:
                 raise TransectError(f"{file} unpacks to more than {_LIMIT >> 20} MiB. Split it.")
             return {i.filename: packed.read(i) for i in items}
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except TransectError:
+        raise
+    except Exception as error:  # zipfile and zlib raise many kinds on strangers' bytes
         raise TransectError(
             f"{file} is a broken zip ({str(error)[:80]}). Save it again."
         ) from error

@@ -63,7 +63,7 @@ def read_cellpose(path: Path, *, pictures: Pictures | None = None) -> Annotation
     Raises:
         TransectError: If there is no such mask.
     """
-    files = list_pictures(path)[0]
+    files = list_pictures(path)[0] if path.is_dir() else {}
     masks = {m[1]: p for name, p in files.items() if (m := _MASKS.fullmatch(stem_of(name)))}
     if not masks:
         raise TransectError(f"{path} has no NAME_masks.tif. Save masks as TIFF or PNG in Cellpose.")

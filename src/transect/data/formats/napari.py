@@ -63,6 +63,8 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         shown = file.relative_to(root).as_posix()
         try:
             table, problems = read_table(file, [])
+            if not {"axis-0", "axis-1"} <= set(table.columns):
+                raise TransectError(f"{shown} has no axis-0 and axis-1. Save the layer again.")
             if "axis-2" in table:
                 raise TransectError(f"{shown} is of a stack. Save the layer of one plane.")
             name = builder.picture(picture_of(stem_of(shown), _ENDINGS, pictures))
