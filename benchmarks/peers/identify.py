@@ -185,7 +185,7 @@ def ours(root: Path, budget: float, seed: int, threads: int, clock: str) -> None
     sources = held_out.scores.candidates.sources
     alone = kinds_of_sources(sources) | {name: (name,) for name in sources}
     record["parts"] = {
-        name: answered(decided_by(part, held_out, recipe, known.named()))
+        name: answered(decided_by(part, held_out, recipe, identifier.decisions.share_new))
         for name, part in alone.items()
     }
     record["out_of_fold"] = run.score()["map5"]["value"]

@@ -103,7 +103,7 @@ def test_each_kind_of_source_alone_and_all_together(identifier, held_out, looked
     assert identifier.people[:4].tolist() == ["a0", "a1", "a2", "a3"]
     worth = {}
     for name, part in kinds_of_sources(held_out.scores.candidates.sources).items():
-        decisions = decided_by(part, held_out, TINY, photos.named())
+        decisions = decided_by(part, held_out, TINY, 0.25)
         assert decisions.fusion.sources == part
         worth[name] = rewards(
             identifier.decide_with(decisions, new, found).decision.ranked, truth
@@ -112,7 +112,7 @@ def test_each_kind_of_source_alone_and_all_together(identifier, held_out, looked
     assert rewards(together, truth).mean() >= min(worth.values())
     assert set(worth) == {"networks only", "geometry only"}
     with pytest.raises(TransectError, match="geometry"):
-        decided_by(("geometri",), held_out, TINY, photos.named())
+        decided_by(("geometri",), held_out, TINY, 0.25)
 
 
 def test_a_decision_survives_its_file(identifier, looked):

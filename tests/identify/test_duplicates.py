@@ -52,7 +52,7 @@ def test_progress_is_told(prints):
 
 def test_the_largest_copy_stays_and_a_name_wins_over_unknown(prints):
     duplicates = duplicate_photos(prints)
-    names = ["a", "b", "a", "new_whale", "a", "a", "c"]
+    names = ["a", "b", "a", "unknown", "a", "a", "c"]
     out, ambiguous = resolve_duplicates(duplicates, names, [9, 9, 9, 99, 4, 9, 9])
     assert out == [2, 3, 4, 5]
     assert ambiguous == []
@@ -66,7 +66,7 @@ def test_one_photo_under_two_names_is_ambiguous(prints):
 
 
 def test_merges_are_proposed_when_both_sides_agree():
-    names = ["a", "a", "b", "b", "b", "c", "new_whale"]
+    names = ["a", "a", "b", "b", "b", "c", "unknown"]
     chance = np.full((7, 7), 0.1)
     chance[:2, 2:5] = chance[2:5, :2] = 0.95
     chance[5, 0] = 0.99  # c resembles a, but a does not resemble c

@@ -16,7 +16,7 @@ def survey(seed, people=40, unknown=20):
             size = rng.integers(1, 4)
             names += [f"w{person}"] * size
             groups += [f"{person}-{meeting}"] * size
-    return names + ["new_whale"] * unknown, groups + [None] * unknown
+    return names + ["unknown"] * unknown, groups + [None] * unknown
 
 
 @given(st.integers(0, 500), st.integers(2, 5), st.floats(0, 0.6))
@@ -32,7 +32,7 @@ def test_encounters_never_part_and_the_share_is_met(seed, count, share):
     for fold in range(count):
         queries, gallery, truth = fold_truth(names, folds, fold)
         assert not set(queries) & set(gallery)
-        unknown += (truth == "new_whale").sum()
+        unknown += (truth == "unknown").sum()
         asked += len(queries)
     assert asked == len(names)
     assert unknown / asked >= share - 0.05
@@ -46,7 +46,7 @@ def test_folds_are_even_and_individuals_are_spread():
     known = [
         n
         for n in set(names)
-        if len({g for m, g in zip(names, groups, strict=True) if m == n}) > 1 and n != "new_whale"
+        if len({g for m, g in zip(names, groups, strict=True) if m == n}) > 1 and n != "unknown"
     ]
     spread = [len(set(folds[[i for i, m in enumerate(names) if m == n]].tolist())) for n in known]
     assert np.mean(np.array(spread) > 1) > 0.97

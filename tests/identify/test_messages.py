@@ -89,7 +89,7 @@ def test_sources_and_projections_that_are_unknown(tiny_run, photos, tmp_path):
                 sources = ("frozen",)
 
     with pytest.raises(TransectError, match="a source must be one of"):
-        decided_by(("nope",), Held, TINY, np.array(["a"]))
+        decided_by(("nope",), Held, TINY, None)
     member = TINY.members[0]
     network = dataclasses.replace(member.network, project="nope")
     fold = fold_model(tiny_run, dataclasses.replace(member, network=network), 0)

@@ -6,8 +6,8 @@ from transect.metrics import identify
 
 
 def test_map_by_hand_with_repeated_guesses_and_the_new_label():
-    ranked = [["a", "b"], ["b", "b", "a"], ["new_whale", "a"], ["c", "d", "e", "f", "g", "a"], []]
-    truth = ["a", "a", "new_whale", "a", "a"]
+    ranked = [["a", "b"], ["b", "b", "a"], ["unknown", "a"], ["c", "d", "e", "f", "g", "a"], []]
+    truth = ["a", "a", "unknown", "a", "a"]
     assert identify.map_at_k(ranked, truth) == pytest.approx((1 + 0.5 + 1 + 0 + 0) / 5)
     assert identify.map_at_k(ranked, truth, k=6) == pytest.approx((1 + 0.5 + 1 + 1 / 6) / 5)
     assert identify.top_k(ranked, truth) == pytest.approx(2 / 5)
@@ -17,8 +17,8 @@ def test_map_by_hand_with_repeated_guesses_and_the_new_label():
 
 
 def test_open_set_scores_by_hand():
-    truth = ["a", "a", "a", "b", "x", "x", "y", "new_whale"]
-    said = ["a", "a", "new_whale", "a", "new_whale", "b", "new_whale", "a"]
+    truth = ["a", "a", "a", "b", "x", "x", "y", "unknown"]
+    said = ["a", "a", "unknown", "a", "unknown", "b", "unknown", "a"]
     known = {"a", "b"}
     assert identify.baks(said, truth, known) == pytest.approx((2 / 3 + 0) / 2)
     assert identify.baus(said, truth, known) == pytest.approx((0.5 + 1 + 0) / 3)

@@ -54,13 +54,13 @@ def test_encounters_do_not_cross_the_split_and_show_one_individual(survey):
 
 def test_the_unknown_have_their_share_and_the_tail_is_long(survey):
     truth = rows(survey / "truth" / "identities.csv")
-    share = np.mean([r["identity"] == "new_whale" for r in truth])
+    share = np.mean([r["identity"] == "unknown" for r in truth])
     assert share == pytest.approx(0.3, abs=0.04)
     count = Counter(r["identity"] for r in rows(survey / "identities.csv"))
-    known = {n: c for n, c in count.items() if n != "new_whale"}
+    known = {n: c for n, c in count.items() if n != "unknown"}
     assert len(known) == 8
     assert max(known.values()) >= 3 * min(known.values())
-    assert {r["identity"] for r in truth} <= {*known, "new_whale"}
+    assert {r["identity"] for r in truth} <= {*known, "unknown"}
 
 
 def test_an_individual_resembles_itself_more_than_others():

@@ -151,7 +151,7 @@ def propose_groups(
 
     Args:
         book: The catalogue.
-        run: Its run, which knows the label of the unknown; else new_whale.
+        run: Its run, which knows the label of the unknown; else "unknown".
         who: Person, for the log.
         write: Give the groups names that are free.
 
@@ -161,7 +161,7 @@ def propose_groups(
     Raises:
         TransectError: If there is nothing to learn the likeness from.
     """
-    unknown = "new_whale" if run is None else str(run.read_json("inputs.json")["unknown"])
+    unknown = "unknown" if run is None else str(run.read_json("inputs.json")["unknown"])
     photos = book.photos
     names = np.array([p.identity for p in photos], dtype=np.str_)
     open_rows, known = np.flatnonzero(names == unknown), np.flatnonzero(names != unknown)

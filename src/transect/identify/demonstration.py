@@ -80,7 +80,7 @@ def judge(
     sources = held_out.scores.candidates.sources
     asked_alone = kinds_of_sources(sources) | {f"{name} alone": (name,) for name in sources}
     for name, part in asked_alone.items():
-        answers[name] = decided_by(part, held_out, recipe, names)
+        answers[name] = decided_by(part, held_out, recipe, identifier.decisions.share_new)
     unknown = truth == UNKNOWN
     lines = [
         f"score on {len(truth)} test photos, {unknown.mean():.0%} of them of unknown individuals "

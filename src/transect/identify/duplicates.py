@@ -176,7 +176,7 @@ def resolve_duplicates(
     identities: Sequence[str],
     sizes: Sequence[int],
     *,
-    unknown: str = "new_whale",
+    unknown: str = "unknown",
 ) -> tuple[list[int], list[tuple[int, ...]]]:
     """Settle which copies to leave out, and which photos nobody can label.
 
@@ -226,7 +226,7 @@ def propose_merges(
     *,
     same_photo: Sequence[tuple[int, ...]] = (),
     level: float = 0.9,
-    unknown: str = "new_whale",
+    unknown: str = "unknown",
 ) -> list[Merge]:
     """Propose pairs of names that are one individual; nothing is merged by itself.
 

@@ -18,7 +18,7 @@ def identity_folds(
     *,
     count: int = 5,
     share_unknown: float = 0.2,
-    unknown: str = "new_whale",
+    unknown: str = "unknown",
     seed: int = 0,
 ) -> NDArray[np.int64]:
     """Divide photos so that every fold asks both questions: which one, and is it known at all.
@@ -43,7 +43,7 @@ def identity_folds(
         TransectError: If there are fewer encounters than folds.
 
     References:
-        Whale 5th place spread identities by hand over 4 folds with 27.6 % new_whale in each; here
+        Whale 5th place spread identities by hand over 4 folds with 27.6 % unknown in each; here
         the same by rule, and by encounter, because photos of one encounter leak.
     """
     names = np.asarray([str(i) for i in identities])
@@ -96,7 +96,7 @@ def fold_truth(
     folds: NDArray[np.integer],
     fold: int,
     *,
-    unknown: str = "new_whale",
+    unknown: str = "unknown",
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
     """What a fold asks: queries, gallery and the truth with singletons as unknown.
 
@@ -112,7 +112,7 @@ def fold_truth(
 
     Example:
         >>> fold_truth(["a", "a", "b"], np.array([0, 1, 0]), 0)[2].tolist()
-        ['a', 'new_whale']
+        ['a', 'unknown']
     """
     names = np.asarray([str(i) for i in identities])
     queries = np.flatnonzero(np.asarray(folds) == fold)

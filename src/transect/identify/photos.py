@@ -115,7 +115,7 @@ class Photos:
         self,
         subjects: Sequence[Subject],
         *,
-        unknown: str = "new_whale",
+        unknown: str = "unknown",
         channels: int | None = None,
         longest: int = LONGEST,
         scratch: Path | None = None,

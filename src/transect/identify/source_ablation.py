@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transect.errors import unknown_name
-from transect.identify.deciding import Decisions, evidence_of, expected_share
+from transect.identify.deciding import Decisions, evidence_of
 from transect.identify.oof import OutOfFold
 from transect.identify.scorers import EXTRA
 from transect.openset.decider import choose_decider, share_weights
@@ -33,7 +32,7 @@ def kinds_of_sources(sources: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def decided_by(
-    sources: Sequence[str], held_out: OutOfFold, recipe: Recipe, names: NDArray[np.str_]
+    sources: Sequence[str], held_out: OutOfFold, recipe: Recipe, share: float | None
 ) -> Decisions:
     """Fuse and decide as a run does, with some of its sources only.
 
@@ -41,7 +40,7 @@ def decided_by(
         sources: One or more of the run's.
         held_out: What all sources say of the held-out photos.
         recipe: The run's.
-        names: (N,) identities of all photos, for the expected share of unknown.
+        share: Expected share of unknown, see ``expected_share``.
 
     Returns:
         The decision that the run would have taken.
@@ -57,7 +56,6 @@ def decided_by(
             raise unknown_name("a source", name, whole.sources)
     planes = [whole.sources.index(name) for name in sources]
     part = Candidates(whole.identities, whole.scores[..., planes], tuple(sources))
-    share = expected_share(decide, names, "new_whale")
     scores, fusion, _ = fuse_out_of_fold(
         part,
         held_out.truth,

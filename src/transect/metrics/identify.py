@@ -69,7 +69,7 @@ def baus(
     predicted: Sequence[str],
     truth: Sequence[str],
     known: Collection[str],
-    unknown: str = "new_whale",
+    unknown: str = "unknown",
 ) -> float:
     """Balanced accuracy on unknown samples: mean over strangers of how often they are called so.
 
@@ -90,7 +90,7 @@ def baks_baus(
     predicted: Sequence[str],
     truth: Sequence[str],
     known: Collection[str],
-    unknown: str = "new_whale",
+    unknown: str = "unknown",
 ) -> float:
     """Geometric mean of ``baks`` and ``baus``: AnimalCLEF's score, 0 if one kind is ignored.
 
@@ -205,7 +205,7 @@ def open_set_rates(
     predicted: Sequence[str],
     truth: Sequence[str],
     known: Collection[str],
-    unknown: str = "new_whale",
+    unknown: str = "unknown",
 ) -> OpenSetRates:
     """Rates of false-new, false-match and wrong-match, each with its interval.
 

@@ -54,7 +54,7 @@ def write_fluke_survey(
     share_unknown: float = 0.3,
     share_test: float = 0.35,
     size_hw: tuple[int, int] = (160, 320),
-    unknown: str = "new_whale",
+    unknown: str = "unknown",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write simulated photos of flukes as an ordinary survey folder.
