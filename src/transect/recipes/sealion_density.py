@@ -98,8 +98,7 @@ quick = replace(
                     batch=8,
                     keep="last",
                     drop_first=0,
-                    # So few steps need to be told where mass lies: by sums alone the twin counts
-                    # worse than the mean of the training photos does.
+                    # So few steps should be told where mass lies; they are still too few.
                     loss="mse + 0.0001 * density_sum(kind=mse)",
                     schedule=Schedule(name="constant", warmup=0.0),
                     optimizer=replace(stage.optimizer, lr=2e-3),
