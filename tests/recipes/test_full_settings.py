@@ -172,6 +172,9 @@ def test_one_update_of_every_stage_at_its_own_size(case):
             for (name, parameter), old in zip(model.named_parameters(), before, strict=True)
             if parameter.requires_grad and parameter.grad is None
         ]
+        if recipe.question == "identify" and "ce" not in stage.loss:
+            # A stage of triplets trains no classifier, and not what its later losses learn.
+            still = [name for name in still if not name.startswith(("head.", "losses."))]
         if not stage.loss.startswith("0 *"):  # a network that only says empty draws nothing
             assert not still, f"no gradient reaches {still[:3]}"
         assert any(
