@@ -20,7 +20,7 @@ from transect.errors import TransectError
 from transect.folds import write_folds
 from transect.metrics.count import PointMatch
 from transect.pipeline.train import ROWS
-from transect.recipe import IdentifyDecide, Recipe
+from transect.recipe import CountDecide, IdentifyDecide, Recipe
 from transect.report.page import Page
 from transect.run import RunFolder
 from transect.task import Rows
@@ -156,7 +156,7 @@ def test_counts_are_scored_without_photos_of_a_torn_group(tmp_path):
     folds = dict(zip(names, [0, 1, 0, 0, 1, 1], strict=True))
     run = tmp_path / "run"
     kept_run(open_survey(root), run, folds, inputs={"classes": ["adult", "pup"]})
-    RunFolder(run).begin(Recipe(question="count"), {})
+    RunFolder(run).begin(Recipe(question="count", decide=CountDecide()), {})
     header = ["image", "group", "fold", "true", "predicted", "low", "high"]
     header += ["true adult", "predicted adult", "true pup", "predicted pup"]
     rows = [[n, "", folds[n], 4, 4 + 3 * (i < 2), 3, 5, 2, 2 + 3 * (i < 2), 2, 2]
