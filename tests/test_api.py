@@ -175,6 +175,67 @@ def test_a_resumed_run_must_have_the_same_data(run, tmp_path, capsys):
     assert "not the survey" in wrong(words, capsys)
 
 
+def test_masks_changed_at_the_same_size_are_named(run, tmp_path, capsys):
+    folder, found = run
+    shutil.copytree(found.path, tmp_path / "run")
+    shutil.copytree(folder / "survey", tmp_path / "survey")
+    mask = tmp_path / "survey/masks/p3.png"
+    cv2.imwrite(str(mask), 255 - cv2.imread(str(mask), -1))
+    words = ["train", str(tmp_path / "survey"), "--out", str(tmp_path / "run"), "--resume"]
+    assert "p3.png" in wrong(words, capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"recipe": "salt-1st"},
+        {"recipe": tiny_recipe(folds=dataclasses.replace(tiny_recipe().folds, seed=9))},
+        {"seed": 99},
+        {"settings": {"folds.count": "3"}},
+        {"budget": "5m"},
+    ],
+    ids=lambda words: next(iter(words)),
+)
+def test_a_resumed_run_refuses_other_words(run, words):
+    folder, found = run
+    with pytest.raises(TransectError, match="begun with"):
+        transect.train(folder / "survey", out=found.path, resume=True, threads=1, **words)
+
+
+def test_a_resumed_run_takes_the_words_that_it_was_begun_with(run, tmp_path):
+    folder, found = run
+    shutil.copytree(found.path, tmp_path / "run")
+    words = {"recipe": tiny_recipe(), "seed": 0, "settings": {"folds.count": "2"}}
+    transect.train(folder / "survey", out=tmp_path / "run", resume=True, threads=1, **words)
+
+
+def test_predict_keeps_old_answers_and_new_ones_apart(run, tmp_path):
+    folder, found = run
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    shutil.copy(folder / "survey/images/p1.png", tmp_path / "one")
+    (tmp_path / "one/broken.png").write_bytes(b"none")
+    shutil.copy(folder / "survey/images/p2.png", tmp_path / "two")
+    out = tmp_path / "out"
+    found.predict(tmp_path / "one", out, threads=1)
+    with pytest.raises(TransectError, match="--overwrite"):
+        found.predict(tmp_path / "two", out, threads=1)
+    assert (out / "masks/p1.png").exists()
+    found.predict(tmp_path / "two", out, threads=1, overwrite=True)
+    assert [p.name for p in (out / "masks").iterdir()] == ["p2.png"]
+    assert not (out / "problems.csv").exists()
+
+
+def test_overwrite_removes_only_what_predict_wrote(run, tmp_path):
+    folder, found = run
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    with pytest.raises(TransectError, match="did not write"):
+        found.predict(folder / "survey", out, threads=1, overwrite=True)
+    assert (out / "thesis.txt").read_text() == "mine"
+
+
 def test_a_network_without_its_weights_is_told(monkeypatch):
     reasons = {"resnet18": "resnet18 starts from scratch: no hub."}
     monkeypatch.setattr("transect.models.weights.missing_weights", reasons.get)

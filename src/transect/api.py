@@ -97,7 +97,8 @@ def train(
         masks: What the numbers in the masks are: binary, classes or instances; None asks the
             survey.
         quick: The recipe's short twin.
-        resume: Go on with the run in ``out``.
+        resume: Go on with the run in ``out``; another recipe, seed, setting or budget than it was
+            begun with is refused.
         seed: Of everything random; None keeps the recipe's.
         device: auto, cpu, cuda, cuda:1, mps.
         threads: CPU threads; None takes the physical cores.
@@ -114,6 +115,7 @@ def train(
     from transect.data.survey import fingerprint, open_survey, survey_summary
     from transect.pipeline.fitting import Reopen
     from transect.pipeline.resolve import check_settings, refuse_unread, resolve
+    from transect.pipeline.resuming import asked, refuse_other_data, refuse_other_words
     from transect.pipeline.tasks import task_of
     from transect.pipeline.train import train as train_all
     from transect.task import Limits
@@ -137,6 +139,7 @@ def train(
         chosen_device = _device(device)
         prepare_process(threads)
         if resume and folder.exists():
+            refuse_other_words(folder, given, settings or {}, seed=seed, seconds=seconds)
             question = folder.recipe().question
             missing = folder.data().get("missing", missing)
             masks = folder.data()["mask_kind"]
@@ -157,11 +160,7 @@ def train(
         prepared = task.dataset(survey, folder.path / "cache", progress)
         if resume and folder.exists():
             resolved = folder.recipe()
-            if not folder.same_data(fingerprint(survey)):
-                raise TransectError(
-                    f"{root} is not the survey that {folder.path} began with: files were added, "
-                    "removed or changed. Restore them, or start anew with another --out."
-                )
+            refuse_other_data(folder, survey)
             progress.say(f"going on with {folder.path}")
             if audit:
                 _audited(survey, folder, None, threads, progress)
@@ -174,6 +173,7 @@ def train(
             resolved = resolve(task, given, survey, prepared, limits, settings or {})
             problems = (*survey.problems, *prepared.problems)
             record = data_record(survey, fingerprint(survey), problems, missing=missing)
+            record["asked"] = asked(given, settings or {}, seconds)
             record["summary"] = list(survey_summary(survey))
             values = range_of(survey.training())
             folder.begin(resolved, {**record, "values": values and values.to_json()})
@@ -256,6 +256,7 @@ def predict(
     out: Path | str,
     *,
     rescale: bool = False,
+    overwrite: bool = False,
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -269,6 +270,8 @@ def predict(
         out: The folder to write.
         rescale: Map the range of the new pictures' values to that of the training; without it,
             pictures with quite other values are refused.
+        overwrite: Remove earlier answers from ``out``; without it, a folder that holds anything is
+            refused.
         device: As in ``train``.
         threads: As in ``train``.
         progress: Told what happens.
@@ -276,17 +279,22 @@ def predict(
 
     Returns:
         A summary: pictures answered, pictures that could not be read, files written.
+
+    Raises:
+        TransectError: If ``out`` is in use, or the pictures do not fit the run.
     """
-    from transect.pipeline import answering
+    from transect.pipeline import answering, outfolder
     from transect.train.process import prepare_process
 
     folder, task = _opened(run)
     images = Path(images)
     if not images.exists():
         raise TransectError(f"{images} does not exist. Give a folder of pictures or one picture.")
+    outfolder.check(Path(out), images, overwrite=overwrite)
     prepare_process(threads)
     told = progress or Quiet()
     with _comparable(folder, images, rescale, told) as given:
+        outfolder.begin(Path(out))
         return answering.predict(
             task,
             folder,

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from transect.data.describe import changed_files
 from transect.data.folder import list_images
 from transect.data.masks import centroids
 from transect.data.survey import (
@@ -474,6 +475,22 @@ def test_the_fingerprint_follows_the_contents_and_not_the_place(masked, tmp_path
     (copy / "images.csv").unlink()
     save(copy / "images" / "0.png", np.zeros((40, 60, 3), np.uint8))
     assert fingerprint(open_survey(copy))["sha256"] != before["sha256"]
+
+
+def test_the_fingerprint_tells_which_file_changed_even_at_the_same_size(masked, tmp_path):
+    copy = tmp_path / "survey"
+    shutil.copytree(masked, copy)
+    before = fingerprint(open_survey(copy))
+    survey = open_survey(copy)
+    name = survey.images[1].name
+    for path in (survey.images[1].path, survey.masks[name]):
+        kept = path.read_bytes()
+        path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))  # as long as before
+        now = fingerprint(survey)
+        assert now["sha256"] != before["sha256"]
+        assert changed_files(before, now) == [name]
+        path.write_bytes(kept)
+    assert changed_files(before, fingerprint(survey)) == []
 
 
 def test_progress_reaches_the_end(masked):

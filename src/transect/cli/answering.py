@@ -77,6 +77,7 @@ def predict_command(options: argparse.Namespace) -> int:
             options.images,
             options.out,
             rescale=options.rescale,
+            overwrite=options.overwrite,
             device=options.device,
             threads=options.threads,
             progress=bars,

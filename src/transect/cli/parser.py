@@ -126,6 +126,9 @@ def parser_of_words() -> argparse.ArgumentParser:
     predict.add_argument("images", metavar="IMAGES", help="a folder of pictures, or one")
     predict.add_argument("--out", required=True, metavar="OUT", help="folder to write")
     predict.add_argument(
+        "--overwrite", action="store_true", help="remove earlier answers from --out first"
+    )
+    predict.add_argument(
         "--format",
         action="append",
         default=[],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from transect.data.tables import table_file
 from transect.errors import TransectError
 from transect.types import Image, Survey
 
-__all__ = ["KIND_WORDS", "counted", "fingerprint", "fold_table", "survey_summary"]
+__all__ = ["KIND_WORDS", "changed_files", "counted", "fingerprint", "fold_table", "survey_summary"]
 
 _TABLES = ("points", "counts", "boxes", "identities", "images", "classes")
 KIND_WORDS = {"binary": "binary", "classes": "class", "instances": "instance"}
@@ -107,22 +108,27 @@ def fingerprint(survey: Survey) -> dict[str, Any]:
         survey: Any survey.
 
     Returns:
-        JSON values: question, classes, number of images, pixel sizes with their frequency, and
-        ``sha256`` over the names, pixel sizes and bytes of all images and masks and the contents
-        of all tables. Two folders with equal contents give equal values wherever they lie.
+        JSON values: question, classes, number of images, pixel sizes with their frequency,
+        ``files`` (image to a digest of its bytes and its mask's), ``tables`` (table to a digest)
+        and ``sha256`` over all of it. Two folders with equal contents give equal values wherever
+        they lie.
 
     Raises:
         TransectError: If an image or mask has vanished since the survey was opened.
     """
     digest = hashlib.sha256()
+    files = dict(
+        zip(
+            [image.name for image in survey.images],
+            in_threads(lambda image: _contents(image, survey), survey.images, None),
+            strict=True,
+        )
+    )
     for image in survey.images:
-        mask = survey.masks.get(image.name)
-        sizes = [_bytes(image.path, survey), _bytes(mask, survey) if mask else -1]
-        row = [image.name, *image.size_hw, image.channels, image.dtype, image.split, *sizes]
-        digest.update(json.dumps(row).encode() + b"\n")
+        row = [image.name, *image.size_hw, image.channels, image.dtype, image.split]
+        digest.update(json.dumps([*row, files[image.name]]).encode() + b"\n")
     tables = {}
-    files = [table_file(survey.root, name) for name in _TABLES] + [survey.root / MANIFEST]
-    for path in files:
+    for path in [*(table_file(survey.root, name) for name in _TABLES), survey.root / MANIFEST]:
         if path is not None and path.is_file():
             tables[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{path.name} {tables[path.name]}\n".encode())
@@ -136,19 +142,58 @@ def fingerprint(survey: Survey) -> dict[str, Any]:
         "sizes_hw": dict(sorted(sizes_hw.items(), key=lambda item: (-item[1], item[0]))[:20]),
         "problems": len(survey.problems),
         "tables": tables,
+        "files": files,
         "sha256": digest.hexdigest(),
     }
 
 
-def _bytes(path: Path, survey: Survey) -> int:
-    """The size of a file that was there a moment ago."""
+def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two fingerprints.
+
+    Args:
+        before: From ``fingerprint``, perhaps read from a run.
+        now: Of the survey as it is.
+
+    Returns:
+        Images, which stand for their masks too, and tables that were added, removed or changed,
+        sorted; empty if only the question or the classes differ.
+    """
+    return sorted(
+        name
+        for part in ("files", "tables")
+        for name in {*before.get(part, {}), *now.get(part, {})}
+        if before.get(part, {}).get(name) != now.get(part, {}).get(name)
+    )
+
+
+def _contents(image: Image, survey: Survey) -> str:
+    """A digest of the bytes of an image and its mask."""
+    mask = survey.masks.get(image.name)
+    both = [_digest(path, survey) if path else "" for path in (image.path, mask)]
+    return hashlib.sha256(" ".join(both).encode()).hexdigest()[:32]
+
+
+def _digest(path: Path, survey: Survey) -> str:
+    """The digest of a file, or of the files of a folder, that was there a moment ago."""
     try:
-        return path.stat().st_size
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file())
+            text = "".join(f"{p.relative_to(path)} {_digest(p, survey)}\n" for p in inside)
+            return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        at = path.stat()
+        return _hashed(path, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
     except OSError as error:
         name = path.relative_to(survey.root) if path.is_relative_to(survey.root) else path
         raise TransectError(
             f"{name} vanished while the survey was read. Restore it, or repeat without it."
         ) from error
+
+
+@cache
+def _hashed(path: Path, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> str:
+    """Hash a file once in a process; what identifies its state is the key."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _facts(
