@@ -236,6 +236,33 @@ def test_overwrite_removes_only_what_predict_wrote(run, tmp_path):
     assert (out / "thesis.txt").read_text() == "mine"
 
 
+def test_no_flipped_bit_gives_another_answer(run, tmp_path, capsys):
+    folder, found = run
+    copy = tmp_path / "run"
+    shutil.copytree(found.path, copy)
+    rng = np.random.default_rng(0)
+    kept = json.loads((copy / "files.json").read_text())
+    assert {"decide.json", "metrics.json", "recipe.json", "data.json"} <= set(kept)
+    assert any(name.endswith(".safetensors") for name in kept)
+    assert any(name.startswith("oof/") for name in kept)
+    for name in kept:
+        path = copy / name
+        data = path.read_bytes()
+        if not data:
+            continue
+        at = int(rng.integers(len(data)))
+        flipped = bytes([data[at] ^ 1 << int(rng.integers(8))])
+        path.write_bytes(data[:at] + flipped + data[at + 1 :])
+        for words in (["score", str(copy)], ["report", str(copy)]):
+            assert main(words) == 2
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        path.write_bytes(data)
+    (copy / next(name for name in kept if name.endswith(".safetensors"))).unlink()
+    with pytest.raises(TransectError, match=r"\.safetensors cannot be read"):
+        transect.predict(copy, folder / "survey", tmp_path / "out")
+
+
 def test_a_network_without_its_weights_is_told(monkeypatch):
     reasons = {"resnet18": "resnet18 starts from scratch: no hub."}
     monkeypatch.setattr("transect.models.weights.missing_weights", reasons.get)

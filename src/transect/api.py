@@ -114,6 +114,7 @@ def train(
     from transect.data.ranges import range_of
     from transect.data.survey import fingerprint, open_survey, survey_summary
     from transect.pipeline.fitting import Reopen
+    from transect.pipeline.kept import MANIFEST, check_files, note_files
     from transect.pipeline.resolve import check_settings, refuse_unread, resolve
     from transect.pipeline.resuming import asked, refuse_other_data, refuse_other_words
     from transect.pipeline.tasks import task_of
@@ -139,6 +140,7 @@ def train(
         chosen_device = _device(device)
         prepare_process(threads)
         if resume and folder.exists():
+            check_files(folder.path, lost_ok=True)
             refuse_other_words(folder, given, settings or {}, seed=seed, seconds=seconds)
             question = folder.recipe().question
             missing = folder.data().get("missing", missing)
@@ -161,6 +163,7 @@ def train(
         if resume and folder.exists():
             resolved = folder.recipe()
             refuse_other_data(folder, survey)
+            (folder.path / MANIFEST).unlink(missing_ok=True)  # until it is finished again
             progress.say(f"going on with {folder.path}")
             if audit:
                 _audited(survey, folder, None, threads, progress)
@@ -190,6 +193,7 @@ def train(
             progress=progress,
             reopen=reopen,
         )
+        note_files(folder.path)
     return Run(folder.path)
 
 
@@ -530,10 +534,12 @@ def _audited(
 
 
 def _opened(run: Path | str) -> tuple[RunFolder, Task[Any, Any]]:
-    """Open a run folder and the task of its question."""
+    """Open a run folder, see that it is whole, and give the task of its question."""
+    from transect.pipeline.kept import check_files
     from transect.pipeline.tasks import task_of
 
     folder = RunFolder.open(Path(run))
+    check_files(folder.path)
     return folder, task_of(folder.recipe().question)
 
 

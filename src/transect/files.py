@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from transect.errors import TransectError
 
-__all__ = ["atomic_path", "read_json", "safe_join", "spreadsheet_safe", "write_json", "write_text"]
+__all__ = [
+    "alone",
+    "atomic_path",
+    "digest_of",
+    "read_json",
+    "safe_join",
+    "spreadsheet_safe",
+    "write_json",
+    "write_text",
+]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -54,6 +65,44 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise _explained(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock file, waiting for whoever has it; the lock dies with its process.
+
+    Args:
+        path: The lock file; made if missing, and left there.
+
+    Raises:
+        TransectError: If its folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise _explained(error, path) from error
+    try:
+        with contextlib.suppress(ImportError):  # Windows has no advisory locks
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, read once in a process as long as its size and times stay."""
+    at = path.stat()
+    return _hashed(path, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+
+
+@cache
+def _hashed(path: Path, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> str:
+    """Hash a file; what tells its states apart is the key."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

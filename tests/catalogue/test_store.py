@@ -1,12 +1,14 @@
 import json
+import threading
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transect.catalogue.store import Catalogue, Photo
+from transect.catalogue.store import LOCK, Catalogue, Photo
 from transect.errors import TransectError
+from transect.files import alone
 from transect.identify.catalogue_commands import propose_groups
 
 
@@ -198,3 +200,39 @@ def test_a_log_leads_to_no_file_outside(tmp_path):
     with pytest.raises(TransectError, match="relative path"):
         Catalogue.open(tmp_path / "a").embeddings()
     assert len(book.photos) == 6
+
+
+def test_two_changes_at_once_lose_nothing(tmp_path):
+    filled(tmp_path)
+    one, other = Catalogue.open(tmp_path), Catalogue.open(tmp_path)
+    one.add([Photo("x.jpg", "w0")], np.zeros((1, 4)))
+    other.add([Photo("y.jpg", "w0"), Photo("z.jpg", "w1")], np.ones((2, 4)))
+    one.merge("w0", "w1")
+    other.merge("w0", "w2")
+    book = Catalogue.open(tmp_path)
+    assert book.individuals == ("w0",)
+    assert [p.image for p in book.photos[6:]] == ["x.jpg", "y.jpg", "z.jpg"]
+    assert book.embeddings()[6:, 0].tolist() == [0, 1, 1]
+    with pytest.raises(TransectError, match="already"):
+        one.add([Photo("y.jpg", "w0")], np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("act", [lambda b: b.merge("w0", "w1"), lambda b: Catalogue.open(b.folder)])
+def test_a_change_and_a_reader_wait_for_the_lock(tmp_path, act):
+    book = filled(tmp_path)
+    with alone(tmp_path / LOCK):
+        waiting = threading.Thread(target=act, args=(book,))
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1] + bytes([b[-1] ^ 64]), lambda b: b[:40]])
+def test_damaged_vectors_are_refused(tmp_path, damage):
+    filled(tmp_path)
+    path = tmp_path / "embeddings" / "000001.npy"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(TransectError, match=r"000001\.npy"):
+        Catalogue.open(tmp_path).embeddings()

@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 import tifffile
@@ -115,8 +117,18 @@ def test_statistics_agree_with_numpy(images):
 
 
 def test_a_disk_without_room_is_said_before_decoding(images, tmp_path, monkeypatch):
-    from types import SimpleNamespace
+    claimed = []
 
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(TransectError, match=r"the disk has 0.0 GB left"):
+    def full(file, start, size):
+        claimed.append(size)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(TransectError, match=r"the decoded pictures need .* the disk has .* left"):
         PixelCache(images, tmp_path / "cache", limit_bytes=0)
+    # Bytes, not pixels: one of the pictures has 16 bits, another one 32.
+    assert claimed[0] >= sum(read_image(i.path).nbytes for i in images)
+    monkeypatch.undo()
+    PixelCache(images, tmp_path / "cache", limit_bytes=0)
+    at = (tmp_path / "cache" / "pixels.bin").stat()
+    assert at.st_size == claimed[0]

@@ -75,6 +75,33 @@ def test_an_added_individual_is_recognised_in_its_next_encounter(run, asked, tmp
         api.catalogue(run.path, "add", [str(first)], progress=Quiet())
 
 
+def test_a_photo_taken_back_leaves_no_picture_and_no_keypoints(run, tmp_path):
+    import cv2
+
+    from tests.identify.conftest import photo
+
+    new = tmp_path / "new"
+    new.mkdir()
+
+    def kept():
+        files = [p for part in ("album", "keypoints") for p in (run.path / part).rglob("*.*")]
+        return {p: p.read_bytes() for p in files if p.is_file()}
+
+    before = kept()
+    cv2.imwrite(str(new / "x.png"), photo(20, 11, 0))
+    api.catalogue(run.path, "add", [str(new)], progress=Quiet())
+    wrong = kept()
+    assert set(wrong) > set(before)
+    api.catalogue(run.path, "undo")
+    assert kept() == before
+    for path in set(wrong) - set(before):  # as a kill between the two would leave them
+        path.write_bytes(wrong[path])
+    cv2.imwrite(str(new / "x.png"), photo(21, 12, 1))
+    api.catalogue(run.path, "add", [str(new)], progress=Quiet())
+    right = kept()
+    assert all(right[path] != wrong[path] for path in set(wrong) - set(before))
+
+
 def test_unknown_photos_are_grouped_into_proposed_individuals(run):
     before = names_in(run)
     only_told = api.catalogue(run.path, "group")

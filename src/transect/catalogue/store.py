@@ -6,23 +6,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
+import functools
 import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transect.errors import TransectError, unknown_name
 from transect.files import (
+    alone,
     atomic_path,
+    digest_of,
     read_json,
     safe_join,
     spreadsheet_safe,
@@ -34,6 +38,7 @@ __all__ = ["Catalogue", "Photo"]
 
 COLUMNS = ("image", "identity", "group", "date", "side")
 FORMAT = 1
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,25 @@ class Photo:
     group: str = ""
     date: str = ""
     side: str = ""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _alone(
+    change: Callable[Concatenate[Catalogue, P], T],
+) -> Callable[Concatenate[Catalogue, P], T]:
+    """Make a change with the folder locked, and to what it holds by then."""
+
+    @functools.wraps(change)
+    def locked(book: Catalogue, /, *args: P.args, **more: P.kwargs) -> T:
+        with alone(book.folder / LOCK):
+            now = Catalogue._opened(book.folder)
+            book._photos, book._log = now._photos, now._log
+            return change(book, *args, **more)
+
+    return locked
 
 
 class Catalogue:
@@ -92,8 +116,11 @@ class Catalogue:
         note = read_json(folder / "catalogue.json")
         if not isinstance(note, dict) or note.get("format") != FORMAT:
             raise TransectError(f"{folder} is a catalogue of another version of transect.")
+        # Unlocked, a change between two reads would pass for one made by hand.
+        writable = os.access(folder, os.W_OK)
         try:
-            return Catalogue._opened(folder)
+            with alone(folder / LOCK) if writable else contextlib.nullcontext():
+                return Catalogue._opened(folder)
         except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
             raise TransectError(
                 f"{folder}/log.jsonl does not fit the catalogue ({error}). Restore the folder."
@@ -141,18 +168,27 @@ class Catalogue:
 
     def embeddings(self) -> NDArray[np.float32]:
         """(G, D) one row per photo; a memory map where there was one addition only."""
-        parts = [
-            np.load(
-                safe_join(self.folder / "embeddings", str(entry["file"])),
-                mmap_mode="r",
-                allow_pickle=False,
-            )
-            for entry in self._shards()
-        ]
+        parts = [self._vectors_of(entry) for entry in self._shards()]
         if not parts:
             return np.zeros((0, 0), np.float32)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def _vectors_of(self, entry: Mapping[str, Any]) -> NDArray[np.float32]:
+        """The vectors of one addition, checked against what was written."""
+        path = safe_join(self.folder / "embeddings", str(entry["file"]))
+        try:
+            whole = entry.get("sha256") in (None, digest_of(path))
+            if whole:
+                found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+                return found
+        except (OSError, ValueError, EOFError) as error:
+            raise TransectError(f"{path} cannot be read ({error}). Restore it.") from error
+        raise TransectError(
+            f"{path} was changed after it was written. Restore it from a copy; or undo the "
+            "addition and add its photos again."
+        )
+
+    @_alone
     def add(
         self, photos: Sequence[Photo], embeddings: NDArray[np.floating], *, who: str = ""
     ) -> None:
@@ -192,8 +228,10 @@ class Catalogue:
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(embeddings, dtype=np.float32))
         rows = [[p.image, p.identity, p.group, p.date, p.side] for p in photos]
-        self._change({"op": "add", "file": file, "rows": len(photos), "photos": rows}, who)
+        entry = {"op": "add", "file": file, "rows": len(photos), "photos": rows}
+        self._change({**entry, "sha256": digest_of(path)}, who)
 
+    @_alone
     def rename(self, old: str, new: str, *, who: str = "") -> None:
         """Give an individual another name, which must be free."""
         self._known(old)
@@ -201,6 +239,7 @@ class Catalogue:
             raise TransectError(f"{new} is another individual already. Use merge to join the two.")
         self._relabel({"op": "rename", "old": old, "new": new}, {old: new}, who)
 
+    @_alone
     def merge(self, keep: str, other: str, *, who: str = "") -> None:
         """Two names are one individual: all photos of ``other`` become ``keep``'s."""
         self._known(keep)
@@ -209,6 +248,7 @@ class Catalogue:
             raise TransectError(f"{keep} cannot be merged with itself.")
         self._relabel({"op": "merge", "keep": keep, "other": other}, {other: keep}, who)
 
+    @_alone
     def split(self, identity: str, images: Sequence[str], new: str, *, who: str = "") -> None:
         """Some photos of an individual show another one."""
         self._known(identity)
@@ -229,6 +269,7 @@ class Catalogue:
         changes = {str(i): [identity, new] for i in rows}
         self._change({"op": "split", "identity": identity, "new": new, "changes": changes}, who)
 
+    @_alone
     def assign(self, images: Sequence[str], identity: str, *, who: str = "") -> None:
         """Say of some photos whom they show, e.g. of a proposed group of unknowns."""
         _check_name(identity)
@@ -246,6 +287,7 @@ class Catalogue:
             )
         self._change({"op": "assign", "identity": identity, "changes": changes}, who)
 
+    @_alone
     def undo(self, *, who: str = "") -> dict[str, Any]:
         """Take back the last change that still stands; returns its log entry."""
         standing = self._standing()

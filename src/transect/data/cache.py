@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -240,21 +242,14 @@ class PixelCache:
             self._buffer = np.memmap(folder / "pixels.bin", np.uint8, "r")
             return known
         where.mkdir(parents=True, exist_ok=True)
-        needed = sum(i.size_hw[0] * i.size_hw[1] * i.channels for i in images)
-        if shutil.disk_usage(where).free < needed:
-            raise TransectError(
-                f"the decoded pictures need {needed / 1e9:.1f} GB in {where}, and the disk has "
-                f"{shutil.disk_usage(where).free / 1e9:.1f} GB left. Free some space, or choose "
-                "another folder with --out."
-            )
         if folder is None:
             with tempfile.TemporaryFile(dir=where) as file:
-                file.truncate(total)
+                _allocate(file, total, where)
                 self._buffer = np.memmap(file, np.uint8, "r+")
             return self._fill(images, labels_of, planes_of, progress)
         with atomic_path(folder / "pixels.bin") as temporary:
             with temporary.open("r+b") as file:
-                file.truncate(total)
+                _allocate(file, total, where)
             mapped = np.memmap(temporary, np.uint8, "r+")
             self._buffer = mapped
             kinds, faults = self._fill(images, labels_of, planes_of, progress)
@@ -270,6 +265,32 @@ class PixelCache:
             status = image.path.stat()
             rows.append([image.name, *image.size_hw, status.st_size, status.st_mtime_ns])
         return [self._user_key, self._has_labels, self._planes, self._planes_dtype.name, rows]
+
+
+def _allocate(file: IO[bytes], size: int, where: Path) -> None:
+    """Claim the bytes now: writing to a hole of a full disk would kill the process (SIGBUS).
+
+    Raises:
+        TransectError: If the disk cannot hold them.
+    """
+    if size == 0:
+        return
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise TransectError(
+                f"the decoded pictures need {size / 1e9:.1f} GB in {where}, and the disk has "
+                f"{shutil.disk_usage(where).free / 1e9:.1f} GB left. Free some space, or choose "
+                "another folder with --out."
+            ) from error
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
+            raise
+    for start in range(0, size, 1 << 24):  # no way to ask for it: zeros claim it, too
+        file.write(bytes(min(1 << 24, size - start)))
+    file.flush()
 
 
 def _left_by_earlier(

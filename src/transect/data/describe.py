@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from transect.data.manifest import MANIFEST
 from transect.data.masks import MaskFacts, mask_facts
 from transect.data.tables import table_file
 from transect.errors import TransectError
+from transect.files import digest_of
 from transect.types import Image, Survey
 
 __all__ = ["KIND_WORDS", "changed_files", "counted", "fingerprint", "fold_table", "survey_summary"]
@@ -180,20 +180,12 @@ def _digest(path: Path, survey: Survey) -> str:
             inside = sorted(p for p in path.rglob("*") if p.is_file())
             text = "".join(f"{p.relative_to(path)} {_digest(p, survey)}\n" for p in inside)
             return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-        at = path.stat()
-        return _hashed(path, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+        return digest_of(path)
     except OSError as error:
         name = path.relative_to(survey.root) if path.is_relative_to(survey.root) else path
         raise TransectError(
             f"{name} vanished while the survey was read. Restore it, or repeat without it."
         ) from error
-
-
-@cache
-def _hashed(path: Path, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> str:
-    """Hash a file once in a process; what identifies its state is the key."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _facts(

@@ -14,15 +14,19 @@ from transect.catalogue.store import Catalogue, Photo
 from transect.data.folder import list_new
 from transect.data.tables import read_table
 from transect.errors import TransectError, unknown_name
+from transect.files import alone
 from transect.identify.boxes import boxes_beside
 from transect.identify.geometry import KeypointFiles
 from transect.identify.identifier import Identifier
 from transect.identify.scorers import EXTRA, source_names
 from transect.identify.thumbnails import Album
+from transect.recipe import IdentifyDecide
 from transect.run import RunFolder
 from transect.types import Progress
 
 __all__ = ["ACTIONS", "add_photos", "change", "propose_groups"]
+
+ADDING = ".adding"  # additions wait for one another: keypoints and pictures go by name
 
 ACTIONS = {
     "list": (0, 0, "individuals and their numbers of photos"),
@@ -80,12 +84,17 @@ def change(
     if action == "log":
         return [_line(entry) for entry in book.log]
     if action == "add":
-        added = add_photos(_needed(run, place), Path(words[0]), who, device, progress)
+        with alone(place / ADDING):
+            added = add_photos(_needed(run, place), Path(words[0]), who, device, progress)
         return [f"{added} photos added to {place}"]
     if action == "group":
         return propose_groups(book, run, who=who, write=write)
     if action == "undo":
-        return [f"taken back: {_line(book.undo(who=who))}"]
+        with alone(place / ADDING):
+            undone = book.undo(who=who)
+            if run is not None and undone["op"] == "add":
+                _forget(run, [str(row[0]) for row in undone["photos"]])
+        return [f"taken back: {_line(undone)}"]
     if action == "rename":
         book.rename(words[0], words[1], who=who)
     elif action == "merge":
@@ -128,6 +137,8 @@ def add_photos(run: RunFolder, images: Path, who: str, device: str, progress: Pr
     photos.subjects = tuple(
         replace(s, identity=named.get(s.key, identifier.unknown)) for s in photos.subjects
     )
+    known = {p.image for p in identifier.book.photos}
+    _forget(run, [s.key for s in photos.subjects if s.key not in known])
     if set(EXTRA) & set(source_names(identifier.recipe)):
         KeypointFiles.of(run.path / "keypoints", identifier.decide).take(photos.subjects, progress)
     Album(run.path / "album").keep(photos)
@@ -140,6 +151,16 @@ def add_photos(run: RunFolder, images: Path, who: str, device: str, progress: Pr
         who=who,
     )
     return len(photos)
+
+
+def _forget(run: RunFolder, keys: Sequence[str]) -> None:
+    """Remove keypoints and pictures of photos that the catalogue does not hold (any more)."""
+    decide = run.recipe().decide
+    assert isinstance(decide, IdentifyDecide)
+    files, album = KeypointFiles.of(run.path / "keypoints", decide), Album(run.path / "album")
+    for key in keys:
+        files.path(key).unlink(missing_ok=True)
+        album.path(key).unlink(missing_ok=True)
 
 
 def propose_groups(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from transect.catalogue.store import Catalogue
 from transect.errors import TransectError
+from transect.files import digest_of
 from transect.identify.deciding import Decisions, evidence_of
 from transect.identify.geometry import GeometryModel, KeypointFiles
 from transect.identify.oof import fold_model, geometry_file
@@ -310,8 +311,7 @@ def _named_apart(subjects: Sequence[Subject]) -> list[Subject]:
     """New photos under keys that no photo of the catalogue has: names may repeat."""
     found = []
     for s in subjects:
-        status = s.image.path.stat()
-        key = f"{s.key} {status.st_size} {status.st_mtime_ns} {s.box}"
+        key = f"{s.key} {digest_of(s.image.path)} {s.box}"
         found.append(Subject(key, s.image, s.box, s.identity, s.group, s.side, s.date))
     return found
 
