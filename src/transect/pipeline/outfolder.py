@@ -25,7 +25,7 @@ def check(out: Path, images: Path, *, overwrite: bool) -> None:
     Raises:
         TransectError: If the folder is in use.
     """
-    if not out.is_dir() or not any(out.iterdir()):
+    if not out.is_dir() or all(path.name == MARK for path in out.iterdir()):
         return
     if not overwrite:
         raise TransectError(
