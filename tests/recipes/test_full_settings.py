@@ -92,7 +92,7 @@ def step_of(recipe, member, stage):
     if isinstance(member.network, Embedding):
         loss = parse_loss(stage.loss)
         return lambda model, batch, _: (loss(model(batch["image"]), batch["target"]), {})
-    return counting.count_step(stage)
+    return counting.count_step(stage, counting.Task(recipe.decide, classes=5))
 
 
 def batch_of(recipe, member, stage, channels):

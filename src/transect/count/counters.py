@@ -316,7 +316,7 @@ def straighten(raw: Floats, cells: Floats, truth: Floats) -> tuple[float, float]
     inverse = np.linalg.inv(square)
     part = inverse @ unit.T @ (truth * weight)
     left = truth * weight - unit @ part
-    variance = float((left**2).sum()) / (len(raw) - 2) * inverse[1, 1]
+    variance = float((left**2).sum() / (len(raw) - 2) * inverse[1, 1])
     certain = max(0.0, 1 - variance / max(float(part[1]) ** 2, 1e-300))
     per_cell = float(part[1] / size[1]) * certain
     slope = (float(truth.sum()) - per_cell * float(cells.sum())) / total
