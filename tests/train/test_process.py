@@ -23,7 +23,8 @@ import resource, torch
 from transect.train.process import kept_memory
 
 def faults(size=2**26):
-    torch.ones(size, dtype=torch.uint8)
+    for _ in range(4):  # until the heap has grown to hold it
+        torch.ones(size, dtype=torch.uint8)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(size, dtype=torch.uint8)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
