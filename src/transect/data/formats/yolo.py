@@ -240,32 +240,6 @@ def _line(instance: Instance, picture: Picture, numbers: dict[str, int]) -> str 
     return f"{numbers[instance.label]} {cells}"
 
 
-def _split_cells(text: str) -> list[str]:
-    """Cells between commas, quotes respected."""
-    cells = re.findall(r"""(?:"[^"]*"|'[^']*'|[^,])+""", text)
-    return [cell for cell in cells if cell.strip()]
-
-
-def _pair(cell: str, path: Path) -> tuple[int, str]:
-    """``0: name``."""
-    number, colon, name = cell.partition(":")
-    number = number.strip().strip("'\"")
-    if not colon or not number.isascii() or not number.isdigit() or len(number) > 6:
-        raise TransectError(f"{path}: {cell[:60]!r} is not 'number: name'. Correct names.")
-    return int(number), _scalar(name, path)
-
-
-def _scalar(text: str, path: Path) -> str:
-    """A name, with or without quotes and a comment behind it."""
-    text = text.strip()
-    if text[:1] in ("'", '"'):
-        end = text.find(text[0], 1)
-        if end < 0:
-            raise TransectError(f"{path}: {text[:60]!r} has no closing quote. Correct names.")
-        return checked.label(text[1:end], f"{path.name}: names")
-    return checked.label(text.split(" #")[0].strip(), f"{path.name}: names")
-
-
 def _yaml_text(name: str) -> str:
     """A name in the quotes that it does not contain."""
     quote = "'" if '"' in name else '"'
