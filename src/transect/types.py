@@ -17,6 +17,10 @@ Question = Literal["segment", "count", "identify"]
 MaskKind = Literal["binary", "classes", "instances"]
 
 
+IMAGE_COLUMNS = ("group", "depth", "date", "side", "scale", "split", "kind", "weight")
+"""What ``images.csv`` may say of an image; each is an attribute of ``Image``."""
+
+
 @dataclass(frozen=True)
 class Image:
     """One picture of a survey: where it is and what the table says of it.
@@ -34,6 +38,8 @@ class Image:
         scale: Ground size of one pixel, or None. The unit is the survey's own.
         split: ``train``, or ``test`` for images that no training may see.
         kind: What sort of picture it is (stain, camera, habitat), or None; folds may balance it.
+        weight: How much it counts in training beside others, at least 0: images that come from
+            elsewhere may count less. Scores do not ask for it.
         void: Share of its pixels that hold no data, in [0, 1].
         output: How files made from it are called, if not as ``stem`` would say: where images
             share a stem.
@@ -51,6 +57,7 @@ class Image:
     scale: float | None = None
     split: str = "train"
     kind: str | None = None
+    weight: float = 1.0
     void: float = 0.0
     output: str = ""
 

@@ -237,6 +237,18 @@ def test_one_mask_for_two_images_of_a_name_is_not_guessed(masked):
     }
 
 
+def test_the_table_of_images_weighs_them(masked):
+    (masked / "images.csv").write_text("image,weight\n0.png,0.25\n1.png,-1\n2.png,inf\n3.png,0\n")
+    survey = open_survey(masked)
+    assert [image.weight for image in survey.images] == [0.25, 1.0, 1.0, 0.0]
+    said = [problem.what for problem in survey.problems]
+    assert [line.split(";")[0] for line in said] == [
+        "images.csv line 3: weight must be a number from 0",
+        "images.csv line 4: weight must be a number from 0",
+    ]
+    assert all(line.endswith("It is taken as 1.") for line in said)
+
+
 def test_links_out_of_the_folder_are_refused(masked, tmp_path_factory):
     other = save(tmp_path_factory.mktemp("other") / "x.png", np.zeros((4, 4), np.uint8))
     (masked / "images" / "link.png").symlink_to(other)

@@ -100,3 +100,18 @@ def test_vectors_have_length_one(photos):
     model = model_of(TINY)
     found = embed_with(model, photos, [0, 1], MEMBER.geometry, device="cpu")
     np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, rtol=1e-5)
+
+
+def test_a_photo_of_weight_zero_is_never_drawn(photos):
+    light = photos.take(np.arange(len(photos)))
+    light.subjects = tuple(
+        dataclasses.replace(s, image=dataclasses.replace(s.image, weight=float(i > 0)))
+        for i, s in enumerate(photos.subjects)
+    )
+    label = np.arange(len(photos))
+    stage = dataclasses.replace(STAGE, sampler="uniform", batch=16, steps=10)
+    plain = dataclasses.replace(MEMBER, network=dataclasses.replace(TINY, flip_labels=False))
+    for given, drawn in ((photos, True), (light, False)):
+        batches = _batches(given, plain, stage, np.arange(len(photos)), label, 0, "cpu")
+        found = torch.cat([batch["label"] for batch in batches.epoch(0)])
+        assert (0 in found.tolist()) is drawn

@@ -228,8 +228,33 @@ def test_weighted_draws_follow_the_weights():
     assert np.mean(values(even) == 10) == 0.5
 
 
+def test_the_surveys_weights_go_before_every_draw():
+    src = dataclasses.replace(
+        source(shapes=((40, 40),) * 2), coverage=np.zeros(2), image_weights=np.array([3.0, 1.0])
+    )
+    found = batches(src, steps=200)
+    assert np.mean(values(found) == 10) == pytest.approx(0.75, abs=0.06)
+
+
+def test_an_oversampled_epoch_is_as_long_as_its_rarest_class_makes_it():
+    rare = np.array([[20.0, 20.0]], np.float32)
+    src = dataclasses.replace(
+        source(shapes=((40, 40),) * 20, points=[rare] * 20),
+        coverage=np.ones(20),
+        classes=lambda i: np.array([int(i == 7)]),
+    )
+    found = batches(
+        src, pictures=range(20), sampler="oversample", per_identity=9,
+        geometry=Geometry(fit="tile", size_hw=(40, 40)),
+    )  # fmt: skip
+    assert found.steps == 7
+    assert np.bincount((values(found) / 10).astype(int), minlength=21)[1:].tolist() == [
+        9 if i == 7 else 1 for i in range(20)
+    ]
+
+
 def test_what_a_sampler_lacks_is_said_before_training():
     with pytest.raises(TransectError, match="needs the labels"):
-        batches(sampler="oversample")
+        batches(sampler="identity", per_identity=2)
     with pytest.raises(TransectError, match="Did you mean 'foreground'"):
         batches(sampler="forground")

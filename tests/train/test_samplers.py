@@ -93,7 +93,7 @@ def test_identity_needs_a_batch_that_fits():
 
 
 def test_rare_labels_come_up_to_the_least_number():
-    counts = np.bincount(ITEMS.labels[drawn("oversample", per_identity=2).index])
+    counts = np.bincount(ITEMS.labels[drawn("oversample", draws=None, per_identity=2).index])
     assert counts.tolist() == [3, 2, 2]
 
 
@@ -138,3 +138,30 @@ def test_mixed_batches_hold_a_fixed_share_of_pseudo_labels():
 def test_what_is_missing_is_said_at_once(stage, items, words):
     with pytest.raises(TransectError, match=words):
         sampler_for(stage, items, seed=0)
+
+
+def test_every_class_of_objects_comes_up_to_the_least_number_of_draws():
+    items = replace(ITEMS, labels=None)  # classes: 0 in three items, 1 in one, 2 in one
+    draws = drawn("oversample", items=items, draws=None, per_identity=4).index
+    assert np.bincount(draws, minlength=5).tolist() == [1, 1, 4, 1, 4]
+    assert len(drawn("oversample", items=items, steps=4, draws=None)) == 32
+
+
+def test_the_surveys_weights_are_followed_wherever_items_are_drawn_by_chance():
+    items = replace(ITEMS, weights=None, image_weights=np.array([1.0, 1.0, 0.0, 1.0, 3.0]))
+    assert shares(drawn("uniform", items=items).index) == pytest.approx(
+        [1 / 6, 1 / 6, 0, 1 / 6, 1 / 2], abs=0.02
+    )
+    for name in ("weighted", "foreground", "object", "coverage"):
+        assert 2 not in drawn(name, items=items).index
+    known = replace(items, classes=None, labels=np.array([0, 0, 0, 1, 1]))
+    assert shares(drawn("class_aware", items=known).index) == pytest.approx(
+        [1 / 4, 1 / 4, 0, 1 / 8, 3 / 8], abs=0.02
+    )
+    known = replace(items, classes=[np.zeros(1, np.int64)] * 5)
+    assert shares(drawn("class_aware", items=known).index) == pytest.approx(
+        [1 / 6, 1 / 6, 0, 1 / 6, 1 / 2], abs=0.02
+    )
+    for name in ("identity", "oversample"):
+        with pytest.raises(TransectError, match=r"cannot follow the column weight of images\.csv"):
+            drawn(name, items=items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ from transect.data.images import IMAGE_SUFFIXES, image_info
 from transect.data.names import output_stems
 from transect.data.tables import match_images, read_table
 from transect.errors import TransectError, unknown_name
-from transect.types import Image, Problem
+from transect.types import IMAGE_COLUMNS, Image, Problem
 
 __all__ = [
     "Progress",
@@ -204,8 +205,8 @@ def with_table(images: Iterable[Image], path: Path) -> tuple[tuple[Image, ...], 
 
     Args:
         images: The images.
-        path: A table with the column image and any of group, depth, date, side, scale, split
-            and kind; other columns are tolerated.
+        path: A table with the column image and any of ``IMAGE_COLUMNS``; other columns are
+            tolerated.
 
     Returns:
         The images, completed, and problems with rows.
@@ -214,8 +215,7 @@ def with_table(images: Iterable[Image], path: Path) -> tuple[tuple[Image, ...], 
         TransectError: If the table cannot be read, or a split is none that we know.
     """
     images = tuple(images)
-    extra = ("group", "depth", "date", "side", "scale", "split", "kind")
-    table, problems = read_table(path, ["image"], optional=extra)
+    table, problems = read_table(path, ["image"], optional=IMAGE_COLUMNS)
     root = images[0].path.parent if images else path.parent
     table, strange = match_images(table, [image.name for image in images], root, path.name)
     problems += strange
@@ -226,7 +226,7 @@ def with_table(images: Iterable[Image], path: Path) -> tuple[tuple[Image, ...], 
     ]
     table = table[~double]
     cells = {}
-    for column in extra:
+    for column in IMAGE_COLUMNS:
         values = table[column].tolist() if column in table else [""] * len(table)
         cells[column] = dict(zip(table["image"], values, strict=True))
     problems += _number_problems(table, path.name)
@@ -235,8 +235,8 @@ def with_table(images: Iterable[Image], path: Path) -> tuple[tuple[Image, ...], 
             raise unknown_name(f"split in {path}", split, [s for s in _SPLITS if s])
     done = []
     for image in images:
-        row = {column: cells[column].get(image.name, "") for column in extra}
-        depth, scale = numbers([row["depth"], row["scale"]]).tolist()
+        row = {column: cells[column].get(image.name, "") for column in IMAGE_COLUMNS}
+        depth, scale, weight = numbers([row["depth"], row["scale"], row["weight"]]).tolist()
         done.append(
             replace(
                 image,
@@ -247,6 +247,7 @@ def with_table(images: Iterable[Image], path: Path) -> tuple[tuple[Image, ...], 
                 scale=scale if scale == scale and scale > 0 else None,
                 split=_SPLITS[row["split"].lower()],
                 kind=row["kind"] or None,
+                weight=weight if 0 <= weight < math.inf else 1.0,
             )
         )
     return tuple(done), problems
@@ -263,17 +264,19 @@ def stem_of(name: str) -> str:
 
 
 def _number_problems(table: pd.DataFrame, file: str) -> list[Problem]:
-    """Depths and scales that are given but are no numbers."""
+    """Depths, scales and weights that are given but are no numbers, or out of range."""
     problems = []
-    for column in ("depth", "scale"):
+    rules = (("depth", "", "unknown"), ("scale", " above 0", "unknown"), ("weight", " from 0", "1"))
+    for column, rule, default in rules:
         if column not in table:
             continue
         values = numbers(table[column])
         bad = (values != values) & (table[column] != "").to_numpy()
         if column == "scale":
             bad |= values <= 0
+        if column == "weight":
+            bad |= (values < 0) | (values == math.inf)
         for text, line in zip(table.loc[bad, column], table.loc[bad, "line"], strict=True):
-            what = f"{file} line {line}: {column} must be a number"
-            what += " above 0" if column == "scale" else ""
-            problems.append(Problem(file, f"{what}; got {text!r}. It is taken as unknown."))
+            what = f"{file} line {line}: {column} must be a number{rule}; got {text!r}."
+            problems.append(Problem(file, f"{what} It is taken as {default}."))
     return problems

@@ -32,7 +32,10 @@ TABLE_LIMIT = 1 << 30
 """Most bytes of a table; ten million rows are less."""
 
 _NUMBERS = frozenset(
-    ("x", "y", "x0", "y0", "x1", "y1", "width", "height", "depth", "scale", "confidence", "score")
+    (
+        *("x", "y", "x0", "y0", "x1", "y1", "width", "height", "depth", "scale", "weight"),
+        *("confidence", "score"),
+    )
 )
 _WORDS = frozenset(
     ("image", "class", "identity", "group", "date", "side", "split", "kind", "name", "comment")

@@ -25,7 +25,7 @@ from transect.train.budget import Pace, measure
 from transect.train.engine import fit
 from transect.train.mining import PairBatches, Pairs, PairSchedule
 from transect.train.plan import Batches, FitResult, ProgressEvent, StagePlan, watches
-from transect.train.samplers import Draws, Items, sampler_for
+from transect.train.samplers import Draws, Items, sampler_for, weights_of
 from transect.types import Sample
 
 __all__ = ["build_recogniser", "fit_fold", "inputs_of", "pace_of"]
@@ -187,7 +187,12 @@ def _batches(
             labels.append(own + people if flip and own >= 0 else own)
         return {"image": torch.stack(images).contiguous(), "label": torch.tensor(labels)}
 
-    items = Items(len(rows), labels=np.where(label < 0, people + np.arange(len(label)), label))
+    own = weights_of([photos.subjects[row].image for row in rows.tolist()])
+    items = Items(
+        len(rows),
+        labels=np.where(label < 0, people + np.arange(len(label)), label),
+        image_weights=own,
+    )
     return IndexBatches(
         sampler_for(stage, items, seed=seed),
         make,

@@ -16,6 +16,7 @@ from transect.data.survey import fingerprint, mask_labels
 from transect.recipe import Geometry, Member, Stage
 from transect.segment.targets import object_centres, plane_names, planes_of
 from transect.train.dense import DenseSource
+from transect.train.samplers import weights_of
 from transect.types import Image, MaskKind, Problem, Sample, Survey
 
 __all__ = ["MaskDataset"]
@@ -120,6 +121,7 @@ class MaskDataset:
             centres=self.centres,
             coverage=self.coverage,
             classes=self._classes_at if self.kind == "classes" else None,
+            image_weights=weights_of(self.images),
         )
 
     def _classes_at(self, i: int) -> NDArray[np.int64]:

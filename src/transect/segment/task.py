@@ -84,7 +84,8 @@ class SegmentTask:
         "Schedule.name": ("plateau", *SCHEDULES),
         "Augment.policy": POLICIES,
         "Stage.sampler": (
-            "uniform", "foreground", "object", "class_aware", "coverage", "weighted", "hard"
+            "uniform", "foreground", "object", "class_aware", "coverage", "weighted", "hard",
+            "oversample",
         ),
         "Stage.curriculum": ("none", "easy_first", "large_first"),
         "Stage.data": ("train", "pseudo", "mixed", "teacher"),

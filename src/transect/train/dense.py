@@ -38,6 +38,7 @@ class DenseSource:
         coverage: Share of foreground per picture, or number of objects; orders a curriculum.
         classes: Class of each object of picture i, for class-aware draws; None is one class.
         weights: Of the sampler ``weighted``, per picture; None is even.
+        image_weights: How much each picture counts by the survey; None is even.
         points_margin: Points so many pixels outside a window still come to ``target``.
     """
 
@@ -49,6 +50,7 @@ class DenseSource:
     coverage: NDArray[np.float64]
     classes: Callable[[int], NDArray[np.int64]] | None = None
     weights: NDArray[np.float64] | None = None
+    image_weights: NDArray[np.float64] | None = None
     points_margin: float = 0.0
 
 
@@ -90,9 +92,10 @@ class DenseBatches:
         # most; soft planes continue by reflection.
         self._border = "reflect" if geometry.border == "inpaint" else geometry.border
         self._items = self._known()
-        self.steps = stage.steps or max(1, math.ceil(self._items.one_pass / stage.batch))
         first = "uniform" if stage.sampler == "hard" else stage.sampler  # until ``prepare``
-        self._sampler = self._sampled(first, self._items)
+        one_pass = len(self._sampled(first, self._items)(0))
+        self.steps = stage.steps or max(1, math.ceil(one_pass / stage.batch))
+        self._sampler = self._sampled(first, self._items, self.steps * stage.batch)
 
     def epoch(self, epoch: int) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of one epoch.
@@ -136,8 +139,8 @@ class DenseBatches:
                 )
                 losses += each.flatten(1).mean(1).tolist()
         hard = np.clip(np.array(losses) / max(float(np.mean(losses)), 1e-9), 0.0, 5.0)
-        weights = hard * self._items.windows_of(np.arange(len(hard)))
-        self._sampler = self._sampled("weighted", dataclasses.replace(self._items, weights=weights))
+        items = dataclasses.replace(self._items, weights=hard)
+        self._sampler = self._sampled("weighted", items, self.steps * self._stage.batch)
 
     def _fixed(self, pictures: Sequence[int]) -> dict[str, Tensor]:
         """One batch of given pictures: the window that a seed of the picture's own puts."""
@@ -234,7 +237,10 @@ class DenseBatches:
         source, pictures = self._source, self._pictures.tolist()
         coverage = source.coverage[self._pictures]
         windows = np.array([self._windows_of(i) for i in pictures], np.float64)
-        weights = 1.0 if source.weights is None else source.weights[self._pictures]
+        weights, by_survey = (
+            None if values is None else values[self._pictures]
+            for values in (source.weights, source.image_weights)
+        )
         # Empty and nearly full pictures are the easy ones; large objects come before small ones.
         easy = np.abs(coverage - np.median(coverage)) if len(coverage) else coverage
         return Items(
@@ -246,15 +252,16 @@ class DenseBatches:
                 for i in pictures
             ],
             coverage=coverage,
-            weights=weights * windows,
+            weights=weights,
+            image_weights=by_survey,
             difficulty=-coverage if self._stage.curriculum == "large_first" else -easy,
             windows=windows,
         )
 
-    def _sampled(self, name: str, items: Items) -> Sampler:
-        """The stage's draws by a sampler."""
+    def _sampled(self, name: str, items: Items, draws: int | None = None) -> Sampler:
+        """The stage's draws by a sampler, one pass unless told how many."""
         stage = dataclasses.replace(self._stage, sampler=name)
-        return sampler_for(stage, items, seed=self._seed, draws=self.steps * stage.batch)
+        return sampler_for(stage, items, seed=self._seed, draws=draws)
 
     def _windows_of(self, picture: int) -> float:
         """How many windows a picture holds; a whole one is one."""

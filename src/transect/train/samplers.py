@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from transect.errors import TransectError, unknown_name
 from transect.recipe import Stage
+from transect.types import Image
 
 __all__ = [
     "SAMPLERS",
@@ -29,6 +30,7 @@ __all__ = [
     "sampler_for",
     "uniform",
     "weighted",
+    "weights_of",
 ]
 
 T = TypeVar("T")
@@ -70,10 +72,13 @@ class Items:
     Attributes:
         count: Number of items.
         classes: Per item the classes of its objects, (K_i,) int; for foreground, object and
-            class_aware. Without them, class_aware uses ``labels``.
+            class_aware. Without them, class_aware uses ``labels``; oversample uses them where there
+            are no ``labels``.
         coverage: (N,) share of foreground in [0, 1]; for coverage.
         labels: (N,) class or identity; for identity, oversample and class_aware.
-        weights: (N,) chances; for weighted.
+        weights: (N,) chances, for weighted; None is evenly.
+        image_weights: (N,) at least 0, how much each item counts by the survey; None is evenly. All
+            samplers that draw items by chance follow them.
         difficulty: (N,) for a curriculum: the low ones come first. For ``large_first``, minus the
             size.
         windows: (N,) at least 1: windows that show an item whole, the tiles of a large image. One
@@ -86,12 +91,18 @@ class Items:
     coverage: NDArray[np.float64] | None = None
     labels: NDArray[np.int64] | None = None
     weights: NDArray[np.float64] | None = None
+    image_weights: NDArray[np.float64] | None = None
     difficulty: NDArray[np.float64] | None = None
     windows: NDArray[np.float64] | None = None
 
     def windows_of(self, pool: Pool) -> NDArray[np.float64]:
         """Windows of the items of a pool."""
         return np.ones(len(pool)) if self.windows is None else self.windows[pool]
+
+    def chances_of(self, pool: Pool) -> NDArray[np.float64]:
+        """How often the items of a pool come beside each other: by windows and weights."""
+        own = 1.0 if self.image_weights is None else self.image_weights[pool]
+        return self.windows_of(pool) * own
 
     @property
     def one_pass(self) -> int:
@@ -100,40 +111,50 @@ class Items:
         return int(np.rint(self.windows_of(everything)).sum())
 
 
+def weights_of(images: Sequence[Image]) -> NDArray[np.float64] | None:
+    """The weights of images as ``Items`` holds them: (N,), or None where all count alike."""
+    weights = np.array([image.weight for image in images], np.float64)
+    return None if (weights == 1).all() else weights
+
+
 Sampler = Callable[[int], Draws]
 """From an epoch (from 0) to its draws, the same at every call."""
 
 
 def uniform(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
-    """Shuffled passes: no window is drawn again before all have been."""
+    """Shuffled passes: no window is drawn again before all have been; by chance with weights."""
+    if items.image_weights is not None:
+        return weighted(replace(items, weights=None), pool, draws, rng)
     windows = np.repeat(pool, np.rint(items.windows_of(pool)).astype(np.int64))
     passes = [rng.permutation(windows) for _ in range(math.ceil(draws / len(windows)))]
     return _anywhere(np.concatenate(passes)[:draws])
 
 
 def weighted(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
-    """With replacement, by the items' weights."""
-    weights = _known(items.weights, "weighted", "weights")[pool]
-    return _anywhere(rng.choice(pool, draws, p=_chances(weights, "weighted")))
+    """With replacement, by the weights, the survey's and those of ``Items``, and by windows."""
+    own = 1.0 if items.weights is None else items.weights[pool]
+    return _anywhere(rng.choice(pool, draws, p=_chances(items.chances_of(pool) * own, "weighted")))
 
 
 def foreground(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
     """Items with any object, evenly; then one of the item's objects."""
-    windows = items.windows_of(pool)
-    return _by_objects(items, pool, draws, rng, lambda count: (count > 0) * windows)
+    chances = items.chances_of(pool)
+    return _by_objects(items, pool, draws, rng, lambda count: (count > 0) * chances)
 
 
 def objects(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
     """Every object of the fold with the same chance (sea lions 2nd place, 20 % of its draws)."""
-    return _by_objects(items, pool, draws, rng, lambda count: count.astype(np.float64))
+    own = np.ones(len(pool)) if items.image_weights is None else items.image_weights[pool]
+    return _by_objects(items, pool, draws, rng, lambda count: count * own)
 
 
 def class_aware(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
     """Classes evenly, then an item that has the class, then an object of it (Shen 2016)."""
     if items.classes is None:
         labels = _known(items.labels, "class_aware", "classes")[pool]
-        _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
-        return _anywhere(rng.choice(pool, draws, p=_chances(1 / count[place], "class_aware")))
+        place = np.unique(labels, return_inverse=True)[1]
+        own = items.chances_of(pool)
+        return _anywhere(rng.choice(pool, draws, p=_evenly(own, place, "class_aware")))
     having: dict[int, list[int]] = {}
     for item in pool.tolist():
         for name in np.unique(items.classes[item]).tolist():
@@ -142,9 +163,14 @@ def class_aware(items: Items, pool: Pool, draws: int, rng: np.random.Generator) 
         return uniform(items, pool, draws, rng)
     names = sorted(having)
     owners = {name: np.array(items_having) for name, items_having in having.items()}
+    every = items.image_weights
+    shares = {
+        name: None if every is None else _chances(every[own], "class_aware")
+        for name, own in owners.items()
+    }
     index, focus = np.empty(draws, np.int64), np.empty(draws, np.int64)
     for k, name in enumerate(rng.integers(len(names), size=draws).tolist()):
-        index[k] = rng.choice(owners[names[name]])
+        index[k] = rng.choice(owners[names[name]], p=shares[names[name]])
         focus[k] = rng.choice(np.flatnonzero(items.classes[index[k]] == names[name]))
     return Draws(index, focus)
 
@@ -152,10 +178,8 @@ def class_aware(items: Items, pool: Pool, draws: int, rng: np.random.Generator) 
 def coverage(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
     """Bins of coverage (empty, to .1, .25, .5, .75, 1) evenly."""
     bins = np.digitize(_known(items.coverage, "coverage", "coverage")[pool], _BINS)
-    windows = items.windows_of(pool)
-    return _anywhere(
-        rng.choice(pool, draws, p=_chances(windows / np.bincount(bins, windows)[bins], "coverage"))
-    )
+    chances = _evenly(items.chances_of(pool), bins, "coverage")
+    return _anywhere(rng.choice(pool, draws, p=chances))
 
 
 def identity(
@@ -205,18 +229,30 @@ def oversample(
 ) -> Draws:
     """Every item once, those of rare labels again until the label has ``least`` draws.
 
-    yu4u's whales repeated identities up to 10. ``draws`` is not used: the epoch has the length
-    that this gives.
+    yu4u's whales repeated identities up to 10. Items with objects of several classes are repeated
+    for their rarest class first, and count for all of theirs. Passes follow each other until there
+    are ``draws``; the last one is whole.
     """
-    labels = _known(items.labels, "oversample", "labels")[pool]
-    extra = [pool]
-    for name in np.unique(labels):
-        members = pool[labels == name]
-        missing = least - len(members)
+    if items.labels is None:
+        classes = _known(items.classes, "oversample", "labels or classes")
+        labels = [np.unique(classes[item]).tolist() for item in pool.tolist()]
+    else:
+        labels = [[label] for label in items.labels[pool].tolist()]
+    having: dict[int, list[int]] = {}
+    for place, own in enumerate(labels):
+        for label in own:
+            having.setdefault(label, []).append(place)
+    times = np.ones(len(pool), np.int64)
+    for label in sorted(having, key=lambda label: (len(having[label]), label)):
+        members = np.array(having[label])
+        missing = least - int(times[members].sum())
         if missing > 0:
             whole, rest = divmod(missing, len(members))
-            extra += [members] * whole + [rng.permutation(members)[:rest]]
-    return _anywhere(rng.permutation(np.concatenate(extra)))
+            times[members] += whole
+            times[rng.permutation(members)[:rest]] += 1
+    once = np.repeat(pool, times)
+    passes = [rng.permutation(once) for _ in range(max(1, math.ceil(draws / len(once))))]
+    return _anywhere(np.concatenate(passes))
 
 
 SAMPLERS: dict[str, Callable[..., Draws]] = {
@@ -257,7 +293,7 @@ def sampler_for(stage: Stage, items: Items, *, seed: int, draws: int | None = No
         stage: ``sampler``, ``sampler_share``, ``per_identity``, ``batch``, ``curriculum``.
         items: What is known of the items.
         seed: Of the draws.
-        draws: Items per epoch; None is ``steps * batch``, or one pass.
+        draws: Items per epoch; None is ``steps * batch``, or one pass (longer for oversample).
 
     Returns:
         Draws by epoch. With ``sampler_share`` below 1 each draw is uniform with the rest of the
@@ -282,8 +318,15 @@ def sampler_for(stage: Stage, items: Items, *, seed: int, draws: int | None = No
             f"sampler {stage.sampler} of stage {stage.name} composes whole batches or epochs and "
             f"needs sampler_share=1; got {stage.sampler_share}."
         )
-    if draws is None:
-        draws = stage.steps * stage.batch * stage.accumulate if stage.steps else items.one_pass
+    if fixed and items.image_weights is not None:
+        raise TransectError(
+            f"sampler {stage.sampler} of stage {stage.name} draws by individuals or classes and "
+            "cannot follow the column weight of images.csv. Take the sampler uniform or weighted, "
+            "or remove the column."
+        )
+    if draws is None and stage.steps:
+        draws = stage.steps * stage.batch * stage.accumulate
+    wanted = items.one_pass if draws is None else draws
     more = {
         "identity": {"per_identity": stage.per_identity, "batch": stage.batch},
         "oversample": {"least": stage.per_identity},
@@ -295,11 +338,11 @@ def sampler_for(stage: Stage, items: Items, *, seed: int, draws: int | None = No
         if stage.curriculum != "none":
             difficulty = _known(items.difficulty, stage.curriculum, "difficulty")
             pool = curriculum(difficulty, epoch / max(1, stage.epochs))
-        chosen = SAMPLERS[stage.sampler](items, pool, draws, rng, **more)
+        chosen = SAMPLERS[stage.sampler](items, pool, wanted, rng, **more)[:draws]
         if stage.sampler == "uniform" or stage.sampler_share >= 1:
             return chosen
-        other = uniform(items, pool, draws, rng)
-        follow = rng.random(draws) < stage.sampler_share
+        other = uniform(items, pool, wanted, rng)
+        follow = rng.random(wanted) < stage.sampler_share
         return Draws(
             np.where(follow, chosen.index, other.index), np.where(follow, chosen.focus, other.focus)
         )
@@ -376,6 +419,12 @@ def _chances(weights: NDArray[np.float64], sampler: str) -> NDArray[np.float64]:
             f"a sum of {total}."
         )
     return weights / total
+
+
+def _evenly(own: NDArray[np.float64], bins: NDArray[np.int64], sampler: str) -> NDArray[np.float64]:
+    """Chances that make bins come evenly, and the items of a bin by their own."""
+    total = np.bincount(bins, own)[bins]
+    return _chances(np.divide(own, total, out=np.zeros_like(own), where=total > 0), sampler)
 
 
 def _known(value: T | None, sampler: str, what: str) -> T:

@@ -17,6 +17,7 @@ from transect.data.outlines import turned_box
 from transect.data.shapes import box_of, counts_for, window_of
 from transect.errors import TransectError
 from transect.files import write_text
+from transect.types import IMAGE_COLUMNS
 
 __all__ = ["NAME", "instance_json", "matches", "read", "read_root", "write"]
 
@@ -204,8 +205,7 @@ def _images(root: dict[str, Any], file: str, builder: Builder) -> dict[str, str]
             columns = {
                 k: str(v)
                 for k, v in entry.items()
-                if k in ("group", "depth", "date", "side", "scale", "split", "kind")
-                and isinstance(v, (str, int, float))
+                if k in IMAGE_COLUMNS and isinstance(v, (str, int, float))
             }
             name = builder.picture(name, size, **columns)
         except TransectError as error:

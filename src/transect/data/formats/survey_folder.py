@@ -29,13 +29,12 @@ from transect.data.survey import mask_labels, open_survey
 from transect.data.tables import read_table, table_file
 from transect.errors import TransectError
 from transect.files import atomic_path, safe_join, spreadsheet_safe, write_text
-from transect.types import Image, MaskKind, Problem
+from transect.types import IMAGE_COLUMNS, Image, MaskKind, Problem
 
 __all__ = ["NAME", "is_survey", "matches", "read", "write", "write_tables"]
 
 NAME = "survey"
 _TABLES = ("points", "counts", "boxes", "identities")
-_COLUMNS = ("group", "depth", "date", "side", "scale", "split", "kind")
 
 
 def matches(head: Head) -> bool:
@@ -156,8 +155,9 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
 
 def _columns(image: Image) -> dict[str, str | None]:
     """What images.csv says of an image, as text."""
-    found = {column: getattr(image, column) for column in _COLUMNS}
+    found = {column: getattr(image, column) for column in IMAGE_COLUMNS}
     found["split"] = "test" if image.split == "test" else None
+    found["weight"] = image.weight if image.weight != 1 else None
     return {k: f"{v:g}" if isinstance(v, float) else v for k, v in found.items()}
 
 
@@ -296,7 +296,9 @@ def write_tables(annotations: Annotations, path: Path) -> list[Path]:
         written.append(_write_rows(path / "identities.csv", rows))
     aside = {"split"} if any(not p.labelled for p in annotations.pictures) else set()
     used = [
-        c for c in _COLUMNS if c in aside or any(p.columns.get(c) for p in annotations.pictures)
+        c
+        for c in IMAGE_COLUMNS
+        if c in aside or any(p.columns.get(c) for p in annotations.pictures)
     ]
     if words and "kind" not in used:
         used.append("kind")
