@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transect.errors import TransectError
 from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, data_record, locked
-from transect.types import MaskKind, Progress, Quiet, Survey
+from transect.types import LabelKind, MaskKind, Progress, Quiet, Survey
 
 if TYPE_CHECKING:
     from transect.task import Task
@@ -75,6 +75,7 @@ def train(
     question: str | None = None,
     missing: str | None = None,
     masks: MaskKind | None = None,
+    labels: LabelKind | None = None,
     quick: bool = False,
     resume: bool = False,
     seed: int | None = None,
@@ -92,10 +93,11 @@ def train(
         out: The run folder; the default is ``runs/<name of the data>``.
         budget: Time for all of it: seconds, or ``15m``, ``2h``.
         settings: Fields to change: path to JSON text, as ``--set`` takes them.
-        question: segment, count or identify, if the folder could answer several.
+        question: segment, count, identify or classify, if the folder could answer several.
         missing: ``empty`` if an image without a mask has no objects.
         masks: What the numbers in the masks are: binary, classes or instances; None asks the
             survey.
+        labels: What ``labels.csv`` holds: single, several or grades; None asks the survey.
         quick: The recipe's short twin.
         resume: Go on with the run in ``out``; another recipe, seed, setting or budget than it was
             begun with is refused.
@@ -130,7 +132,10 @@ def train(
     seconds = seconds_of(budget)
     given = _given(recipe, settings or {}, quick=quick)
     if not is_main_process():
-        return _train_along(root, folder, _device(device), threads, question, missing, masks)
+        meant = {
+            "question": question, "missing": missing, "mask_kind": masks, "label_kind": labels
+        }  # fmt: skip
+        return _train_along(root, folder, _device(device), threads, meant)
     if folder.exists() and not resume:
         raise TransectError(
             f"{folder.path} already holds a run. Add --resume to go on with it, "
@@ -144,12 +149,13 @@ def train(
             refuse_other_words(folder, given, settings or {}, seed=seed, seconds=seconds)
             question = folder.recipe().question
             missing = folder.data().get("missing", missing)
-            masks = folder.data()["mask_kind"]
+            masks, labels = folder.data()["mask_kind"], folder.data().get("label_kind")
         survey = open_survey(
             root,
             question=question,
             missing=missing,
             mask_kind=masks,
+            label_kind=labels,
             progress=lambda done, total: progress.step("reading", done, total),
         )
         task = task_of(survey.question)
@@ -498,9 +504,7 @@ def _train_along(
     folder: RunFolder,
     device: str,
     threads: int | None,
-    question: str | None,
-    missing: str | None,
-    masks: MaskKind | None,
+    meant: Mapping[str, Any],
 ) -> Run:
     """What all processes but the first do: read, wait for the recipe, train, write nothing."""
     from transect.data.survey import open_survey
@@ -511,7 +515,7 @@ def _train_along(
 
     prepare_process(threads)
     with tempfile.TemporaryDirectory(prefix="transect-") as scratch:
-        survey = open_survey(root, question=question, missing=missing, mask_kind=masks)
+        survey = open_survey(root, **meant)
         task = task_of(survey.question)
         prepared = task.dataset(survey, Path(scratch), Quiet())
         Team(device).wait()

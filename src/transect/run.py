@@ -142,6 +142,7 @@ def data_record(
         "question": survey.question,
         "missing": missing,
         "mask_kind": survey.mask_kind,
+        "label_kind": survey.label_kind,
         "classes": list(survey.classes),
         "images": len(survey.images),
         "problems": [dataclasses.asdict(problem) for problem in problems],

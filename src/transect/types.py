@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Image", "MaskKind", "Problem", "Progress", "Question", "Quiet", "Sample", "Survey"]
+__all__ = ["Image", "LabelKind", "MaskKind", "Problem", "Progress", "Question", "Quiet"]
+__all__ += ["Sample", "Survey"]
 
-Question = Literal["segment", "count", "identify"]
+Question = Literal["segment", "count", "identify", "classify"]
 MaskKind = Literal["binary", "classes", "instances"]
+LabelKind = Literal["single", "several", "grades"]
 
 
 IMAGE_COLUMNS = ("group", "depth", "date", "side", "scale", "split", "kind", "weight")
@@ -36,7 +38,8 @@ class Image:
         date: As written in the table, or None.
         side: The flank or view (``left``), or None.
         scale: Ground size of one pixel, or None. The unit is the survey's own.
-        split: ``train``, or ``test`` for images that no training may see.
+        split: ``train``; ``test`` for images that no training may see; or ``external`` for images
+            of another survey (labels only), which every fold trains on and none scores.
         kind: What sort of picture it is (stain, camera, habitat), or None; folds may balance it.
         weight: How much it counts in training beside others, at least 0: images that come from
             elsewhere may count less. Scores do not ask for it.
@@ -91,7 +94,8 @@ class Survey:
         root: The folder.
         question: What is asked of it.
         images: All readable images, sorted by name; ``split`` says which are for training.
-        classes: Foreground classes of masks, classes of dots, or identities, in a fixed order.
+        classes: Foreground classes of masks, classes of dots, identities, or labels, in a fixed
+            order; grades from the lowest.
         class_values: The number that stands for each class in the mask files; empty if there
             are no masks or they are of instances. ``data.survey.mask_labels`` maps them.
         mask_kind: How ``masks`` are to be read; None if the survey has none.
@@ -102,6 +106,9 @@ class Survey:
         identities: Columns image, identity and, where given, x0, y0, x1, y1, side, group,
             date; or None.
         boxes: Columns image, x0, y0, x1, y1, class; or None.
+        labels: Columns image, then 0 or 1 for every class, one row per image; or None.
+        label_kind: single (one label each), several, or grades (one each, ordered); None without
+            labels.
         unknown: The identity that stands for "none we know".
         problems: Files that were left out, each with its sentence.
         notes: How files were read that could be read otherwise, and how to say so; one sentence
@@ -121,6 +128,8 @@ class Survey:
     counts: pd.DataFrame | None = None
     identities: pd.DataFrame | None = None
     boxes: pd.DataFrame | None = None
+    labels: pd.DataFrame | None = None
+    label_kind: LabelKind | None = None
     unknown: str = "unknown"
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()

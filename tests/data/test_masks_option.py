@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from transect.cli import main
-from transect.data.manifest import masks_read_as, masks_said
+from transect.data.manifest import masks_said, read_as
 from transect.data.survey import open_survey
 
 LAYOUT = [(1, 2), (1, 2), (2, 1)]
@@ -50,7 +50,7 @@ def test_counting_takes_what_could_be_either_for_objects(ambiguous):
 
 
 def test_the_word_holds_for_one_command_only(ambiguous):
-    with masks_read_as("classes"):
+    with read_as(masks="classes"):
         assert open_survey(ambiguous).classes == ("1", "2")
         assert open_survey(ambiguous, mask_kind="binary").classes == ("1", "2")
     assert masks_said() is None

@@ -17,6 +17,10 @@ def test_every_metric_prefers_the_right_answer(name):
         "rmse": (counts, counts + 2),
         "mae": (counts, counts + 2),
         "accuracy": (classes, 1 - classes),
+        "balanced_accuracy": (classes, 1 - classes),
+        "macro_f1": (classes, 1 - classes),
+        "auroc": (classes * 0.98 + 0.01, 0.99 - classes * 0.98),
+        "f2": (np.eye(2)[classes], np.eye(2)[1 - classes]),
         "weighted_kappa": (classes, 1 - classes),
         "f_beta": (classes, 1 - classes),
         "log_loss": (classes * 0.98 + 0.01, 0.99 - classes * 0.98),
@@ -28,6 +32,8 @@ def test_every_metric_prefers_the_right_answer(name):
     truth = {"rmse": counts, "mae": counts, "map_at_5": ["a"], "top_1": ["a"]}.get(name, classes)
     if right is masks:
         truth = masks
+    if name == "f2":
+        truth = np.eye(2)[classes]
     metric = METRICS[name]
     good, bad = np.mean(metric.function(right, truth)), np.mean(metric.function(other, truth))
     assert np.isfinite([good, bad]).all()
@@ -52,10 +58,43 @@ def test_classification_agrees_with_sklearn():
     )
     assert classify.f_beta([0, 0], [0, 0]) == 1
     np.testing.assert_array_equal(classify.confusion(a, b, 3), metrics.confusion_matrix(b, a))
+    assert classify.balanced_accuracy(a, b) == pytest.approx(metrics.balanced_accuracy_score(b, a))
+    assert classify.macro_f1(a, b) == pytest.approx(metrics.f1_score(b, a, average="macro"))
+    assert classify.auroc(p, b) == pytest.approx(
+        metrics.roc_auc_score(b, p, multi_class="ovr", average="macro")
+    )
+    for weights in (None, "linear"):
+        assert classify.weighted_kappa(a, b, weights=weights or "none") == pytest.approx(
+            metrics.cohen_kappa_score(b, a, weights=weights)
+        )
     with pytest.raises(TransectError, match="one answer per truth"):
         classify.accuracy([], [])
     with pytest.raises(TransectError, match=r"in 0\.\.1"):
         classify.log_loss([0.5], [2])
+
+
+def test_several_labels_agree_with_sklearn():
+    from sklearn import metrics
+
+    rng = np.random.default_rng(1)
+    truth, said = rng.random((40, 4)) < 0.4, rng.random((40, 4)) < 0.5
+    chance = np.round(rng.random((40, 4)), 1)  # with ties
+    truth[0], said[0] = False, False
+    each = classify.f_beta_each(said, truth)
+    assert each[0] == 1  # nothing where there is nothing
+    some = (truth | said).any(axis=1)
+    assert each[some].mean() == pytest.approx(
+        metrics.fbeta_score(truth[some], said[some], beta=2, average="samples", zero_division=0)
+    )
+    assert classify.macro_f1(said, truth) == pytest.approx(
+        metrics.f1_score(truth, said, average="macro")
+    )
+    assert classify.auroc(chance, truth) == pytest.approx(metrics.roc_auc_score(truth, chance))
+    assert np.isnan(classify.auroc([0.1, 0.9], [1, 1]))
+    assert classify.log_loss(np.clip(chance, 0.05, 0.95), truth.astype(int)) == pytest.approx(
+        np.mean([metrics.log_loss(t, p) for t, p in
+                 zip(truth.T, np.clip(chance, 0.05, 0.95).T, strict=True)])
+    )  # fmt: skip
 
 
 def test_calibration_by_hand():

@@ -17,7 +17,10 @@ from transect.data.tables import match_images, read_table, table_file
 from transect.errors import TransectError
 from transect.types import Image, Survey
 
-__all__ = ["coordinate_findings", "mark_findings"]
+__all__ = ["LEAST_IMAGES", "coordinate_findings", "mark_findings"]
+
+LEAST_IMAGES = 10
+"""Of a label: two in each of the usual five folds; our choice."""
 
 
 def mark_findings(
@@ -46,6 +49,30 @@ def mark_findings(
     ):
         if table is not None:
             found += class_typos(Counter(table[column].astype(str)), what=column)
+    if survey.labels is not None:
+        found += _label_findings(survey, survey.labels)
+    return found
+
+
+def _label_findings(survey: Survey, labels: pd.DataFrame) -> list[Finding]:
+    """Labels spelt in two ways, and labels that hardly any image has."""
+    training = {image.name for image in survey.training()}
+    marks = labels[labels["image"].isin(training)][list(survey.classes)]
+    counts = {name: int(marks[name].sum()) for name in survey.classes}
+    found = class_typos(counts, what="label")
+    rare = sorted((n, name) for name, n in counts.items() if n < LEAST_IMAGES)
+    if rare:
+        shown = ", ".join(f"{name} {n}" for n, name in rare[:8])
+        found.append(
+            Finding(
+                "rare",
+                "note",
+                (),
+                f"{len(rare)} labels have fewer than {LEAST_IMAGES} images ({shown}): some folds "
+                "can neither learn nor score them.",
+                "Add images of them, or join them with a label like them.",
+            )
+        )
     return found
 
 

@@ -154,10 +154,17 @@ def copy_findings(links: Sequence[Link], survey: Survey | None) -> list[Finding]
 
 
 def _labels(survey: Survey) -> dict[str, str]:
-    """A word for each image's truth, if it is one word: identity, counts, or a share of pixels."""
+    """A word for each image's truth: identity, labels, counts, or a share of pixels."""
     if survey.identities is not None:
         known = survey.identities[survey.identities["identity"] != survey.unknown]
         return {str(n): str(w) for n, w in zip(known["image"], known["identity"], strict=True)}
+    if survey.labels is not None:
+        marks = survey.labels[list(survey.classes)].to_numpy().astype(bool)
+        words = (
+            ", ".join(c for c, there in zip(survey.classes, row, strict=True) if there) or "none"
+            for row in marks
+        )
+        return dict(zip(survey.labels["image"].tolist(), words, strict=True))
     table = fold_table(survey)
     if "count" in table and survey.question == "count":
         return {

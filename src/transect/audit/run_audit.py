@@ -54,7 +54,7 @@ def audit(
         survey_or_root: An opened survey, or its folder. A folder that cannot be opened as a
             survey is a finding, and its pictures are looked at all the same.
         new: A folder of new pictures: copies, shift and weights are told.
-        question: segment, count or identify, if the folder could answer several.
+        question: segment, count, identify or classify, if the folder could answer several.
         folds: A ``folds.csv`` (image, fold), or image to fold: leaks are told across folds.
         next_count: How many images to name that are worth annotating next.
         threads: How many threads decode; None is one per core.

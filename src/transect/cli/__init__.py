@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        with _terminable(), _masks_as_said(options):
+        with _terminable(), _read_as_said(options):
             return int(options.call(options) or 0)
     except TransectError as error:
         print(f"transect: {error}", file=sys.stderr)
@@ -48,13 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _masks_as_said(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
-    """Read masks as ``--masks`` says, wherever the command opens a survey."""
-    if getattr(options, "masks", None) is None:
+def _read_as_said(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """Read surveys as ``--masks`` and ``--labels`` say, wherever the command opens one."""
+    said = {name: getattr(options, name, None) for name in ("masks", "labels")}
+    if not any(said.values()):
         return contextlib.nullcontext()
-    from transect.data.manifest import masks_read_as
+    from transect.data.manifest import read_as
 
-    return masks_read_as(options.masks)
+    return read_as(**said)
 
 
 @contextlib.contextmanager

@@ -27,9 +27,11 @@ from transect.cli.training import train_command
 
 __all__ = ["parser_of_words"]
 
+QUESTIONS = ("segment", "count", "identify", "classify")
 
 _ABOUT = """\
-Where is it, how many, which one: segment, count and identify in survey pictures.
+Where is it, how many, which one, what is it: segment, count, identify and classify in survey
+pictures.
 
   transect audit DATA            what is in the folder, what is broken, what leaks
   transect train DATA            train on it and write a run folder with a report
@@ -50,8 +52,8 @@ def parser_of_words() -> argparse.ArgumentParser:
     audit = _command(commands, "audit", audit_command, "what is broken in a survey, what leaks")
     audit.add_argument("data", metavar="DATA", help="the survey, or with --next a run that counts")
     audit.add_argument("new", metavar="NEW", nargs="?", help="new pictures: how do they differ?")
-    audit.add_argument("--question", choices=("segment", "count", "identify"))
-    _masks(audit)
+    audit.add_argument("--question", choices=QUESTIONS)
+    _meanings(audit)
     audit.add_argument("--folds", metavar="FOLDS.csv", help="of a run: leaks across its folds")
     audit.add_argument("--run", metavar="RUN", help="keep the audit in a run that has none")
     audit.add_argument("--json", action="store_true", help="print JSON")
@@ -81,8 +83,8 @@ def parser_of_words() -> argparse.ArgumentParser:
     )
     train.add_argument("--out", metavar="RUN", help="run folder (default runs/<name of DATA>)")
     train.add_argument("--budget", metavar="TIME", help="time for all of it: 90s, 15m, 2h")
-    train.add_argument("--question", choices=("segment", "count", "identify"))
-    _masks(train)
+    train.add_argument("--question", choices=QUESTIONS)
+    _meanings(train)
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="settings")
     train.add_argument(
         "--missing",
@@ -118,7 +120,7 @@ def parser_of_words() -> argparse.ArgumentParser:
         help="also without pictures that have a copy or a neighbour in another fold",
     )
     score.add_argument("--json", action="store_true", help="print JSON")
-    _masks(score)
+    _meanings(score)
     _machine(score)
 
     predict = _command(commands, "predict", predict_command, "answer the question for new pictures")
@@ -157,7 +159,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     calibrate.add_argument("run", metavar="RUN")
     calibrate.add_argument("pilot", metavar="PILOT", help="a small survey with dots")
     calibrate.add_argument("--scale", type=float, default=1.0, metavar="S")
-    _masks(calibrate)
+    _meanings(calibrate)
 
     submit = _command(commands, "submit", submit_command, "write the competition's file")
     submit.add_argument("run", metavar="RUN")
@@ -199,7 +201,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     convert.add_argument("--images", metavar="FOLDER", help="where the pictures are")
     convert.formatter_class = argparse.RawDescriptionHelpFormatter
     convert.format_help = _with_formats(convert.format_help)  # type: ignore[method-assign]
-    _masks(convert)
+    _meanings(convert)
 
     demo = _command(commands, "demo", demo_command, "the whole job on a built-in survey")
     demo.add_argument(
@@ -232,12 +234,17 @@ def _with_formats(plain: Callable[[], str]) -> Callable[[], str]:
     return text
 
 
-def _masks(parser: argparse.ArgumentParser) -> None:
-    """How the masks of a survey are to be read, for every command that opens one."""
+def _meanings(parser: argparse.ArgumentParser) -> None:
+    """How masks and labels of a survey are to be read, for every command that opens one."""
     parser.add_argument(
         "--masks",
         choices=("binary", "classes", "instances"),
         help="what the numbers in masks/ are, if survey.json and the masks do not tell",
+    )
+    parser.add_argument(
+        "--labels",
+        choices=("single", "several", "grades"),
+        help="what labels.csv holds, if survey.json and the table do not tell",
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from transect.data.cells import numbers
-from transect.data.names import Matcher
-from transect.data.tables import matched_table, read_table
+from transect.data.rows import faults, lost, matched
 from transect.errors import TransectError, unknown_name
 from transect.types import Image, Problem
 
 __all__ = ["read_boxes", "read_counts", "read_identities", "read_points"]
-
-_LISTED = 20
-"""Faults of one kind that are listed one by one; the rest is counted in one more line."""
 
 
 def read_points(
@@ -47,7 +42,7 @@ def read_points(
     Raises:
         TransectError: If the table cannot be read as a whole.
     """
-    table, problems = _matched(path, images, ["image", "x", "y"], ["class"], notes)
+    table, problems = matched(path, images, ["image", "x", "y"], ["class"], notes)
     table, _ = _said_empty(table, ["x", "y"])
     claimed = set(table["image"])
     problems += _keep_numbers(table, ["x", "y"], path.name)
@@ -59,7 +54,7 @@ def read_points(
     outside = _outside(x, y, height, width)
     _refuse_swapped(path.name, outside, _outside(y, x, height, width))
     _refuse_shares(path.name, x, y, height, width)
-    problems += _faults(
+    problems += faults(
         path.name,
         table,
         outside,
@@ -69,11 +64,11 @@ def read_points(
         ),
     )
     double = table.duplicated(["image", "x", "y", "class"]).to_numpy() & ~outside
-    problems += _faults(
+    problems += faults(
         path.name, table, double, lambda i: "the same dot stands twice; one is left out."
     )
     points = table.loc[~outside & ~double, ["image", "x", "y", "class"]]
-    problems += _lost(path.name, claimed, points["image"])
+    problems += lost(path.name, claimed, points["image"])
     return points.reset_index(drop=True), problems
 
 
@@ -104,7 +99,7 @@ def read_boxes(
     """
     corners = ["x0", "y0", "x1", "y1"]
     optional = [*corners, "class", "x", "y"]
-    table, problems = _matched(path, images, ["image"], optional, notes)
+    table, problems = matched(path, images, ["image"], optional, notes)
     if "x0" not in table and {"x", "y", "width", "height"} <= set(table.columns):
         for low, side, high in (("x", "width", "x1"), ("y", "height", "y1")):
             start, length = numbers(table[low]), numbers(table[side])
@@ -121,7 +116,7 @@ def read_boxes(
     table = _kept(table)
     _check_classes(table, classes, path.name, "object")
     table, more = _cut_boxes(table, images, path.name)
-    problems += more + _lost(path.name, claimed, table["image"])
+    problems += more + lost(path.name, claimed, table["image"])
     return table[["image", *corners, "class"]].reset_index(drop=True), problems
 
 
@@ -147,7 +142,7 @@ def read_counts(
     Raises:
         TransectError: If the table cannot be read as a whole.
     """
-    table, problems = _matched(path, images, ["image"], [], notes)
+    table, problems = matched(path, images, ["image"], [], notes)
     claimed = set(table["image"])
     found = [c for c in table.columns if c not in ("image", "line")]
     unknown = [c for c in found if classes and c not in classes]
@@ -161,21 +156,21 @@ def read_counts(
     table = _kept(table)
     values = table[found].to_numpy(float)
     negative: NDArray[np.bool_] = np.any(values < 0, axis=1)
-    problems += _faults(
+    problems += faults(
         path.name,
         table,
         negative,
         lambda i: f"{table['image'].iloc[i]} has a count below 0 and is left out. Correct it.",
     )
     double = table["image"].duplicated().to_numpy() & ~negative
-    problems += _faults(
+    problems += faults(
         path.name,
         table,
         double,
         lambda i: f"{table['image'].iloc[i]} stands in an earlier row, which counts. Remove one.",
     )
     counts = table.loc[~negative & ~double, ["image", *found]].reset_index(drop=True)
-    return counts, problems + _lost(path.name, claimed, counts["image"])
+    return counts, problems + lost(path.name, claimed, counts["image"])
 
 
 def read_identities(
@@ -200,9 +195,9 @@ def read_identities(
     """
     corners = ["x0", "y0", "x1", "y1"]
     optional = [*corners, "side", "group", "date"]
-    table, problems = _matched(path, images, ["image", "identity"], optional, notes)
+    table, problems = matched(path, images, ["image", "identity"], optional, notes)
     nameless = (table["identity"] == "").to_numpy()
-    problems += _faults(
+    problems += faults(
         path.name,
         table,
         nameless,
@@ -215,12 +210,12 @@ def read_identities(
         problems += more
     key = ["image", *(corners if boxed else [])]
     same = table.duplicated([*key, "identity"]).to_numpy()
-    problems += _faults(
+    problems += faults(
         path.name, table, same, lambda i: f"{table['image'].iloc[i]} stands twice; once counts."
     )
     table = table[~same].reset_index(drop=True)
     conflict = table.duplicated(key, keep=False).to_numpy()
-    problems += _faults(
+    problems += faults(
         path.name,
         table,
         conflict,
@@ -240,31 +235,6 @@ def read_identities(
     return table.drop(columns="line"), problems
 
 
-def _matched(
-    path: Path,
-    images: Sequence[Image],
-    columns: Sequence[str],
-    optional: Sequence[str],
-    notes: list[str] | None,
-) -> tuple[pd.DataFrame, list[Problem]]:
-    """Read a table and keep the rows whose image can be read."""
-    table, problems = read_table(path, columns, optional=optional)
-    names = [image.name for image in images]
-    root = images[0].path.parent if images else path.parent
-    if images:  # the folder that all names stand below
-        root = images[0].path.parents[images[0].name.count("/")]
-    matched = matched_table(table, names, root, path.name)
-    if notes is not None:
-        notes += matched.told
-    # A row with too few cells says something of an image, too: its name is what it may mean.
-    matcher, known = Matcher(names, folder=root), set(matched.rows["image"])
-    resolved = [
-        replace(p, unsure=tuple(n for t in p.unsure if (n := matcher.find(t)) and n not in known))
-        for p in problems
-    ]
-    return matched.rows, resolved + matched.problems
-
-
 def _said_empty(table: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, set[str]]:
     """Take out rows that name an image and nothing else: it was looked at, and nothing is there.
 
@@ -277,18 +247,6 @@ def _said_empty(table: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFra
     return table[~nothing].reset_index(drop=True), set(table.loc[nothing, "image"])
 
 
-def _lost(file: str, before: Iterable[str], after: Iterable[str]) -> list[Problem]:
-    """The images that had rows and have none left: they are not to be taken for empty."""
-    names = tuple(sorted(set(before) - set(after)))
-    if not names:
-        return []
-    what = f"{file} has no row that can be used for {names[0]}"
-    what += f" and {len(names) - 1} more images" if len(names) > 1 else ""
-    return [
-        Problem(file, f"{what}: kept from training, not taken for empty. Mend the rows.", names)
-    ]
-
-
 def _keep_numbers(table: pd.DataFrame, columns: Sequence[str], file: str) -> list[Problem]:
     """Turn columns into numbers in place; rows that have none are marked in ``_bad``."""
     bad = np.zeros(len(table), bool)
@@ -297,7 +255,7 @@ def _keep_numbers(table: pd.DataFrame, columns: Sequence[str], file: str) -> lis
         text = table[column].copy()
         values = numbers(text)
         wrong = np.isnan(values) & ~bad
-        problems += _faults(
+        problems += faults(
             file,
             table,
             wrong,
@@ -402,7 +360,7 @@ def _cut_boxes(
     # Pixel centres are at integers, so an image ends half a pixel before its width.
     cut = np.clip(corners, -0.5, np.stack([width, height, width, height], axis=1) - 0.5)
     empty = (cut[:, 2] <= cut[:, 0]) | (cut[:, 3] <= cut[:, 1])
-    problems = _faults(
+    problems = faults(
         file,
         table,
         empty,
@@ -430,16 +388,3 @@ def _optional_boxes(
     joined = pd.concat(parts).sort_values("line", kind="stable") if parts else boxed
     joined[corners] = joined[corners].astype(float)
     return joined.reset_index(drop=True), problems + more
-
-
-def _faults(
-    file: str, table: pd.DataFrame, bad: NDArray[np.bool_], say: Callable[[int], str]
-) -> list[Problem]:
-    """One problem per bad row, up to a number, and one more that counts the rest."""
-    places = np.flatnonzero(bad)
-    lines = table["line"].to_numpy()
-    listed = [Problem(file, f"{file} line {lines[i]}: {say(int(i))}") for i in places[:_LISTED]]
-    if len(places) > _LISTED:
-        more = len(places) - _LISTED
-        listed.append(Problem(file, f"{file}: {more} more rows have the same fault as the last."))
-    return listed

@@ -113,7 +113,7 @@ def convert(
         source: A file or folder in any of ``formats.FORMATS``.
         target: What to write. A name without suffix is a folder in our own layout, .json is
             COCO, .geojson and .gpkg a map, .xml CVAT, and .csv what fits the content: run-length
-            codes, identities, dots or boxes.
+            codes, identities, dots, boxes or labels.
         source_format: If the content does not tell.
         target_format: If the name does not tell, or tells another.
         images: The folder of the pictures, if it is not beside the annotations.
@@ -264,14 +264,16 @@ def _target_format(target: Path, annotations: Annotations) -> str:
         return "kaggle"
     if every and all(i.identity is not None and i.box is None for i in every):
         return "identities"
-    return "table" if any(i.point or i.box for i in every) else "kaggle"
+    if any(i.point or i.box for i in every):
+        return "table"
+    return "labels" if every else "kaggle"
 
 
 def _pictures(source: Path, images: Path | None, name: str) -> Pictures | None:
     """The pictures: as told, else in or beside the source."""
     if images is not None:
         return Pictures(images)
-    if name in ("survey", "folders"):
+    if name in ("survey", "folders", "class-folders"):
         return Pictures(source) if source.is_dir() else None
     chosen = format_of(name)
     if chosen.pictures_in is not None:

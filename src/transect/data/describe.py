@@ -22,7 +22,7 @@ from transect.types import Image, Survey
 
 __all__ = ["KIND_WORDS", "changed_files", "counted", "fingerprint", "fold_table", "survey_summary"]
 
-_TABLES = ("points", "counts", "boxes", "identities", "images", "classes")
+_TABLES = ("points", "counts", "boxes", "identities", "labels", "images", "classes")
 KIND_WORDS = {"binary": "binary", "classes": "class", "instances": "instance"}
 
 
@@ -35,7 +35,8 @@ def fold_table(survey: Survey, *, progress: Progress | None = None) -> pd.DataFr
 
     Returns:
         Columns image, and as far as known coverage (share of foreground pixels), class (the most
-        frequent class), depth, count (objects, or dots), identity, kind, group.
+        frequent class; of several labels the rarest), depth, count (objects, or dots), identity,
+        kind, group.
     """
     images = survey.training()
     table: dict[str, list[Any]] = {"image": [image.name for image in images]}
@@ -67,6 +68,8 @@ def fold_table(survey: Survey, *, progress: Progress | None = None) -> pd.DataFr
         table["identity"] = [first["identity"].get(n) for n in table["image"]]
         if "group" in first and "group" not in table:
             table["group"] = [first["group"].get(n) or None for n in table["image"]]
+    if survey.labels is not None:
+        table["class"] = _rarest_label(survey, table["image"])
     return pd.DataFrame(table)
 
 
@@ -222,6 +225,18 @@ def _main_class(facts: MaskFacts | None, survey: Survey) -> str:
     return max(pairs)[1] if pairs else ""
 
 
+def _rarest_label(survey: Survey, names: Sequence[str]) -> list[str]:
+    """Of every image the label that fewest others have: what folds must share out; "" for none."""
+    assert survey.labels is not None
+    marks = survey.labels.set_index("image")[list(survey.classes)].reindex(
+        list(names), fill_value=0
+    )
+    there = np.asarray(marks, bool)
+    rarity = np.where(there, there.sum(axis=0), len(there) + 1)
+    words = np.array(survey.classes, object)[rarity.argmin(axis=1)]
+    return [str(word) for word in np.where(there.any(axis=1), words, "")]
+
+
 def _sizes_line(images: Sequence[Image]) -> str:
     """Sizes, channels and types, the most frequent first."""
     sizes = Counter(image.size_hw for image in images).most_common()
@@ -258,6 +273,8 @@ def _truth_line(survey: Survey) -> str:
         line = f"{counted(len(photos), 'individual')}, {(photos == 1).sum()} with a single photo"
         new = int((table["identity"] == survey.unknown).sum())
         return f"{line}; {new} photos of {survey.unknown}" if new else line
+    if survey.labels is not None:
+        return _labels_line(survey)
     if survey.points is not None:
         per_class = survey.points["class"].value_counts()
         shown = ", ".join(f"{name} {n}" for name, n in per_class.items())
@@ -266,6 +283,24 @@ def _truth_line(survey: Survey) -> str:
     assert survey.counts is not None
     totals = survey.counts[list(survey.classes)].sum()
     return "counts: " + ", ".join(f"{name} {total:g}" for name, total in totals.items())
+
+
+def _labels_line(survey: Survey) -> str:
+    """How the labels were read, and how many there are of each."""
+    assert survey.labels is not None
+    images = {image.name for image in survey.training()}
+    marks = survey.labels[survey.labels["image"].isin(images)][list(survey.classes)]
+    sums = marks.sum()
+    order = sums.index if survey.label_kind == "grades" else sums.sort_values(
+        ascending=False, kind="stable"
+    ).index  # fmt: skip
+    shown = ", ".join(f"{name} {sums[name]}" for name in order[:12])
+    more = f" and {len(sums) - 12} more" if len(sums) > 12 else ""
+    what = {"single": "one label each", "several": "any number of labels each",
+            "grades": "one grade each"}[survey.label_kind or "single"]  # fmt: skip
+    line = f"labels, {what} (--labels says otherwise): {shown}{more}"
+    none = int((marks.sum(axis=1) == 0).sum())
+    return f"{line}; {none} without any" if none else line
 
 
 def counted(n: int, word: str) -> str:

@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 _SIDECARS = {".xml", ".tfw", ".jgw", ".pgw", ".wld", ".prj", ".txt", ".md", ".csv", ".json", ".db"}
 _SPLITS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "": "train"}
-_SPLITS |= {"test": "test"}
+_SPLITS |= {"test": "test", "external": "external"}
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 

@@ -44,7 +44,7 @@ def missing_ones(
     if missing is None:
         hint = (
             'pass missing="unlabelled" to keep them from training'
-            if what == "identity"
+            if what in ("identity", "label")
             else 'pass missing="empty" if that means there is nothing on them, or '
             'missing="unlabelled" to keep them from training'
         )

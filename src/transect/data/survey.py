@@ -12,15 +12,16 @@ from transect.data.describe import fingerprint, fold_table, survey_summary
 from transect.data.folder import Progress, list_images, list_pictures
 from transect.data.folder import with_table as _with_table
 from transect.data.labels import mask_labels
-from transect.data.manifest import masks_said, read_manifest
+from transect.data.manifest import labels_said, masks_said, read_manifest
 from transect.data.missing import missing_ones
 from transect.data.tables import read_table, table_file
 from transect.data.void import with_void
 from transect.data.with_counts import with_counts
+from transect.data.with_labels import with_labels
 from transect.data.with_masks import with_masks
 from transect.errors import TransectError, unknown_name
 from transect.files import read_json
-from transect.types import MaskKind, Problem, Question, Survey
+from transect.types import LabelKind, MaskKind, Problem, Question, Survey
 
 __all__ = [
     "fingerprint",
@@ -42,27 +43,30 @@ def open_survey(
     missing: str | None = None,
     unknown: str | None = None,
     mask_kind: MaskKind | None = None,
+    label_kind: LabelKind | None = None,
     progress: Progress | None = None,
 ) -> Survey:
     """Open a survey folder and check everything that can be checked without training.
 
     The folder holds ``images/`` (at any depth) and ``masks/`` (the same names, any picture
-    suffix), ``points.csv``, ``counts.csv``, ``boxes.csv`` or ``identities.csv``; ``images.csv``
-    and ``classes.csv`` (value,name) if there is more to say. Only headers of images are read;
-    masks are read through (see ``with_masks.CHECKED_PX``).
+    suffix), ``points.csv``, ``counts.csv``, ``boxes.csv``, ``identities.csv`` or ``labels.csv``;
+    ``images.csv`` and ``classes.csv`` (value,name) if there is more to say. Only headers of images
+    are read; masks are read through (see ``with_masks.CHECKED_PX``).
 
     Args:
         root: The folder.
-        question: segment, count or identify; None reads it from what is there: masks, then
-            dots, counts or boxes, then identities. ``count`` with nothing but instance masks
-            counts their centres.
+        question: segment, count, identify or classify; None reads it from what is there: masks,
+            then dots, counts or boxes, then identities, then labels. ``count`` with nothing but
+            instance masks counts their centres.
         missing: What a training image without annotation is: ``empty`` (nothing is on it),
             ``unlabelled`` (it gets the split ``test``), or None to refuse. In points.csv and
             boxes.csv an image without rows is empty anyway: they cannot say it otherwise.
         unknown: The identity that stands for "none we know"; None asks ``survey.json``, then takes
             "unknown", or the "new_whale" of the whale competitions where that is used.
-        mask_kind: binary, classes or instances, unless ``masks_read_as`` says otherwise; None
+        mask_kind: binary, classes or instances, unless ``read_as`` says otherwise; None
             asks ``survey.json``, then the masks.
+        label_kind: single, several or grades, unless ``read_as`` says otherwise; None asks
+            ``survey.json``, then the table.
         progress: Called with (done, all) for images, then for masks.
 
     Returns:
@@ -86,8 +90,12 @@ def open_survey(
         survey, more = with_masks(survey, names, missing, mask_kind, progress)
     elif survey.question == "count":
         survey, more = with_counts(survey, names, missing, mask_kind, progress)
-    else:
+    elif survey.question == "identify":
         survey, more = _with_identities(survey, missing, unknown or read_manifest(root).unknown)
+    else:
+        said = labels_said() or label_kind or read_manifest(root).labels
+        survey, more = with_labels(survey, names, missing, said)
+    _refuse_external(survey)
     if not survey.training():
         raise TransectError(
             f"{root} has no image left to train on (first problem: "
@@ -112,7 +120,7 @@ def without_images(survey: Survey, problems: Iterable[Problem]) -> Survey:
     found = tuple(problems)
     gone = {problem.name for problem in found}
     tables = {}
-    for name in ("points", "counts", "identities", "boxes"):
+    for name in ("points", "counts", "identities", "boxes", "labels"):
         table = getattr(survey, name)
         if table is not None:
             tables[name] = table[~table["image"].isin(sorted(gone))].reset_index(drop=True)
@@ -155,15 +163,18 @@ def _question(root: Path, asked: str | None) -> Question:
     masks = (root / "masks").is_dir()
     counts = any(table_file(root, name) for name in ("points", "counts", "boxes"))
     identities = table_file(root, "identities") is not None
+    labels = table_file(root, "labels") is not None
     able: dict[Question, bool] = {
         "segment": masks,
         "count": counts or masks,
         "identify": identities,
+        "classify": labels,
     }
     needs = {
         "segment": "masks/",
         "count": "points.csv, counts.csv, boxes.csv or masks/",
         "identify": "identities.csv",
+        "classify": "labels.csv",
     }
     if asked is not None:
         chosen: Question = asked  # type: ignore[assignment]
@@ -173,12 +184,31 @@ def _question(root: Path, asked: str | None) -> Question:
                 "another question."
             )
         return chosen
-    if masks or counts or identities:
-        return "segment" if masks else "count" if counts else "identify"
+    order: tuple[Question, ...] = ("segment", "count", "identify", "classify")
+    there = {"segment": masks, "count": counts, "identify": identities, "classify": labels}
+    for question in order:
+        if there[question]:
+            return question
     raise TransectError(
-        f"{root} has no annotations: neither masks/ nor points.csv, counts.csv, boxes.csv or "
-        "identities.csv. Add one of them; to apply a finished run, use transect predict."
+        f"{root} has no annotations: neither masks/ nor points.csv, counts.csv, boxes.csv, "
+        "identities.csv or labels.csv. Add one of them; to apply a finished run, use transect "
+        "predict."
     )
+
+
+def _refuse_external(survey: Survey) -> None:
+    """Images of other surveys that train and are not scored are for labels only, yet."""
+    outside = [image.name for image in survey.images if image.split == "external"]
+    if outside and survey.question != "classify":
+        raise TransectError(
+            f"images.csv gives {outside[0]} the split external, which only labels know. Write "
+            "train, or ask another question with --question classify."
+        )
+    if outside and len(outside) == len(survey.training()):
+        raise TransectError(
+            f"every labelled image of {survey.root} is external, and none is left to score. Give "
+            "some the split train."
+        )
 
 
 def _class_names(root: Path) -> tuple[dict[int, str], list[Problem]]:

@@ -41,6 +41,8 @@ _WORDS = frozenset(
     ("image", "class", "identity", "group", "date", "side", "split", "kind", "name", "comment")
 )
 """Columns that hold numbers; and those whose cells are never rewritten."""
+_LABELS = frozenset(("label", "labels", "tag", "tags"))
+"""Columns in which "none" is a word like others: the label of images that show nothing."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "image": (
@@ -184,9 +186,13 @@ def _cleaned(
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
     for i, name in enumerate(names):
         if name != "image":
-            columns[i] = ["" if is_missing(cell) else cell for cell in columns[i]]
+            words = ("none", "nil") if name in _LABELS else ()
+            columns[i] = [
+                "" if is_missing(cell) and cell.lower() not in words else cell
+                for cell in columns[i]
+            ]
     figures = [i for i, name in enumerate(names) if name in _NUMBERS]
-    others = [i for i, name in enumerate(names) if name not in _NUMBERS | _WORDS]
+    others = [i for i, name in enumerate(names) if name not in _NUMBERS | _WORDS | _LABELS]
     for places, spaces in ((figures, True), (others, False)):
         plain = plain_numbers([columns[i] for i in places], delimiter=delimiter, spaces=spaces)
         for i, column in zip(places, plain, strict=True):

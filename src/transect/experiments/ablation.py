@@ -245,6 +245,7 @@ def _groups(data: Path, folder: Path) -> dict[str, str]:
         question=facts["question"],
         missing=facts.get("missing"),
         mask_kind=facts["mask_kind"],
+        label_kind=facts.get("label_kind"),
     )
     return {image.name: image.group for image in survey.images if image.group is not None}
 

@@ -62,6 +62,12 @@ METRICS: dict[str, Metric] = {
     "mae": Metric(count.mae, False, "mean absolute error in objects"),
     # Classes: (N,) against (N,), one value.
     "accuracy": Metric(classify.accuracy, True, "share of right answers"),
+    "balanced_accuracy": Metric(
+        classify.balanced_accuracy, True, "mean over classes of the share that was found"
+    ),
+    "macro_f1": Metric(classify.macro_f1, True, "mean over classes of F1"),
+    "f2": Metric(classify.f_beta_each, True, "F2 of the labels of an image"),
+    "auroc": Metric(classify.auroc, True, "area under the curve, mean over labels"),
     "weighted_kappa": Metric(classify.weighted_kappa, True, "quadratic weighted kappa"),
     "f_beta": Metric(classify.f_beta, True, "F score of a yes-or-no answer"),
     "log_loss": Metric(classify.log_loss, False, "mean -log probability of the truth"),

@@ -130,7 +130,8 @@ def score(
     if truth is None:
         return scores_from_json(run.read_json("metrics.json"))
     kind = read_manifest(truth).masks or run.data()["mask_kind"]
-    survey = open_survey(truth, question=task.question, mask_kind=kind)
+    labels = read_manifest(truth).labels or run.data().get("label_kind")
+    survey = open_survey(truth, question=task.question, mask_kind=kind, label_kind=labels)
     listed = survey.training()
     for problem in survey.problems:
         progress.say(f"left out: {problem.name}: {problem.what}")

@@ -114,6 +114,7 @@ def fit_job(
         question=survey["question"],
         missing=survey["missing"],
         mask_kind=folder.data()["mask_kind"],
+        label_kind=folder.data().get("label_kind"),
     )
     task = task_of(opened.question)
     with tempfile.TemporaryDirectory(prefix="transect-") as scratch:

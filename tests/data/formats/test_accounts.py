@@ -22,6 +22,8 @@ UNCOUNTED = {
     "nnunet": "objects are pixels: see test_nnunet_cases_and_channels",
     "cellpose": "objects are pixels: see test_cellpose_masks_and_its_pickle",
     "folders": "a picture is an object: see test_a_picture_in_no_folder_is_told",
+    "class-folders": "a picture is an object: see test_folders_of_classes",
+    "labels": "a row is a label or an empty picture: see test_tables_of_labels",
     "imagej-results": "its rows are those of a table: see below",
 }
 RUBBISH = ({"rubbish": 1}, {"type": "Feature"}, None, "x", 7, {})

@@ -1,4 +1,4 @@
-"""Our own survey folder: images/, masks/, points.csv, boxes.csv and identities.csv."""
+"""Our own survey folder: images/, masks/, points.csv, boxes.csv, identities.csv, labels.csv."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from transect.data.annotations import read_boxes, read_identities, read_points
 from transect.data.exchange import Annotations, Builder, Instance, Picture, Pictures
 from transect.data.folder import list_images, stem_of, with_table
 from transect.data.formats.head import Head
+from transect.data.formats.image_labels import label_rows
 from transect.data.formats.label_images import instances_of, painted
-from transect.data.manifest import Manifest, write_manifest
+from transect.data.label_table import read_labels
+from transect.data.manifest import Manifest, read_manifest, write_manifest
 from transect.data.png import write_png
 from transect.data.shapes import box_of
 from transect.data.survey import mask_labels, open_survey
 from transect.data.tables import read_table, table_file
 from transect.errors import TransectError
 from transect.files import atomic_path, safe_join, spreadsheet_safe, write_text
-from transect.types import IMAGE_COLUMNS, Image, MaskKind, Problem
+from transect.types import IMAGE_COLUMNS, Image, LabelKind, MaskKind, Problem
 
 __all__ = ["NAME", "is_survey", "matches", "read", "write", "write_tables"]
 
 NAME = "survey"
-_TABLES = ("points", "counts", "boxes", "identities")
+_TABLES = ("points", "counts", "boxes", "identities", "labels")
 
 
 def matches(head: Head) -> bool:
@@ -139,6 +141,7 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
             write_png(target, _mask(picture, labels, annotations))
             written.append(target)
     written += write_tables(annotations, path)
+    words = _words(annotations)
     if annotations.classes and (solid or any(table_file(path, name) for name in _TABLES[:3])):
         order = [*labels, *(c for c in annotations.classes if c not in labels)]
         rows = [("value", "name"), *enumerate(map(spreadsheet_safe, order), start=1)]
@@ -146,17 +149,20 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
         if solid and _binary(annotations, labels):
             rows[1] = (255, rows[1][1])
         written.append(_write_rows(path / "classes.csv", rows))
+    kind: MaskKind | None = None
     if solid:
-        kind: MaskKind = "binary" if _binary(annotations, labels) else "instances"
-        manifest = write_manifest(path, Manifest("classes" if len(labels) > 1 else kind))
-        written += [] if manifest is None else [manifest]
+        kind = "binary" if _binary(annotations, labels) else "instances"
+    each: LabelKind = "single" if all(len(some) == 1 for some in words.values()) else "several"
+    manifest = Manifest("classes" if len(labels) > 1 else kind, labels=each if words else None)
+    if (file := write_manifest(path, manifest)) is not None:
+        written.append(file)
     return written
 
 
 def _columns(image: Image) -> dict[str, str | None]:
     """What images.csv says of an image, as text."""
     found = {column: getattr(image, column) for column in IMAGE_COLUMNS}
-    found["split"] = "test" if image.split == "test" else None
+    found["split"] = image.split if image.split != "train" else None
     found["weight"] = image.weight if image.weight != 1 else None
     return {k: f"{v:g}" if isinstance(v, float) else v for k, v in found.items()}
 
@@ -182,6 +188,12 @@ def _read_tables(path: Path, images: Sequence[Image], builder: Builder) -> None:
                 box = (x0, y0, x1, y1)
             builder.picture(name, None, **{c: record.get(c) for c in ("side", "group", "date")})
             builder.add(name, Instance(box=box, identity=str(record["identity"])))
+    if file := table_file(path, "labels"):
+        said = read_labels(file, images, kind=read_manifest(path).labels)
+        _tell(file, len(said.rows), said.problems, builder)
+        for name, *marks in said.rows.itertuples(index=False, name=None):
+            for label in (c for c, there in zip(said.classes, marks, strict=True) if there):
+                builder.add(str(name), Instance(label))
     if file := table_file(path, "counts"):
         what = f"{file.name} holds totals and no objects, so convert passes it over. Copy it."
         builder.problem(file.name, what, why=f"{file.name} passed over: totals", objects=0)
@@ -253,7 +265,7 @@ def _mask(
 
 
 def write_tables(annotations: Annotations, path: Path) -> list[Path]:
-    """Write points.csv, boxes.csv, identities.csv and images.csv, each if there is something.
+    """Write points, boxes, identities, labels and images, each as a table if there is something.
 
     Args:
         annotations: What to write.
@@ -265,7 +277,6 @@ def write_tables(annotations: Annotations, path: Path) -> list[Path]:
     points: list[Sequence[Any]] = []
     boxes: list[Sequence[Any]] = []
     identities: list[Sequence[Any]] = []
-    words: dict[str, str] = {}
     for picture in annotations.pictures:
         name = spreadsheet_safe(picture.name)
         for i in picture.instances:
@@ -280,8 +291,6 @@ def write_tables(annotations: Annotations, path: Path) -> list[Path]:
                     boxes.append((name, *i.box, label))
             elif i.point is not None:
                 points.append((name, *i.point, label))
-            elif i.identity is None:
-                words.setdefault(picture.name, i.label)
     written = []
     corners_header = ("x0", "y0", "x1", "y1")
     if points:
@@ -294,22 +303,42 @@ def write_tables(annotations: Annotations, path: Path) -> list[Path]:
         header = ("image", "identity", *corners_header)
         rows = [row[:2] if plain else row for row in (header, *identities)]
         written.append(_write_rows(path / "identities.csv", rows))
+    if words := _words(annotations):
+        rows = [("image", "label"), *label_rows(words)]
+        written.append(_write_rows(path / "labels.csv", rows))
     aside = {"split"} if any(not p.labelled for p in annotations.pictures) else set()
     used = [
         c
         for c in IMAGE_COLUMNS
         if c in aside or any(p.columns.get(c) for p in annotations.pictures)
     ]
-    if words and "kind" not in used:
-        used.append("kind")
     if used:
         rows = [("image", *used)]
         for p in annotations.pictures:
-            cells = {"kind": words.get(p.name, ""), **p.columns}
-            cells |= {} if p.labelled else {"split": "test"}
+            cells = {**p.columns, **({} if p.labelled else {"split": "test"})}
             rows.append(tuple(map(spreadsheet_safe, (p.name, *(cells.get(c, "") for c in used)))))
         written.append(_write_rows(path / "images.csv", rows))
     return written
+
+
+def _words(annotations: Annotations) -> dict[str, list[str]]:
+    """Words about whole pictures by picture, those without any among them; none, if none has one.
+
+    Pictures that nobody has labelled, and pictures of which only something else is said, are left
+    out.
+    """
+    found = {
+        p.name: [i.label for i in p.instances if _is_word(i)]
+        for p in annotations.pictures
+        if p.labelled and (not p.instances or any(map(_is_word, p.instances)))
+    }
+    return found if any(found.values()) else {}
+
+
+def _is_word(instance: Instance) -> bool:
+    """Whether an object speaks of the whole picture and is no individual."""
+    drawn = instance.has_area or instance.box is not None or instance.point is not None
+    return not drawn and instance.identity is None
 
 
 def _write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> Path:

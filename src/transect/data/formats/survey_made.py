@@ -55,17 +55,16 @@ def _among_outlines(
 
 
 def _said(instances: Sequence[Instance], tally: Tally) -> tuple[Instance, ...]:
-    """What the tables can say of a picture: one word, and identities without a class."""
+    """What the tables can say of a picture: words, each once, and identities without a class."""
     kept: list[Instance] = []
-    word = False
+    words: set[str] = set()
     for i in instances:
         drawn = i.has_area or i.box is not None or i.point is not None
         if i.identity is None and not drawn:
-            if word:
-                tally.tell("second word about a picture", objects=1)
+            if i.label in words:
+                tally.tell("same word about a picture twice", objects=1)
                 continue
-            tally.tell("word about a picture: the column kind of images.csv", lost=False, objects=1)
-            word = True
+            words.add(i.label)
         elif i.identity is not None and (i.has_area or i.point is not None):
             tally.tell("drawn and identified: in two tables of the survey", lost=False, objects=1)
         elif i.identity is not None and i.label != "object":
