@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transect.commands import place_of
 from transect.errors import TransectError
 from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, data_record, locked
@@ -41,6 +42,13 @@ class Run:
     def recipe(self) -> Recipe:
         """The recipe that this run was trained with."""
         return RunFolder.open(self.path).recipe()
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: whether to use this run, beside answers that need no training."""
+        from transect.pipeline.verdict import verdict_of
+
+        return verdict_of(RunFolder.open(self.path)).sentence
 
     @property
     def problems(self) -> list[str]:
@@ -182,6 +190,7 @@ def train(
             resolved = resolve(task, given, survey, prepared, limits, settings or {})
             problems = (*survey.problems, *prepared.problems)
             record = data_record(survey, fingerprint(survey), problems, missing=missing)
+            record["place"] = place_of(survey.root, folder.path.resolve().parent)
             record["asked"] = asked(given, settings or {}, seconds)
             record["summary"] = list(survey_summary(survey))
             values = range_of(survey.training())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transect import api
+from transect.commands import command
 from transect.errors import TransectError
 from transect.pipeline.tasks import task_of
 from transect.run import RunFolder
@@ -73,7 +74,8 @@ def demo(
         *lines,
         f"time:    {seconds / 60:.1f} minutes",
         f"look at: {folder / 'run' / 'report.html'}",
-        f"next:    transect train YOUR_SURVEY, or transect demo {_other(question)}",
+        run.verdict,
+        f"next:    {command('demo', _other(question))}",
     ]
 
 

@@ -140,16 +140,20 @@ class Rows:
         folds: (N,) the fold that held each out; -1 where none did.
         groups: (N,) site, flight, encounter or slide; "" where there is none.
         values: Column name to (N, ...) numbers; which columns is the question's own affair.
+        trivial: For answers that need no training, the (N,) values that ``Task.unit_values`` would
+            give them; their names stand behind "no better than". The verdict on a run rests on
+            them.
     """
 
     names: tuple[str, ...]
     folds: NDArray[np.int64]
     groups: tuple[str, ...]
     values: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    trivial: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counts = {len(self.names), len(self.folds), len(self.groups)}
-        counts |= {len(column) for column in self.values.values()}
+        counts |= {len(column) for column in (*self.values.values(), *self.trivial.values())}
         assert len(counts) == 1, f"columns of different lengths: {sorted(counts)}"
 
     def __len__(self) -> int:
@@ -164,6 +168,13 @@ class Rows:
         """(N,) what a bootstrap draws together: the group, or the unit itself without one."""
         return [group or f"#{i}" for i, group in enumerate(self.groups)]
 
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """(N,) what each unit counts in the main metric: the column ``weight``, else one."""
+        if "weight" in self.values:
+            return np.asarray(self.values["weight"], np.float64)
+        return np.ones(len(self), np.float64)
+
     def take(self, chosen: NDArray[np.bool_]) -> Rows:
         """The rows where ``chosen`` (N,) is true."""
         kept = np.flatnonzero(chosen).tolist()
@@ -172,6 +183,7 @@ class Rows:
             self.folds[chosen],
             tuple(self.groups[i] for i in kept),
             {name: column[chosen] for name, column in self.values.items()},
+            {name: column[chosen] for name, column in self.trivial.items()},
         )
 
     def without(self, names: Collection[str]) -> Rows:
@@ -186,6 +198,7 @@ class Rows:
             "groups": np.array(self.groups, np.str_),
         }
         arrays |= {f"value:{name}": column for name, column in self.values.items()}
+        arrays |= {f"trivial:{name}": column for name, column in self.trivial.items()}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
 
@@ -198,16 +211,17 @@ class Rows:
         """
         try:
             with np.load(path, allow_pickle=False) as stored:
-                values = {
-                    name.removeprefix("value:"): stored[name]
-                    for name in stored.files
-                    if name.startswith("value:")
-                }
+                values, trivial = (
+                    {name.removeprefix(f"{kind}:"): stored[name] for name in stored.files
+                     if name.startswith(f"{kind}:")}
+                    for kind in ("value", "trivial")
+                )  # fmt: skip
                 return Rows(
                     tuple(stored["names"].tolist()),
                     stored["folds"].astype(np.int64),
                     tuple(stored["groups"].tolist()),
                     values,
+                    trivial,
                 )
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise TransectError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transect.cli.bars import Bars
-from transect.cli.format import leak_lines, score_lines, seed_lines
+from transect.cli.format import leak_lines, score_lines, seed_lines, told_next
 from transect.errors import TransectError
 
 __all__ = [
@@ -54,9 +54,11 @@ def score_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found, indent=2))
         return 0
+    verdict = api.Run(paths[0]).verdict
+    print(verdict)
     for line in leak_lines(found) if options.leak_free else score_lines(found):
         print(line)
-    print(f"next:    transect report {paths[0]}")
+    told_next("", "report", paths[0])
     return 0
 
 
@@ -85,7 +87,9 @@ def predict_command(options: argparse.Namespace) -> int:
         )
     for problem in summary.get("problems", []):
         print(f"left out: {problem}", file=sys.stderr)
+    print(summary["verdict"])
     print(f"{summary['images']} pictures answered in {options.out}")
+    told_next("", "report", options.run)
     return 1 if summary.get("problems") else 0
 
 
@@ -114,6 +118,7 @@ def submit_command(options: argparse.Namespace) -> int:
             threads=options.threads,
             progress=bars,
         )
+    print(api.Run(Path(options.run)).verdict)
     print(f"wrote {written}")
     return 0
 
@@ -122,7 +127,10 @@ def report_command(options: argparse.Namespace) -> int:
     """Write the report anew."""
     from transect import api
 
-    print(f"wrote {api.report(options.run)}")
+    written = api.report(options.run)
+    print(api.Run(Path(options.run)).verdict)
+    print(f"wrote {written}")
+    told_next("", "predict", options.run, "NEW_IMAGES", "--out", "OUT")
     return 0
 
 

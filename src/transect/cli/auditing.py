@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from transect.cli.bars import Bars
+from transect.cli.format import told_next
 from transect.errors import TransectError
 
 __all__ = ["audit_command"]
@@ -51,8 +52,7 @@ def audit_command(options: argparse.Namespace) -> int:
         written = write_groups(found, root)
         print(f"wrote {len(found.groups)} groups into {written}", file=sys.stderr)
     elif not options.json:
-        more = f"transect audit {root} --write-groups" if found.groups else f"transect train {root}"
-        print(f"next:    {more}")
+        told_next("", *(("audit", root, "--write-groups") if found.groups else ("train", root)))
     return 0 if found.clean else 1
 
 
@@ -74,7 +74,7 @@ def _audit_run(options: argparse.Namespace) -> int:
     keep_audit(found, survey, run.path)
     print("\n".join(found.lines()))
     print(f"report:  {api.report(run.path)}")
-    print(f"next:    transect score {run.path} --leak-free")
+    told_next(api.Run(run.path).verdict, "score", run.path, "--leak-free")
     return 0 if found.clean else 1
 
 
@@ -88,7 +88,7 @@ def _annotate(options: argparse.Namespace, root: Path) -> int:
     new = Path(options.new)
     if options.take_back:
         print(f"added {take_back(new, root)} pictures with their dots to {root}")
-        print(f"next:    transect train {root}")
+        told_next("", "train", root)
         return 0
     with Bars() as bars:
         chosen = next_to_annotate(root, new, options.next or 20, progress=bars)
@@ -99,5 +99,5 @@ def _annotate(options: argparse.Namespace, root: Path) -> int:
             write_todo(root, new, chosen, Path(options.write))
     if options.write:
         print(f"wrote {len(chosen)} crops with proposed dots to {options.write}: correct them")
-        print(f"next:    transect audit DATA {options.write} --take-back")
+        told_next("", "audit", "DATA", options.write, "--take-back")
     return 0

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-__all__ = ["leak_lines", "score_lines", "seed_lines"]
+from transect.commands import command
+
+__all__ = ["leak_lines", "score_lines", "seed_lines", "told_next"]
+
+
+def told_next(verdict: str, *words: str | Path) -> None:
+    """Print the command that is worth typing next, below the verdict on the run it is about.
+
+    Args:
+        verdict: A sentence; "" where no run is judged, or where it stands above already.
+        words: Of the command; capitals stand for what only the user knows.
+    """
+    if verdict:
+        print(verdict)
+    print(f"next:    {command(*words)}")
 
 
 def score_lines(found: dict[str, Any]) -> list[str]:
@@ -13,8 +28,8 @@ def score_lines(found: dict[str, Any]) -> list[str]:
     for name, record in found.items():
         if not isinstance(record, dict) or "value" not in record:
             continue
-        low, high = record.get("interval", (None, None))
-        spread = f"  [{low:.4f}, {high:.4f}]" if low is not None else ""
+        ends = record.get("interval")
+        spread = f"  [{ends[0]:.4f}, {ends[1]:.4f}]" if ends else "  [–]"
         folds = record.get("folds") or []
         per_fold = "  folds " + " ".join(f"{value:.4f}" for value in folds) if folds else ""
         lines.append(f"{name:<28}{record['value']:.4f}{spread}{per_fold}")
@@ -41,8 +56,9 @@ def leak_lines(found: dict[str, Any]) -> list[str]:
             if one is None:
                 both.append("-")
                 continue
-            low, high = one["interval"]
-            both.append(f"{one['value']:.4f}  [{low:.4f}, {high:.4f}]")
+            ends = one["interval"]
+            spread = f"[{ends[0]:.4f}, {ends[1]:.4f}]" if ends else "[–]"
+            both.append(f"{one['value']:.4f}  {spread}")
         lines.append(f"{name:<28}{both[0]:<30}{both[1]}")
     count = ", ".join(f"{n} {kind}" for kind, n in found["leaks"].items()) or "none"
     lines.append(f"leaks across folds: {count}; {len(found['removed'])} pictures are given away")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from transect.cli.bars import Bars
+from transect.cli.format import told_next
 
 __all__ = ["convert_command", "demo_command", "doctor_command", "recipes_command"]
 
@@ -17,6 +18,14 @@ def recipes_command(options: argparse.Namespace) -> int:
     """List the bundled recipes, or explain one."""
     from transect import recipes
 
+    if options.name == "auto":
+        from transect.pipeline.tasks import TASKS
+
+        print("auto reads the data, the device and the budget, decides, and says why.")
+        print(f"It plans for every question: {', '.join(TASKS)}. What it chose for a survey stands")
+        print("in recipe.json and in the report of the run.")
+        told_next("", "train", "DATA", "--budget", "10m")
+        return 0
     if options.name:
         import json
 
@@ -32,7 +41,9 @@ def recipes_command(options: argparse.Namespace) -> int:
         recipe = recipes.load(name)
         first = recipe.notes.split(". ")[0].rstrip(".")
         print(f"{name:<{width}}  {recipe.question}: {first}")
-    print("\nnext:    transect recipes NAME, or transect train DATA --recipe NAME")
+    print("\nNAME is one of these, DATA a survey:")
+    told_next("", "recipes", "NAME")
+    told_next("", "train", "DATA", "--recipe", "NAME")
     return 0
 
 

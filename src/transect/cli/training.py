@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transect.cli.bars import Bars
-from transect.cli.format import seed_lines
+from transect.cli.format import seed_lines, told_next
 from transect.errors import TransectError
 
 __all__ = ["train_command"]
@@ -39,12 +39,13 @@ def _train_one(options: argparse.Namespace, recipe: str, out: str | None) -> int
             **_asked(options),
         )
     print(f"\nreport:  {run.path / 'report.html'}")
-    print(f"next:    transect predict {run.path} NEW_IMAGES --out OUT")
+    told_next(run.verdict, "predict", run.path, "NEW_IMAGES", "--out", "OUT")
     return 1 if run.problems else 0
 
 
 def _train_seeds(options: argparse.Namespace) -> int:
     """Train one recipe with several seeds and say how far apart they are."""
+    from transect import api
     from transect.experiments.seeds import score_seeds, train_seeds
 
     first = options.seed or 0
@@ -59,7 +60,7 @@ def _train_seeds(options: argparse.Namespace) -> int:
             **_asked(options),
         )
     print("\n" + "\n".join(seed_lines(score_seeds(runs))))
-    print(f"next:    transect report {runs[0]}")
+    told_next(api.Run(runs[0]).verdict, "report", runs[0])
     return 0
 
 
@@ -147,7 +148,7 @@ def _tune(options: argparse.Namespace) -> int:
         )
     write_json(out / "best.json", to_json(best))
     print(f"best:    {out / 'best.json'}")
-    print(f"next:    transect train {options.data} --recipe {out / 'best.json'}")
+    told_next("", "train", options.data, "--recipe", out / "best.json")
     return 0
 
 

@@ -14,7 +14,10 @@ from transect.metrics.spread import bootstrap, bootstrap_statistic
 from transect.task import Rows
 from transect.types import Survey
 
-__all__ = ["constant_answers", "rows_of", "scores_of", "true_counts"]
+__all__ = ["THE_MEAN", "constant_answers", "rows_of", "scores_of", "true_counts"]
+
+THE_MEAN = "always answering the mean count"
+"""The trivial answer beside which counts are judged."""
 
 
 def rows_of(
@@ -45,12 +48,15 @@ def rows_of(
     }  # fmt: skip
     if constant is not None:
         values["constant"] = constant
+    trivial: dict[str, NDArray[np.float64]] = {}
+    if constant is not None:
+        trivial[THE_MEAN] = -np.abs(constant.sum(axis=1) - truth.sum(axis=1))
     if matches is not None:
         values["points_right"] = np.array([len(m.pairs) for m in matches], np.float64)
         values["points_predicted"] = np.array([m.predicted for m in matches], np.float64)
         values["points_true"] = np.array([m.truth for m in matches], np.float64)
     own = tuple(group or "" for group in groups)
-    return Rows(tuple(names), np.asarray(folds, np.int64), own, values)
+    return Rows(tuple(names), np.asarray(folds, np.int64), own, values, trivial)
 
 
 def scores_of(rows: Rows, classes: Sequence[str], *, nominal: float = 0.9) -> dict[str, Score]:

@@ -259,7 +259,6 @@ class CountTask:
             predictor = CountPredictor(run, device=work.device)
             write_training_look(run, dataset, predictor, held_out[:12])
         keep_doubtful_counts(run)
-        _say_verdict(self.scores(rows, run), work.progress)
 
     def open(
         self, run: RunFolder, *, device: str, options: Mapping[str, Any], progress: Progress
@@ -306,6 +305,7 @@ class CountTask:
             np.array(counts),
             np.array([real[image.name] for image in images]),
             intervals=np.array(ends),
+            constant=_mean_of_training(run, len(images)),
             matches=matches or None,
         )
 
@@ -322,10 +322,7 @@ class CountTask:
         return sections_of(run)
 
     def advice(self, run: RunFolder) -> list[str]:
-        """Whether the counts are worth using."""
-        metrics = run.read_json("metrics.json")
-        if metrics["mae"]["value"] >= metrics["mae_of_the_mean"]["value"]:
-            return [_USELESS]
+        """Nothing beyond what holds for every question."""
         return []
 
     def card(self, run: RunFolder) -> dict[str, Any]:
@@ -355,12 +352,6 @@ class CountTask:
         return demonstration.judge(run, root, predict, device=device, progress=progress)
 
 
-_USELESS = (
-    "These counts are no better than always answering the mean: do not use them. Train longer "
-    "(--budget), or dot more photos."
-)
-
-
 def _second_looks(
     work: Work[Any], pictures: CountPictures
 ) -> Callable[[int], Callable[[NDArray[np.float64]], NDArray[np.float64]] | None]:
@@ -382,18 +373,9 @@ def _second_looks(
     return classify_of
 
 
-def _say_verdict(scores: Mapping[str, Score], progress: Progress) -> None:
-    """The result in two lines."""
-    low, high = scores["mae"].interval
-    mean = scores["mae_of_the_mean"].value
-    progress.say(
-        f"out of fold: mean error {scores['mae'].value:.2f} objects a picture "
-        f"[{low:.2f}, {high:.2f}]; always answering the mean: {mean:.2f}"
-    )
-    if scores["mae"].value >= mean:
-        progress.say(_USELESS)
-    line = f"intervals held {scores['coverage'].value:.0%} of held-out totals"
-    if "precision" in scores:
-        line += f"; points: precision {scores['precision'].value:.2f}, "
-        line += f"recall {scores['recall'].value:.2f}"
-    progress.say(line)
+def _mean_of_training(run: RunFolder, count: int) -> NDArray[np.float64] | None:
+    """(N, C) the mean count over the photos of the training; None where blocks were counted."""
+    if run.read_json("decide.json")["block_px"]:
+        return None
+    mean = Rows.load(run.path / "oof" / "rows.npz")["truth"].mean(axis=0)
+    return np.tile(mean, (count, 1))

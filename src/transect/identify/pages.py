@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from transect.identify.geometry import KeypointFiles
 from transect.identify.queries import HEIGHT_PX, MOST, Query, agreement, write_queries
 from transect.identify.thumbnails import Album
+from transect.metrics import title_of
 from transect.metrics.calibration import reliability
+from transect.metrics.score import spread_text
 from transect.openset.evidence import NOBODY, UNKNOWN
 from transect.recipe import IdentifyDecide
 from transect.report import charts
@@ -63,9 +65,8 @@ def headline_of(run: RunFolder) -> list[tuple[str, str, str]]:
     rows = []
     for name in names:
         if name in metrics:
-            low, high = metrics[name]["interval"]
             value = f"{metrics[name]['value']:.3f}"
-            rows.append((name, value, f"95 % interval {low:.3f} to {high:.3f}"))
+            rows.append((title_of(name), value, spread_text(metrics[name])))
     return rows
 
 

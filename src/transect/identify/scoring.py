@@ -177,7 +177,7 @@ def scores_of(rows: Rows, *, unknown: str, top_k: int) -> dict[str, Score]:
 
     def single(name: str, value: float) -> None:
         if np.isfinite(value):
-            found[name] = Score(float(value), (float(value), float(value)), (), len(truth))
+            found[name] = Score(float(value), None, (), len(truth))
 
     single("baks", identify.baks(first, real, familiar))
     single("baus", identify.baus(first, real, familiar, unknown))

@@ -27,6 +27,7 @@ from transect.identify.scorers import source_names
 from transect.identify.scoring import rows_of, scores_of, unit_values
 from transect.identify.sides import SIDES
 from transect.identify.training import fit_fold
+from transect.identify.trivial import with_trivial
 from transect.identify.writing import IdentityWriter, submit_identities
 from transect.metrics.score import Score
 from transect.models.embedding import NECKS
@@ -191,9 +192,10 @@ class IdentifyTask:
             device=work.device,
             progress=work.progress,
         )
-        return decide_out_of_fold(
+        rows = decide_out_of_fold(
             work.run, work.recipe, work.dataset, held_out, individuals, work.progress
         )
+        return with_trivial(rows, work, individuals)
 
     def scores(self, rows: Rows, run: RunFolder) -> dict[str, Score]:
         """Ranking, openness, calibration."""

@@ -13,7 +13,7 @@ from transect.errors import unknown_name
 from transect.metrics import calibration, classify, count, identify, instances, segment, spread
 
 __all__ = ["METRICS", "Metric", "calibration", "classify", "count", "higher_is_better"]
-__all__ += ["identify", "instances", "segment", "spread"]
+__all__ += ["identify", "instances", "segment", "spread", "title_of"]
 
 
 class Metric(NamedTuple):
@@ -99,3 +99,59 @@ def higher_is_better(name: str) -> bool:
     if base not in METRICS:
         raise unknown_name("a metric", base, METRICS)
     return METRICS[base].higher_is_better
+
+
+_TITLES = {
+    "salt_map": "mean precision over IoU .50-.95",
+    "iou": "IoU",
+    "dice": "Dice",
+    "boundary_distance": "distance of outlines in px",
+    "boundary_score": "outlines within 2 px",
+    "ap": "object AP over IoU .50-.95",
+    "ap50": "object AP at IoU .50",
+    "pq": "panoptic quality",
+    "f1": "F1",
+    "rmse": "root mean squared error in objects",
+    "mae": "mean error in objects",
+    "mae_classes": "mean error of a class in objects",
+    "bias": "bias in objects",
+    "relative_error": "error of the total",
+    "mae_of_the_mean": "mean error of always the mean",
+    "rmse_of_the_mean": "root mean squared error of always the mean",
+    "coverage": "coverage of intervals",
+    "interval_width": "width of intervals in objects",
+    "naive_width": "width of plain quantiles in objects",
+    "weighted_kappa": "weighted kappa",
+    "log_loss": "log loss",
+    "ece": "calibration error",
+    "map5": "mean 1/rank of five guesses",
+    "map5_as_split": "mean 1/rank, unweighted",
+    "known_top1": "known, first guess right",
+    "known_top5": "known, among five guesses",
+    "false_new": "known called new",
+    "false_match": "unknown given a name",
+    "wrong_match": "known given a wrong name",
+    "baks": "balanced accuracy, known",
+    "baus": "balanced accuracy, unknown",
+    "baks_baus": "geometric mean of both",
+    "auroc_new": "AUROC of known against new",
+    "coverage_at_95": "answered at 95 % right",
+    "confidence_for_95": "probability for 95 % right",
+    "calibration_error": "calibration error",
+    "cannot_tell": "cannot tell",
+}
+
+
+def title_of(name: str) -> str:
+    """A metric in the field's words, as pages and sentences show it.
+
+    Args:
+        name: As ``metrics.json`` has it; a class may follow after a colon.
+
+    Example:
+        >>> title_of("mae:pups"), title_of("my_own")
+        ('mean error in objects, pups', 'my own')
+    """
+    base, _, one = name.partition(":")
+    title = _TITLES.get(base, base.replace("_", " "))
+    return f"{title}, {one}" if one else title

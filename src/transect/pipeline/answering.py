@@ -12,14 +12,18 @@ from transect.data.folder import list_new
 from transect.data.manifest import read_manifest
 from transect.data.survey import open_survey
 from transect.errors import TransectError, unknown_name
-from transect.files import atomic_path, spreadsheet_safe
+from transect.files import atomic_path, spreadsheet_safe, write_text
 from transect.metrics.score import Score, scores_from_json
 from transect.pipeline.train import ROWS
+from transect.pipeline.verdict import scored, verdict_of
 from transect.run import RunFolder
 from transect.task import Dataset, NewImages, Rows, Task
 from transect.types import Image, Problem, Progress
 
-__all__ = ["predict", "score", "score_without_leaks", "submit"]
+__all__ = ["VERDICT", "predict", "score", "score_without_leaks", "submit"]
+
+VERDICT = "verdict.txt"
+"""Beside the answers: whether the run that gave them is worth using."""
 
 D = TypeVar("D", bound=Dataset)
 A = TypeVar("A")
@@ -47,7 +51,8 @@ def predict(
         options: Of the question, see ``task.options``.
 
     Returns:
-        images (answered), problems (a sentence each), files, and what the question adds.
+        images (answered), problems (a sentence each), verdict (on the run, a sentence), files, and
+        what the question adds.
 
     Raises:
         TransectError: On an option that the question does not have, or if there is no image.
@@ -75,7 +80,9 @@ def predict(
     if faults:
         told["files"] = [*told["files"], str(_write_problems(out / "problems.csv", faults))]
     said = [f"{problem.name}: {problem.what}" for problem in faults]
-    return {"images": done, "problems": said, **told}
+    sentence = verdict_of(run).sentence
+    write_text(out / VERDICT, f"{sentence}\n")
+    return {"images": done, "problems": said, "verdict": sentence, **told}
 
 
 def submit(
@@ -149,7 +156,7 @@ def score(
     rows = task.truth_rows(run, survey, readable())
     if not len(rows):
         raise TransectError(f"{truth} has no image that can be scored. Mend what was left out.")
-    return task.scores(rows, run)
+    return scored(task, rows, run)
 
 
 def score_without_leaks(task: Task[D, A], run: RunFolder) -> dict[str, Any]:
@@ -165,7 +172,7 @@ def score_without_leaks(task: Task[D, A], run: RunFolder) -> dict[str, Any]:
     rows = Rows.load(run.path / ROWS)
     return {
         "as_split": scores_from_json(run.read_json("metrics.json")),
-        "leak_free": task.scores(rows.without(leaks.units), run),
+        "leak_free": scored(task, rows.without(leaks.units), run),
         "removed": dict(leaks.units),
         "leaks": dict(leaks.pairs),
     }

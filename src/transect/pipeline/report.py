@@ -11,9 +11,12 @@ import numpy as np
 
 from transect import __version__
 from transect.audit import fill_report
+from transect.commands import command
 from transect.errors import TransectError
 from transect.files import write_text
-from transect.metrics.score import Score, scores_from_json, scores_to_json
+from transect.metrics import title_of
+from transect.metrics.score import Score, interval_text, scores_from_json, scores_to_json
+from transect.pipeline.verdict import scored, trivial_rows, verdict_on
 from transect.recipe import Recipe
 from transect.report import charts
 from transect.report.card import model_card
@@ -22,8 +25,9 @@ from transect.run import RunFolder, recipe_digest
 from transect.task import Rows, Task
 from transect.train.spent import Spent
 
-__all__ = ["loss_curves", "seconds_by_fold", "write_report"]
+__all__ = ["again", "loss_curves", "seconds_by_fold", "write_report"]
 
+_KIND_OF = {True: "good", False: "bad", None: "warn"}
 _TITLES = {"segment": "Where is it", "count": "How many", "identify": "Which one is it"}
 
 
@@ -44,6 +48,8 @@ def write_report(task: Task[Any, Any], run: RunFolder) -> Path:
         subtitle=f"Recipe {recipe.name} ({recipe_digest(recipe)}), seed {recipe.seed}",
         footer=f"transect {__version__}. This page needs no network and runs no script.",
     )
+    verdict = verdict_on(metrics)
+    page.note(verdict.sentence, kind=_KIND_OF[verdict.use])
     page.facts(task.headline(run))
     sections = task.sections(run)
 
@@ -68,21 +74,32 @@ def write_report(task: Task[Any, Any], run: RunFolder) -> Path:
         page,
         run.path,
         scores_to_json(metrics),
-        lambda path, left_out: scores_to_json(task.scores(rows.without(left_out), run)),
+        lambda path, left_out: scores_to_json(scored(task, rows.without(left_out), run)),
     )
     page.section("What to try next", lead="Each line rests on what this run shows.")
     for line in (*_advice(run, recipe, metrics), *task.advice(run)):
         page.note(line)
-    page.section("Doing it again", lead="The resolved recipe holds every number.")
-    page.code(
-        f"transect train {data['folder']} --recipe {run.path.name}/recipe.json --out again\n"
-        f"transect predict {run.path.name} NEW_IMAGES --out OUT\n"
-        f"transect score {run.path.name} SURVEY_WITH_TRUTH"
+    page.section(
+        "Doing it again",
+        lead="The resolved recipe holds every number. To be typed in the folder that holds "
+        f"{run.path.resolve().name}; NEW_IMAGES stands for a folder of new images.",
     )
+    page.code("\n".join(again(run)))
     packages = run.read_json("environment.json")["packages"]
     page.table(["package", "version"], sorted(packages.items()), folded="Versions used")
     write_text(run.path / "card.md", _card(task, run, recipe, data, metrics))
     return page.write(run.path / "report.html")
+
+
+def again(run: RunFolder) -> list[str]:
+    """The commands that repeat, use and check a run, for the folder that holds it."""
+    name, data = run.path.resolve().name, run.data()
+    survey = str(data.get("place", data["folder"]))
+    return [
+        command("train", survey, "--recipe", f"{name}/recipe.json", "--out", f"{name}-again"),
+        command("predict", name, "NEW_IMAGES", "--out", f"{name}-answers"),
+        command("score", name, survey),
+    ]
 
 
 def _scores(page: Page, metrics: Mapping[str, Score], words: Mapping[str, str]) -> None:
@@ -93,27 +110,32 @@ def _scores(page: Page, metrics: Mapping[str, Score], words: Mapping[str, str]) 
         "tuned on others. The interval resamples groups (or units).",
     )
     rows = [
-        [
-            name,
-            f"{score.value:.4f}",
-            _interval(score),
-            _meaning(name, words),
-        ]
+        [title_of(name), f"{score.value:.4f}", interval_text(score.interval), _meaning(name, words)]
         for name, score in metrics.items()
     ]
-    page.table(["metric", "value", "95 % interval", "meaning"], rows, best=0)
+    page.table(
+        ["metric", "value", "95 % interval", "meaning"],
+        rows,
+        best=0,
+        caption=" ".join(sorted({f"–: {s.why}." for s in metrics.values() if s.why})),
+    )
     main = next(iter(metrics), None)
-    if main is not None and len(metrics[main].folds) > 1:
-        page.figure(
-            charts.fold_dots({main: list(metrics[main].folds)}, title=f"{main} of every fold"),
-            "One dot per trained fold.",
+    if main is None:
+        return
+    if metrics[main].trivial:
+        page.heading("Beside answers that need no training")
+        page.table(
+            ["answer", title_of(main), "gain of the run", "95 % interval of the gain", ""],
+            trivial_rows(metrics[main]),
+            caption=f"On the same {metrics[main].count} held-out units; what is tuned of a trivial "
+            "answer is tuned on other folds. A gain above 0 is for the run.",
         )
-
-
-def _interval(score: Score) -> str | None:
-    """The interval in words; None for a figure that has none of any width."""
-    low, high = score.interval
-    return f"{low:.4f} to {high:.4f}" if high > low else None
+    folds = metrics[main].folds
+    if len(folds) > 1:
+        page.figure(
+            charts.fold_dots({title_of(main): list(folds)}, title=f"{title_of(main)} by fold"),
+            f"{len(folds)} trained folds, from {min(folds):.3g} to {max(folds):.3g}.",
+        )
 
 
 def _meaning(name: str, words: Mapping[str, str]) -> str:
@@ -201,13 +223,19 @@ def _advice(run: RunFolder, recipe: Recipe, metrics: Mapping[str, Score]) -> lis
             f"Only {trained} of {recipe.folds.count} folds were trained. --set folds.use=null "
             "trains all, and their mean predicts better."
         )
-    if main is not None and main.interval[1] - main.interval[0] > 0.1 * max(1.0, abs(main.value)):
+    ends = None if main is None else main.interval
+    if main is not None and ends and ends[1] - ends[0] > 0.1 * max(1.0, abs(main.value)):
         lines.append(
             f"The interval of the main score is wide ({main.count} units): annotate more before "
             "comparing recipes."
         )
-    if _falling(loss_curves(run, recipe)):
-        lines.append("The training loss was still falling at the end: a longer budget will help.")
+    curves = loss_curves(run, recipe)
+    falling = _falling(curves)
+    if falling:
+        lines.append(
+            f"The training loss still fell at the end of {falling} of {len(curves)} trainings: a "
+            "longer --budget may help."
+        )
     return lines
 
 
@@ -251,8 +279,7 @@ def _card(
         }
     )
     scores = {
-        name: f"{score.value:.4f} ({score.interval[0]:.4f} to {score.interval[1]:.4f}; "
-        f"{score.count} units)"
+        title_of(name): f"{score.value:.4f} ({interval_text(score.interval)}; {score.count} units)"
         for name, score in metrics.items()
     }
     common = {
@@ -260,4 +287,8 @@ def _card(
         "scores": scores,
         "environment": f"transect {__version__}; versions stand in environment.json.",
     }
-    return model_card(f"{recipe.name} on {data['folder']}", {**task.card(run), **common})
+    return model_card(
+        f"{recipe.name} on {data['folder']}",
+        {**task.card(run), **common, "reproduce": again(run)},
+        summary=verdict_on(metrics).sentence,
+    )

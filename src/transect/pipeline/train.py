@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from transect.metrics.score import scores_to_json
+from transect.metrics import title_of
+from transect.metrics.score import interval_text, scores_from_json, scores_to_json
 from transect.pipeline.fitting import Reopen, fit_round
 from transect.pipeline.report import write_report
+from transect.pipeline.verdict import scored, verdict_on
 from transect.recipe import Recipe
 from transect.run import RunFolder
 from transect.task import Dataset, Task, Work
@@ -64,7 +66,7 @@ def train(
             rows = task.decide(work)
         rows.save(run.path / ROWS)
         with spent.on("report"):
-            run.write_json("metrics.json", scores_to_json(task.scores(rows, run)))
+            run.write_json("metrics.json", scores_to_json(scored(task, rows, run)))
             task.conclude(work, rows)
         run.mark("decide")
     with spent.on("report"):
@@ -75,10 +77,10 @@ def train(
 
 
 def _say_result(run: RunFolder, progress: Progress) -> None:
-    """The main score in one line."""
-    metrics = run.read_json("metrics.json")
-    main = next(iter(metrics), None)
-    if main is not None:
-        low, high = metrics[main]["interval"]
-        value = metrics[main]["value"]
-        progress.say(f"out of fold: {main} {value:.4f} [{low:.4f}, {high:.4f}]")
+    """The verdict, and the main score in one line."""
+    metrics = scores_from_json(run.read_json("metrics.json"))
+    progress.say(verdict_on(metrics).sentence)
+    for main in list(metrics)[:1]:
+        score = metrics[main]
+        spread = interval_text(score.interval) if score.interval else score.why
+        progress.say(f"out of fold: {title_of(main)} {score.value:.4f} ({spread})")

@@ -34,6 +34,7 @@ _LEVELS = (
 )  # fmt: skip
 """Longest side and JPEG quality, tried in order until the page fits."""
 
+_KINDS = ("info", "good", "warn", "bad")
 _MOST_ROWS = 500
 _NUMBER = re.compile(
     r"^[-+−±<>≤≥~]*\s*\d[\d\s.,_]*(e[-+]?\d+)?\s*(%|x|×|s|ms|px|MB|GB|MiB|GiB|h|min)?"
@@ -159,10 +160,10 @@ class Page:
 
         Args:
             text: The sentence.
-            kind: ``info``, ``warn`` or ``bad``.
+            kind: ``info``, ``good``, ``warn`` or ``bad``.
         """
-        if kind not in ("info", "warn", "bad"):
-            raise unknown_name("the kind of a note", kind, ["info", "warn", "bad"])
+        if kind not in _KINDS:
+            raise unknown_name("the kind of a note", kind, _KINDS)
         return self._add("note", _Words(str(text), kind))
 
     def code(self, text: str) -> Page:

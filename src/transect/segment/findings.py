@@ -71,7 +71,7 @@ def advice(run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> list[str]
     if dropped:
         lines.append(f"Views that did not pay were left out: {', '.join(dropped)}.")
     main = next(iter(metrics.values()), None)
-    if main and not lines:
+    if main and main["interval"] and not lines:
         low, high = main["interval"]
         lines.append(
             f"The score lies between {low:.3f} and {high:.3f}. Look at the worst images: if their "

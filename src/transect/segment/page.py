@@ -7,6 +7,8 @@ from typing import Any
 
 from transect.data.images import read_image
 from transect.files import safe_join
+from transect.metrics import title_of
+from transect.metrics.score import spread_text
 from transect.report import charts
 from transect.report.page import Page
 from transect.report.pictures import PREDICTED, TRUTH
@@ -44,8 +46,7 @@ def headline_of(run: RunFolder) -> list[tuple[str, str, str]]:
     metrics, facts = run.read_json("metrics.json"), run.read_json("facts.json")
     rows = []
     for name, record in list(metrics.items())[:3]:
-        low, high = record["interval"]
-        rows.append((name, f"{record['value']:.3f}", f"95 % interval {low:.3f} to {high:.3f}"))
+        rows.append((title_of(name), f"{record['value']:.3f}", spread_text(record)))
     scored = max(record["pictures"] for record in metrics.values())
     return [*rows, ("images", str(len(facts["coverage"])), f"{scored} scored out of fold")]
 
@@ -109,8 +110,8 @@ def _pictures(page: Page, run: RunFolder) -> None:
     main = next(iter(run.read_json("metrics.json")))
     page.section(
         "Worst and best",
-        lead=f"Out-of-fold pictures by {main}, with the outlines of truth and prediction. Bad "
-        "masks in the data show up among the worst.",
+        lead=f"Out-of-fold images by {title_of(main)}, with the outlines of truth and "
+        "prediction. Bad masks in the data show up among the worst.",
     )
     page.key([(TRUTH, "truth"), (PREDICTED, "prediction")])
     gallery = run.read_json("gallery.json")
@@ -142,8 +143,9 @@ def _decisions(page: Page, run: RunFolder) -> None:
     gain, low, high = decide["honest_gain"]
     page.section(
         "Decisions",
-        lead=f"Numbers tuned out of fold for {decide['metric']}. Together they gained {gain:+.4f} "
-        f"({low:+.4f} to {high:+.4f}), measured on pictures that did not tune them.",
+        lead=f"Numbers tuned out of fold for {title_of(decide['metric'])}. Together "
+        f"they gained {gain:+.4f} ({low:+.4f} to {high:+.4f}), measured "
+        "on images that did not tune them.",
     )
     final, gains = decide["final"], decide["gain"]
     page.table(
@@ -159,7 +161,7 @@ def _decisions(page: Page, run: RunFolder) -> None:
                 scores,
                 final["threshold"],
                 title="Score against threshold",
-                y_label=decide["metric"],
+                y_label=title_of(decide["metric"]),
             ),
             "All else as decided.",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,14 @@ from transect.segment.evidence import keep_doubtful_masks, keep_evidence
 from transect.segment.exporting import networks_of
 from transect.segment.findings import advice
 from transect.segment.neighbours import check_neighbours, write_neighbours
-from transect.segment.oof import OutOfFold, predict_held_out
+from transect.segment.oof import OutOfFold, parts_of, predict_held_out
 from transect.segment.page import METRIC_WORDS, card_of, headline_of, sections_of
 from transect.segment.predicting import MaskAnswer, Predictor
 from transect.segment.pseudo import check_rounds
 from transect.segment.rates import settle_rates
 from transect.segment.rounds import begin_round, fit_member, write_member_channels
 from transect.segment.scoring import METRICS_OF, picture_scores, scores_of
+from transect.segment.trivial import GreyThreshold, fit_grey, trivial_values
 from transect.segment.weighing import weigh_emptiness, weigh_members
 from transect.segment.writing import MaskWriter, submit_masks
 from transect.task import Limits, Rows, Section, TrainedNetwork, Work, every
@@ -204,7 +206,12 @@ class SegmentTask:
             )
             for i in chosen
         ]
-        return _rows(out_of_fold.images, scored, work.folds[chosen])
+        parts = parts_of(work.folds, chosen)
+        grey, nested = fit_grey(dataset, parts)
+        run.write_json("oof/trivial.json", grey.to_json())
+        trivial = trivial_values(dataset, chosen, [nested[parts[i]] for i in chosen])
+        rows = _rows(out_of_fold.images, scored, work.folds[chosen])
+        return replace(rows, trivial=trivial)
 
     def scores(self, rows: Rows, run: RunFolder) -> dict[str, Score]:
         """Means over images."""
@@ -256,14 +263,20 @@ class SegmentTask:
         facts = run.read_json("inputs.json")
         dataset = MaskDataset(truth)
         number = {image.name: i for i, image in enumerate(dataset.images)}
-        images, scored = [], []
+        images, scored, scored_numbers = [], [], []
         for image, answer in answers:
             if image.name in number:
                 labels = dataset.labels(number[image.name])
                 classes = len(facts["classes"])
                 scored.append(picture_scores(answer.whole(), labels, facts["mask_kind"], classes))
                 images.append(image)
-        return _rows(images, scored, np.full(len(images), -1))
+                scored_numbers.append(number[image.name])
+        rows = _rows(images, scored, np.full(len(images), -1))
+        if not (run.oof() / "trivial.json").is_file() or not images:
+            return rows
+        grey = GreyThreshold(**run.read_json("oof/trivial.json"))
+        trivial = trivial_values(dataset, scored_numbers, [grey] * len(images))
+        return replace(rows, trivial=trivial)
 
     def headline(self, run: RunFolder) -> list[tuple[str, str, str]]:
         """Three metrics and the number of images."""
