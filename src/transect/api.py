@@ -15,7 +15,7 @@ from transect.commands import place_of
 from transect.errors import TransectError
 from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, data_record, locked
-from transect.types import LabelKind, MaskKind, Progress, Quiet, Survey
+from transect.types import Expecting, LabelKind, MaskKind, Progress, Quiet, Survey
 
 if TYPE_CHECKING:
     from transect.task import Task
@@ -149,6 +149,8 @@ def train(
             f"{folder.path} already holds a run. Add --resume to go on with it, "
             "or choose another --out."
         )
+    if seconds is not None:
+        progress.expect(seconds)
     with locked(folder.path):
         chosen_device = _device(device)
         prepare_process(threads)
@@ -485,6 +487,11 @@ class _Logged:
         """Tell a line and keep it."""
         self.told.say(line)
         self.run.log(line)
+
+    def expect(self, seconds: float) -> None:
+        """Pass the whole time on, to one that shows it."""
+        if isinstance(self.told, Expecting):
+            self.told.expect(seconds)
 
     def step(self, phase: str, done: int, total: int, note: str = "") -> None:
         """Pass a step on."""

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Image", "LabelKind", "MaskKind", "Problem", "Progress", "Question", "Quiet"]
+__all__ = [
+    "Expecting",
+    "Image",
+    "LabelKind",
+    "MaskKind",
+    "Problem",
+    "Progress",
+    "Question",
+    "Quiet",
+]
 __all__ += ["Sample", "Survey"]
 
 Question = Literal["segment", "count", "identify", "classify"]
@@ -168,6 +177,14 @@ class Progress(Protocol):
 
     def step(self, phase: str, done: int, total: int, note: str = "") -> None:
         """Tell how far a phase is; a new phase name begins a new bar."""
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """A progress that shows how much of the whole time is left."""
+
+    def expect(self, seconds: float) -> None:
+        """Tell how long all of it will take from now on."""
 
 
 class Quiet:

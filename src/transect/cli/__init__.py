@@ -6,11 +6,11 @@ import argparse
 import contextlib
 import logging
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from transect.cli.parser import parser_of_words
+from transect.cli.stopping import stoppable
 from transect.errors import TransectError
 
 __all__ = ["main"]
@@ -33,15 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        with _terminable(), _read_as_said(options):
+        with stoppable(for_good=argv is None), _read_as_said(options):
             return int(options.call(options) or 0)
     except TransectError as error:
         print(f"transect: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "transect: stopped; nothing finished is lost. Add --resume to go on.", file=sys.stderr
-        )
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,22 +53,3 @@ def _read_as_said(options: argparse.Namespace) -> contextlib.AbstractContextMana
     from transect.data.manifest import read_as
 
     return read_as(**said)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let a scheduler's SIGTERM end a run as Ctrl-C does: the state of the last epoch stays."""
-    try:
-        before = signal.signal(signal.SIGTERM, _interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    """Turn a polite kill into the interrupt that Python knows."""
-    raise KeyboardInterrupt

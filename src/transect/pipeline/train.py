@@ -14,7 +14,7 @@ from transect.run import RunFolder
 from transect.task import Dataset, Task, Work
 from transect.train.distributed import is_main_process
 from transect.train.spent import Spent, plan_table
-from transect.types import Progress
+from transect.types import Expecting, Progress
 
 __all__ = ["ROWS", "train"]
 
@@ -52,6 +52,9 @@ def train(
     work = Work(run, recipe, units, folds, device, progress)
     for line in plan_table(recipe.plan):
         progress.say(line)
+    left = sum(phase.seconds for phase in recipe.plan) - sum(Spent(run).seconds.values())
+    if recipe.plan and isinstance(progress, Expecting):
+        progress.expect(max(left, 0.0))
     for number in range(len(recipe.pseudo) + 1):
         fit_round(task, work, number, reopen)
     if not is_main_process():

@@ -180,12 +180,12 @@ def decide_out_of_fold(
             grids["use_crf"] = (0, 1)
     truths = {i: np.maximum(middle(dataset.labels(i)), 0) for i in looked_at}
     splitters = {i: splitter_of(found, dataset.kind) for i, found in maps.items()}
-    done = 0
+    done, guess = 0, max(2, round(asked * len(TRIED) * len(looked_at)))
 
     def score(values: Mapping[str, float], row: int) -> float:
         nonlocal done
         done += 1
-        progress.step("deciding", done % 1000, 1000)
+        progress.step("deciding", min(done, guess - 1), guess)
         i = looked_at[row]
         decision = Values.of(values)
         answer = labels_of(
@@ -218,6 +218,7 @@ def decide_out_of_fold(
         metric=spec.metric,
         own=_own_thresholds(tuned.own, folds, chosen, dataset.kind) if spec.per_fold else {},
     )
+    progress.step("deciding", guess, guess)
     run.write_json("decide.json", decisions.to_json())
     return decisions
 
