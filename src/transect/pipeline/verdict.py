@@ -98,7 +98,9 @@ def _mean_of(
 
 
 def verdict_of(run: RunFolder) -> Verdict:
-    """The verdict on a finished run, from its ``metrics.json``."""
+    """The verdict on a run, from its ``metrics.json``; none before it is scored."""
+    if not (run.path / "metrics.json").is_file():
+        return verdict_on({})
     return verdict_on(scores_from_json(run.read_json("metrics.json")))
 
 
