@@ -154,17 +154,18 @@ def ours(root: Path, budget: float, seed: int, threads: int, clock: str) -> None
     )
     seconds = now() - started
     from transect.data.survey import open_survey
-    from transect.identify import folds_of, prepare
     from transect.identify.identifier import Identifier
     from transect.identify.oof import score_held_out
+    from transect.identify.photos import whole_photos
     from transect.identify.source_ablation import decided_by, kinds_of_sources
+    from transect.identify.task import IdentifyTask, folds_of
     from transect.run import RunFolder
     from transect.types import Quiet
 
     folder = RunFolder.open(run.path)
     identifier = Identifier(folder, device="cpu")
     survey = open_survey(root / "asked")
-    photos = identifier.open_photos(survey.images, None, Quiet())
+    photos = identifier.open_photos(whole_photos(survey.images), None, Quiet())
     looked = identifier.score(photos, Quiet())
     names, identity = listed(root / "asked")
     real = dict(zip(names, identity.tolist(), strict=True))
@@ -177,7 +178,7 @@ def ours(root: Path, budget: float, seed: int, threads: int, clock: str) -> None
 
     recipe = folder.recipe()
     record = answered(identifier.decisions)
-    known = prepare(open_survey(root / "train"), folder.path / "cache", Quiet())
+    known = IdentifyTask().dataset(open_survey(root / "train"), folder.path / "cache", Quiet())
     folds = folds_of(folder, recipe, known)
     held_out = score_held_out(
         folder, recipe, known, folds, identifier.people, device="cpu", progress=Quiet()

@@ -6,21 +6,25 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from tests.identify.conftest import TINY, with_decide
 from transect import recipes
+from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.identify.answers import write_answers
-from transect.identify.boxes import boxes_beside
+from transect.identify.boxes import boxes_beside, subjects_beside
 from transect.identify.deciding import Decisions, answers_table, expected_share
 from transect.identify.identifier import Identifier, layout_of
 from transect.identify.leak import same_encounter_leak
 from transect.identify.oof import fold_model, fold_vectors, score_held_out
+from transect.identify.photos import whole_photos
+from transect.identify.predicting import Answering
 from transect.identify.scorers import identity_scores, image_scores, source_names
 from transect.identify.source_ablation import decided_by, kinds_of_sources
 from transect.identify.task import folds_of
 from transect.openset.evidence import NOBODY, UNKNOWN, rewards
-from transect.task import used_folds
+from transect.task import NewImages, used_folds
 from transect.types import Image, Quiet
 
 
@@ -41,7 +45,7 @@ def held_out(tiny_run, photos, identifier):
 def looked(identifier, asked):
     from transect.data.folder import list_new
 
-    new = identifier.open_photos(list_new(asked / "images")[0], None, Quiet())
+    new = identifier.open_photos(whole_photos(list_new(asked / "images")[0]), None, Quiet())
     return new, identifier.score(new, Quiet())
 
 
@@ -189,3 +193,51 @@ def test_boxes_beside_new_photos_and_what_is_wrong_with_them(tmp_path):
     told = " ".join(problem.what for problem in problems)
     assert "no box inside b.png" in told
     assert "z.png" in told
+
+
+def test_what_tables_beside_new_photos_tell_of_them_but_their_names(tmp_path):
+    images = [
+        Image(n, tmp_path / n, (50, 100), 3, side=s)
+        for n, s in (("a.png", None), ("b.png", "left"), ("c.png", None))
+    ]
+    (tmp_path / "identities.csv").write_text(
+        "image,identity,group,side\na.png,Wanda,e1,right\nb.png,Wilma,e2,right\n"
+    )
+    found, problems = subjects_beside(tmp_path, images)
+    assert [(s.side, s.group, s.identity) for s in found] == [
+        ("right", "e1", None),
+        ("left", "e2", None),
+        (None, None, None),
+    ]
+    assert not problems
+
+
+class Asked:
+    """Stands for a loaded run: keeps the animals that it is asked about."""
+
+    def open_photos(self, subjects, scratch, progress):
+        self.subjects = tuple(subjects)
+        return Nobody()
+
+
+class Nobody(list):
+    problems = ()
+
+
+def test_a_survey_with_truth_is_asked_with_its_sides_boxes_and_second_animals(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        Picture.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "images" / name)
+    (tmp_path / "identities.csv").write_text(
+        "image,identity,side,x0,y0,x1,y1\n"
+        "a.png,Wanda,left,0,0,20,30\na.png,Wilma,right,25,0,50,30\nb.png,Wanda,left,,,,\n"
+    )
+    survey = open_survey(tmp_path)
+    asked = Asked()
+    new = NewImages(survey.images, tmp_path, survey)
+    assert not list(Answering(asked, encounters=False).answers(new, Quiet()))
+    assert [(s.key, s.side, s.box, s.identity) for s in asked.subjects] == [
+        ("a.png", "left", (0, 0, 20, 30), None),
+        ("a.png#2", "right", (25, 0, 50, 30), None),
+        ("b.png", "left", None, None),
+    ]

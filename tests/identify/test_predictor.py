@@ -14,6 +14,7 @@ from transect.data.survey import open_survey
 from transect.folds import read_folds
 from transect.identify.identifier import Identifier, needed_scorers
 from transect.identify.oof import fold_model
+from transect.identify.photos import whole_photos
 from transect.identify.projection import Projection
 from transect.identify.scorers import joined_vectors
 from transect.identify.sides import comparable, reachable
@@ -50,7 +51,7 @@ def test_held_out_photos_through_predict_give_the_out_of_fold_file(
             shutil.copy(animals / "images" / key, folder / key)
         held_out = dict(zip(keys, folds.tolist(), strict=True))
         identifier = Identifier(run, device="cpu", held_out=held_out, fold=fold)
-        new = identifier.open_photos(list_new(folder)[0], None, Quiet())
+        new = identifier.open_photos(whole_photos(list_new(folder)[0]), None, Quiet())
         assert [s.key for s in new.subjects] == held
         found = identifier.score(new, Quiet()).arrays()
         mine = folds[stored["rows"]] == fold
@@ -77,7 +78,7 @@ def test_a_scorer_that_the_decision_does_not_hear_is_not_asked(tiny_run, asked, 
     assert needed_scorers(TINY, votes) == ("lnbnn",)
     assert needed_scorers(SHORT, votes) == ("frozen", "lnbnn")  # which makes its shortlist
 
-    new = identifier.open_photos(list_new(asked / "images")[0], None, Quiet())
+    new = identifier.open_photos(whole_photos(list_new(asked / "images")[0]), None, Quiet())
     whole = identifier.decide_with(alone, new, identifier.score(new, Quiet()))
 
     def refuse(*words, **options):
@@ -131,7 +132,7 @@ def test_a_run_by_flanks_names_nobody_by_the_other_flank(tmp_path):
     shutil.copy(root / "images" / "04_0_0.png", new / "x.png")
     (new / "images.csv").write_text("image,side\nx.png,left\n")
     identifier = Identifier(run, device="cpu")
-    asked = identifier.open_photos(list_new(new)[0], None, Quiet())
+    asked = identifier.open_photos(whole_photos(list_new(new)[0]), None, Quiet())
     found = identifier.score(asked, Quiet())
     named = {str(identifier.people[i]) for i in found.candidates.identities[0] if i >= 0}
     assert named == {"a3", "a4", "a5"}
@@ -152,7 +153,7 @@ def test_a_vector_hangs_on_no_other_photo(tiny_run):
 def test_new_photos_keep_their_place(tiny_run, asked):
     identifier = Identifier(tiny_run, device="cpu")
     survey = open_survey(asked)
-    new = identifier.open_photos(survey.images, None, Quiet())
+    new = identifier.open_photos(whole_photos(survey.images), None, Quiet())
     found = identifier.score(new, Quiet())
     for row in (0, 5, 11):
         alone = identifier.score(new.take(np.array([row])), Quiet())

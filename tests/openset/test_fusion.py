@@ -6,6 +6,7 @@ import pytest
 from transect.errors import TransectError
 from transect.openset.evidence import NOBODY, UNKNOWN, place_of_truth
 from transect.openset.fusion import (
+    COMPARED,
     HOWS,
     Fusion,
     fit_fusion,
@@ -56,6 +57,40 @@ def test_every_way_beats_its_parts(how):
         for name in sources
     ]
     assert right_first(candidates, scores, truth) > max(parts) + 0.02
+
+
+@pytest.mark.parametrize("how", COMPARED)
+def test_weak_sources_are_no_worse_together_than_alone(how):
+    """Where the right one is seldom among the ten best, no curve may fall for that."""
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 50, 240)
+    hit = np.arange(50)[None] == truth[:, None]
+    candidates = gather({name: rng.normal(0, 1, hit.shape) + 0.6 * hit for name in "ab"})
+
+    def among_five(how):
+        scores = fuse_out_of_fold(candidates, truth, np.arange(240) % 4, how)[0]
+        names = ordered(candidates.identities, scores)[0]
+        return (names[:, :5] == truth[:, None]).any(axis=1).mean()
+
+    alone = max(among_five(name) for name in "ab")
+    assert 0.15 < alone < 0.4
+    assert among_five(how) > alone - 0.04
+
+
+def test_closed_compares_the_ranking_of_known_queries():
+    """A source that ranks better wins, though another one tells the unknown apart."""
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 10, 300)
+    truth[:200] = UNKNOWN
+    hit = np.arange(10)[None] == truth[:, None]
+    ranks = rng.normal(0, 1, hit.shape) + 4 * hit + 6 * (truth < 0)[:, None]
+    parts = rng.normal(0, 1, hit.shape) + 1.5 * hit - 4 * (truth < 0)[:, None]
+    candidates = gather({"ranks": ranks, "parts": parts})
+    folds = np.arange(300) % 3
+    opened = fuse_out_of_fold(candidates, truth, folds)[2]
+    closed = fuse_out_of_fold(candidates, truth, folds, closed=True)[2]
+    assert opened["parts"] > opened["ranks"]
+    assert closed["ranks"] > closed["parts"] + 0.1
 
 
 def test_best_is_never_worse_than_its_best_part_out_of_fold():

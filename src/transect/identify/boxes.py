@@ -1,20 +1,53 @@
-"""Boxes of animals on new photos, from the tables that may lie beside them."""
+"""What tables beside new photos say of the animals on them: boxes, flanks, encounters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from transect.data.tables import match_images, read_table
-from transect.identify.photos import Box
+from transect.identify.photos import Box, Subject, whole_photos
 from transect.types import Image, Problem
 
-__all__ = ["boxes_beside"]
+__all__ = ["boxes_beside", "subjects_beside"]
 
 CORNERS = ("x0", "y0", "x1", "y1")
+TOLD = ("group", "side", "date")
 TABLES = ("boxes.csv", "images.csv", "identities.csv")
+
+
+def subjects_beside(
+    folder: Path, images: Sequence[Image]
+) -> tuple[tuple[Subject, ...], tuple[Problem, ...]]:
+    """The animals on new photos, with all that is told of them but their names.
+
+    Args:
+        folder: As in ``boxes_beside``.
+        images: The photos; what ``images.csv`` says of them is in them already.
+
+    Returns:
+        One animal per photo: its box, and its encounter, side and date, by the photo or, where
+        that does not say, by ``identities.csv``. And problems, as in ``boxes_beside``.
+    """
+    boxes, problems = boxes_beside(folder, images)
+    subjects = whole_photos(images, boxes)
+    path = folder / "identities.csv"
+    if not path.is_file():
+        return subjects, problems
+    table = match_images(
+        read_table(path, ["image"], optional=TOLD)[0], [i.name for i in images], folder, path.name
+    )[0]
+    rows = table.drop_duplicates("image").set_index("image").to_dict("index")
+
+    def told(subject: Subject, what: str) -> str | None:
+        said = str(rows.get(subject.image.name, {}).get(what) or "").strip()
+        return getattr(subject, what) or said or None
+
+    known = (replace(s, **{what: told(s, what) for what in TOLD}) for s in subjects)
+    return tuple(known), problems
 
 
 def boxes_beside(

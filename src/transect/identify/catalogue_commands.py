@@ -15,7 +15,7 @@ from transect.data.folder import list_new
 from transect.data.tables import read_table
 from transect.errors import TransectError, unknown_name
 from transect.files import alone
-from transect.identify.boxes import boxes_beside
+from transect.identify.boxes import subjects_beside
 from transect.identify.geometry import KeypointFiles
 from transect.identify.identifier import Identifier
 from transect.identify.scorers import EXTRA, source_names
@@ -122,8 +122,8 @@ def add_photos(run: RunFolder, images: Path, who: str, device: str, progress: Pr
     """
     identifier = Identifier(run, device=device)
     listed, problems = list_new(images)
-    boxes, more = boxes_beside(images, listed)
-    photos = identifier.open_photos(listed, None, progress, boxes)
+    subjects, more = subjects_beside(images, listed)
+    photos = identifier.open_photos(subjects, None, progress)
     for problem in (*problems, *more, *photos.problems):
         progress.say(f"left out: {problem.name}: {problem.what}")
     named: dict[str, str] = {}

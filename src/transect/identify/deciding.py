@@ -23,7 +23,7 @@ from transect.metrics.score import scores_to_json
 from transect.openset.decider import Decider, Decision, choose_decider, share_weights
 from transect.openset.evidence import FAR, NOBODY, UNKNOWN, Evidence
 from transect.openset.fusion import Fusion, fuse_out_of_fold, ordered
-from transect.openset.rates import Rates, rates_sentence
+from transect.openset.rates import Rates, holds_rates, rates_sentence
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
 from transect.task import Rows
@@ -153,10 +153,12 @@ def decide_out_of_fold(
         groups=groups,
         power=decide.power,
         top_k=decide.top_k,
+        closed=holds_rates(decide),
         seed=recipe.seed,
     )
     for name, value in compared.items():
-        progress.say(f"out of fold: {name} alone reaches map{decide.top_k} {value:.4f}")
+        of = "known photos" if holds_rates(decide) else "all photos"
+        progress.say(f"out of fold: {name} reaches map{decide.top_k} {value:.4f} on {of}")
     twins = likely_twins(oof.scores.candidates, fused, fusion, oof.truth, people)
     for twin in twins[:5]:
         progress.say(f"one animal? {twin.keep} and {twin.other}: {twin.why}")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.data.survey import open_survey
-from transect.identify.boxes import boxes_beside
+from transect.identify.boxes import subjects_beside
 from transect.identify.identifier import Identifier
 from transect.identify.oof import score_held_out
 from transect.identify.photos import Photos
@@ -70,7 +70,7 @@ def judge(
     survey, recipe = open_survey(root), run.recipe()
     identifier = Identifier(run, device=device)
     tests = [image for image in survey.images if image.split == "test"]
-    asked = identifier.open_photos(tests, None, progress, boxes_beside(root, tests)[0])
+    asked = identifier.open_photos(subjects_beside(root, tests)[0], None, progress)
     scores = identifier.score(asked, progress)
     truth = _truth(root, [s.key for s in asked.subjects], identifier)
     answers = {"all together": identifier.decisions}

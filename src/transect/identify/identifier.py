@@ -16,7 +16,7 @@ from transect.files import digest_of
 from transect.identify.deciding import Decisions, evidence_of
 from transect.identify.geometry import GeometryModel, KeypointFiles
 from transect.identify.oof import fold_model, geometry_file
-from transect.identify.photos import Box, Photos, Subject, whole_photos
+from transect.identify.photos import Photos, Subject
 from transect.identify.predictor import Features, QueryScores, Scorers, score_queries
 from transect.identify.scorers import EXTRA, FoldModel, joined_vectors, raw_vectors, source_names
 from transect.identify.sides import reachable
@@ -28,7 +28,7 @@ from transect.openset.rates import Rates
 from transect.recipe import IdentifyDecide, Recipe
 from transect.run import RunFolder
 from transect.task import used_folds
-from transect.types import Image, Progress
+from transect.types import Progress
 
 __all__ = ["Answered", "Identifier", "layout_of", "reasons"]
 
@@ -116,14 +116,13 @@ class Identifier:
 
     def open_photos(
         self,
-        images: Sequence[Image],
+        subjects: Sequence[Subject],
         scratch: Path | None,
         progress: Progress,
-        boxes: Mapping[str, Box] | None = None,
     ) -> Photos:
-        """Decode new photos as the run's own were, cut to their boxes where there are any."""
+        """Decode animals on new photos as the run's own were, cut to their boxes."""
         return Photos(
-            whole_photos(images, boxes),
+            subjects,
             unknown=self.unknown,
             channels=self.channels,
             longest=self.longest,

@@ -27,7 +27,7 @@ from transect.openset.policies import (
     policy_from_json,
     policy_to_json,
 )
-from transect.openset.rates import RATES, check_rates, softened
+from transect.openset.rates import RATES, check_rates, holds_rates, softened
 from transect.recipe import IdentifyDecide
 from transect.tabular.binary import platt, sigmoid
 
@@ -215,7 +215,7 @@ def choose_decider(
         weights, decide.top_k, share_new, seed, decide.false_new, decide.false_match
     )
     policies = decide.policies
-    if decide.false_new is not None or decide.false_match is not None:
+    if holds_rates(decide):
         check_rates(decide.false_new, decide.false_match)
         policies = (RATES,)
 

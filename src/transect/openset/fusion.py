@@ -299,6 +299,7 @@ def fuse_out_of_fold(
     groups: NDArray[np.generic] | None = None,
     power: float = 0.5,
     top_k: int = 5,
+    closed: bool = False,
     seed: int = 0,
 ) -> tuple[NDArray[np.float64], Fusion, dict[str, float]]:
     """Join sources so that no query is scored by a fit that saw it.
@@ -313,12 +314,14 @@ def fuse_out_of_fold(
         groups: (Q,) encounters, or None; their queries count together in the comparison.
         power: Of the power mean.
         top_k: Places that count in the comparison.
+        closed: Compare by the ranking of known queries alone, for decisions that keep the
+            ranking and "none we know" apart.
         seed: Of what is random.
 
     Returns:
         (Q, K) out-of-fold scores; the fusion fitted on all; and MAP@k of what was compared, each
-        with its own best constant for "none we know". A single source stays unless a way of
-        joining is clearly better than the best of them.
+        with its own best constant for "none we know" (none if ``closed``). A single source stays
+        unless a way of joining is clearly better than the best of them.
     """
     truths = np.asarray(truth, np.int64)
     weight = np.ones(len(candidates)) if weights is None else np.asarray(weights, np.float64)
@@ -344,13 +347,14 @@ def fuse_out_of_fold(
             )
             scores[test] = fusion.score(candidates.take(test))
         scored[name] = scores
-        worth[name] = _rewards(candidates.identities, scores, truths, weight, top_k)
-    compared = {name: float(np.average(w, weights=weight)) for name, w in worth.items()}
+        worth[name] = _rewards(candidates.identities, scores, truths, weight, top_k, closed)
+    counted = np.where(truths >= 0, weight, 0.0) if closed else weight
+    compared = {name: float(np.average(w, weights=counted)) for name, w in worth.items()}
     simple = max((n for n in tried if n in names), key=compared.__getitem__, default=tried[0])
     best = simple
     for name in tried:
         if compared[name] > compared[best] and clearly_better(
-            worth[name], worth[simple], weight, keys
+            worth[name], worth[simple], counted, keys
         ):
             best = name
     fitted = fit_fusion(candidates, truths, best, weights=weight, power=power, seed=seed)
@@ -371,9 +375,12 @@ def _rewards(
     truth: NDArray[np.int64],
     weights: NDArray[np.float64],
     top_k: int,
+    closed: bool,
 ) -> NDArray[np.float64]:
-    """(Q,) what each query earns at the constant that is best for all."""
+    """(Q,) what each query earns, at the constant that is best for all or without one."""
     names, values = ordered(identities, scores)
+    if closed:
+        return rewards(names, truth, top_k=top_k)
     values = np.where(np.isfinite(values), values, -FAR)
     levels, at = sweep(values, place_of_truth(names, truth), weights, top_k=top_k)
     before = (values >= levels[int(at.argmax())]).sum(axis=1)
@@ -388,14 +395,19 @@ def _filled(scores: NDArray[np.float64], floors: Sequence[float]) -> NDArray[np.
 def _learned_from(
     filled: NDArray[np.float64], real: NDArray[np.bool_], right: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """(Q, K) the candidates that fits see: the best of every source, and the right one."""
-    seen = right.copy()
+    """(Q, K) the candidates that fits see: the best of every source.
+
+    The right one is not added where no source ranks it so high. Where sources are weak, most of
+    the right ones would then be far down among wrong ones that were chosen for being high, every
+    curve would fall, and joining would be worse than the worst source.
+    """
+    seen = np.zeros_like(real)
     keep = min(LEARNED_FROM, filled.shape[1])
     for plane in range(filled.shape[2]):
         table = np.where(real, filled[..., plane], -np.inf)
         rank = np.argsort(np.argsort(-table, axis=1, kind="stable"), axis=1)
         seen |= real & (rank < keep)
-    return seen
+    return seen if (seen & right).any() else seen | right
 
 
 def _features(filled: NDArray[np.float64], real: NDArray[np.bool_]) -> NDArray[np.float64]:

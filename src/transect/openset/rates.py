@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from transect.errors import TransectError
 from transect.metrics.identify import auroc
 from transect.openset.evidence import FAR, UNKNOWN, Evidence, FitOptions, clipped, insert_unknown
+from transect.recipe import IdentifyDecide
 
-__all__ = ["RATES", "Rates", "check_rates", "rates_sentence", "softened"]
+__all__ = ["RATES", "Rates", "check_rates", "holds_rates", "rates_sentence", "softened"]
 
 RATES = "rates"
 _TEMPERATURES = (0.1, 0.2, 0.5, 1.0, 2.0)  # in units of the scores' spread; our guess
@@ -113,6 +114,11 @@ def rates_sentence(
         f"{text}. No level holds what was asked, so nobody is called new: use the ranking and the "
         "column new_probability, or ask for other rates."
     )
+
+
+def holds_rates(decide: IdentifyDecide) -> bool:
+    """Whether a recipe asks for rates, not for the policy that maximises MAP@k."""
+    return decide.false_new is not None or decide.false_match is not None
 
 
 def check_rates(false_new: float | None, false_match: float | None) -> None:
