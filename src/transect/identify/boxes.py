@@ -46,7 +46,10 @@ def subjects_beside(
         said = str(rows.get(subject.image.name, {}).get(what) or "").strip()
         return getattr(subject, what) or said or None
 
-    known = (replace(s, **{what: told(s, what) for what in TOLD}) for s in subjects)
+    known = (
+        replace(s, group=told(s, "group"), side=told(s, "side"), date=told(s, "date"))
+        for s in subjects
+    )
     return tuple(known), problems
 
 
