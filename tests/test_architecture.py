@@ -34,7 +34,7 @@ FLOORS = {
         "launch",
         "task",
     ),
-    3: ("segment", "count", "identify"),
+    3: ("segment", "count", "identify", "classify"),
     4: ("pipeline",),
     5: ("recipes", "api", "cli", "__main__", "demo", "doctor", "experiments"),
 }

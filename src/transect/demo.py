@@ -16,7 +16,7 @@ from transect.types import Progress
 
 __all__ = ["demo"]
 
-_SECONDS = {"segment": 130.0, "count": 100.0, "identify": 100.0}  # then tests are answered
+_SECONDS = {"segment": 130.0, "count": 100.0, "identify": 100.0, "classify": 120.0}  # then tests
 _SETTINGS = {"identify": {"decide.share_new": "0.3"}}  # a field worker would guess it, too
 
 
@@ -32,7 +32,7 @@ def demo(
     """Run the main job of a question on its simulator, in about three minutes on two cores.
 
     Args:
-        question: segment, count or identify.
+        question: segment, count, identify or classify.
         out: Folder for the survey and the run; an earlier demo there is replaced.
         seed: Of the simulator and the training.
         device: As in ``transect.train``.
@@ -81,4 +81,6 @@ def demo(
 
 def _other(question: str) -> str:
     """The question to try next."""
-    return {"segment": "count", "count": "identify"}.get(question, "segment")
+    return {"segment": "count", "count": "identify", "identify": "classify"}.get(
+        question, "segment"
+    )

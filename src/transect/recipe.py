@@ -14,6 +14,7 @@ from transect.errors import TransectError, unknown_name
 
 __all__ = [
     "Augment",
+    "ClassifyDecide",
     "CountDecide",
     "Embedding",
     "Folds",
@@ -146,12 +147,14 @@ class Embedding:
     Attributes:
         backbone: A timm name, or ``siamese`` for the branch of the whale kernel.
         weights: As in ``Network``.
-        pooling: avg, max, concat, gem, channel, striped, multilayer, gapnet or layout.
+        pooling: avg, max, concat, gem, attention, channel, striped, multilayer, gapnet or layout.
         dim: Length of the embedding.
         neck: Layers between pooling and embedding: none, bn, fc_bn, dropout_fc_bn.
         dropout: Of the neck.
         head: arcface, cosface, sphereface, combined, subcenter, softmax, bce_hard, siamese or
-            none (losses on the embedding alone).
+            none (losses on the embedding alone); for labels ``linear``.
+        head_start: ``logistic``: a linear head begins as the logistic regression on the vectors of
+            the network before training (labels, with neck none); or random.
         scale: Of the cosine (s).
         margin: Additive margin (m); () of three for the combined form m1, m2, m3.
         dynamic_margin: (a, b, c): margin of a class of n pictures is a + b * n ** -c; or None.
@@ -173,6 +176,7 @@ class Embedding:
     neck: str = "fc_bn"
     dropout: float = 0.0
     head: str = "arcface"
+    head_start: str = "random"
     scale: float = 30.0
     margin: float | tuple[float, ...] = 0.5
     dynamic_margin: tuple[float, float, float] | None = None
@@ -369,7 +373,8 @@ class Stage:
         aux: Extra heads: (output, loss expression) pairs, e.g. ``("empty", "0.05 * bce")``.
         optimizer: The optimiser.
         schedule: The learning rate's course.
-        sampler: uniform, foreground, object, class_aware, coverage, identity, oversample;
+        sampler: uniform, foreground, object, class_aware, frequency, coverage, identity,
+            oversample;
             weighted (masks: by adversarial validation, the likeness to unlabelled pictures); or
             hard (masks: by the loss of the model as each epoch begins, for a second round).
         sampler_share: Share of draws that follow the sampler; the rest is uniform.
@@ -397,6 +402,11 @@ class Stage:
         patience: Epochs without gain before the stage ends; 0 is off.
         precision: auto, fp32 or bf16.
         augment: Augmentation of this stage, or None for the member's.
+        augment_rare: An image is augmented with the chance (n0 / n) ** augment_rare, n being the
+            images with its rarest label and n0 those with the rarest of all; 0 augments all
+            (labels only).
+        mixup: Parameter of the Beta distribution by which two images and their labels are mixed;
+            0 is off (labels only).
         size_hw: Input size of this stage, or None for the member's (progressive resolution).
         loss_on: crop (the original picture's area) or padded.
         mining: pairs of a Siamese head: none, lap, lap_blocks, random.
@@ -435,6 +445,8 @@ class Stage:
     patience: int = 0
     precision: str = "auto"
     augment: Augment | None = None
+    augment_rare: float = 0.0
+    mixup: float = 0.0
     size_hw: tuple[int, int] | None = None
     loss_on: str = "crop"
     mining: str = "none"
@@ -650,6 +662,29 @@ class IdentifyDecide:
 
 
 @dataclass(frozen=True)
+class ClassifyDecide:
+    """From probabilities to labels; what is tuned is tuned out of fold.
+
+    Attributes:
+        metric: What the choice of sources and the rule maximise: accuracy, balanced_accuracy,
+            macro_f1, f2, weighted_kappa, log_loss or auroc; auto takes accuracy for one label,
+            f2 for several and weighted_kappa for grades.
+        sources: Compared out of fold, the first of equals answers: members (each alone), mean (of
+            all members), logistic and lightgbm (stacks on their probabilities).
+        calibrate: none, temperature, logistic or isotonic; best compares them out of fold.
+        threshold: On the probability of each of several labels; None tunes one for all, or one
+            for each label where that pays out of fold.
+        cuts: Between grades, on the expected grade: tuned, or half (nearest grade).
+    """
+
+    metric: str = "auto"
+    sources: tuple[str, ...] = ("members", "mean", "logistic", "lightgbm")
+    calibrate: str = "best"
+    threshold: float | None = None
+    cuts: str = "tuned"
+
+
+@dataclass(frozen=True)
 class Phase:
     """One part of a run in the plan of its time.
 
@@ -670,7 +705,7 @@ class Recipe:
 
     Attributes:
         name: As the user calls it.
-        question: segment, count or identify.
+        question: segment, count, identify or classify.
         members: The models.
         folds: The division of the training pictures.
         views: Test-time views: identity, hflip, vflip, hvflip, rot90, rot180, rot270, transpose,
@@ -701,7 +736,9 @@ class Recipe:
     drop_stages: bool = False
     blend: str = "mean"
     pseudo: tuple[PseudoRound, ...] = ()
-    decide: SegmentDecide | CountDecide | IdentifyDecide = field(default_factory=SegmentDecide)
+    decide: SegmentDecide | CountDecide | IdentifyDecide | ClassifyDecide = field(
+        default_factory=SegmentDecide
+    )
     seed: int = 0
     notes: str = ""
     why: tuple[str, ...] = ()
@@ -712,6 +749,7 @@ _RECORDS: dict[str, type] = {
     record.__name__: record
     for record in (
         Augment,
+        ClassifyDecide,
         CountDecide,
         Embedding,
         Folds,

@@ -183,6 +183,20 @@ def test_lsep_equals_the_double_loop():
     assert float(LOSSES["lsep"](x, y)) == pytest.approx(math.log(1 + pairs), rel=1e-5)
 
 
+def test_the_margin_of_several_labels_is_torchs():
+    rng = torch.Generator().manual_seed(3)
+    x = torch.randn(4, 6, generator=rng)
+    y = (torch.rand(4, 6, generator=rng) > 0.5).float()
+    places = torch.full((4, 6), -1)
+    for i, row in enumerate(y):
+        own = row.nonzero().flatten()
+        places[i, : len(own)] = own
+    expected = torch.nn.functional.multilabel_margin_loss(x, places)
+    assert float(LOSSES["multilabel_margin"](x, y)) == pytest.approx(float(expected))
+    with pytest.raises(TransectError, match="Use lsep"):
+        LOSSES["multilabel_margin"](torch.zeros(1, 5000), torch.zeros(1, 5000))
+
+
 def test_transport_grows_with_distance_and_pulls_mass_towards_the_truth():
     maps = torch.zeros(5, 1, 24, 24)
     for i, column in enumerate((4, 6, 9, 14, 20)):

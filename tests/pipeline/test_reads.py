@@ -24,6 +24,7 @@ MORE = {
     "segment": ("segment", "postprocess"),
     "count": ("count", "tabular"),
     "identify": ("identify", "openset", "matching"),
+    "classify": ("classify", "ensemble"),
 }
 
 

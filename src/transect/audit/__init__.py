@@ -12,6 +12,7 @@ from transect.audit.run_audit import audit
 from transect.audit.shift import Shift, adversarial_validation
 from transect.audit.stored import (
     audit_once,
+    closing_groups,
     fill_report,
     keep_audit,
     keep_doubts,
@@ -29,6 +30,7 @@ __all__ = [
     "adversarial_validation",
     "audit",
     "audit_once",
+    "closing_groups",
     "cluster",
     "contact_sheet",
     "doubtful_answers",

@@ -23,6 +23,7 @@ __all__ = [
     "Kept",
     "Leaks",
     "audit_once",
+    "closing_groups",
     "fill_report",
     "keep_audit",
     "keep_doubts",
@@ -189,6 +190,20 @@ def run_groups(run: Path) -> dict[str, str]:
     """
     kept = kept_audit(run)
     return dict(kept.groups) if kept is not None else {}
+
+
+def closing_groups(run: Path) -> dict[str, str]:
+    """Groups that also keep together what the audit found to belong together: copies, neighbours.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        Image to group, of images whose own group would part them from others; empty without an
+        audit.
+    """
+    kept = kept_audit(run)
+    return dict(kept.report.groups) if kept is not None else {}
 
 
 def keep_doubts(findings: Sequence[Finding], run: Path) -> None:

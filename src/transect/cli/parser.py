@@ -204,9 +204,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     _meanings(convert)
 
     demo = _command(commands, "demo", demo_command, "the whole job on a built-in survey")
-    demo.add_argument(
-        "question", nargs="?", default="segment", choices=("segment", "count", "identify")
-    )
+    demo.add_argument("question", nargs="?", default="segment", choices=QUESTIONS)
     demo.add_argument("--out", default="transect-demo", metavar="FOLDER")
     demo.add_argument("--seed", type=int, default=0)
     _machine(demo)

@@ -59,7 +59,8 @@ from transect.types import Image, Problem, Progress, Survey
 __all__ = ["CountTask"]
 
 _OTHER_STAGES = (
-    "aux", "data", "round", "pseudo_share", "mining", "mining_noise", "mining_reuse", "per_identity"
+    "aux", "data", "round", "pseudo_share", "mining", "mining_noise", "mining_reuse",
+    "per_identity", "augment_rare", "mixup",
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from transect.recipe import (
     Schedule,
     Stage,
 )
-from transect.train.budget import time_for
+from transect.train.budget import shortened, time_for
 
 __all__ = ["plan", "within_budget"]
 
@@ -205,33 +205,12 @@ def within_budget(recipe: Recipe, photos: Photos, *, budget_seconds: float, devi
     Returns:
         The recipe with fewer epochs; never with more, and at least one per stage.
     """
-    folds = recipe.folds.use or recipe.folds.count
-    needed = 0.0
-    for member in recipe.members:
-        if not member.stages:
-            continue
-        per_step = pace_of(photos, member, device=device).epoch_seconds(1)
-        for stage in member.stages:
-            # Rising resolution: a step costs about as much as it has pixels.
-            size = stage.size_hw or member.geometry.size_hw
-            own = member.stages[0].size_hw or member.geometry.size_hw
-            factor = (size[0] * size[1]) / (own[0] * own[1])
-            needed += folds * per_step * factor * stage.epochs * steps_of(len(photos), stage)
-    if not needed or needed <= budget_seconds * _TRAINING:
-        return recipe
-    share = budget_seconds * _TRAINING / needed
-    members = tuple(
-        dataclasses.replace(
-            member,
-            stages=tuple(
-                dataclasses.replace(stage, epochs=max(1, round(stage.epochs * share)))
-                for stage in member.stages
-            ),
-        )
-        for member in recipe.members
+    return shortened(
+        recipe,
+        budget_seconds * _TRAINING,
+        step_seconds=lambda member: pace_of(photos, member, device=device).epoch_seconds(1),
+        steps_of=lambda stage: steps_of(len(photos), stage),
     )
-    line = f"budget: {share:.0%} of the recipe's epochs fit {budget_seconds / 60:.0f} minutes"
-    return dataclasses.replace(recipe, members=members, why=(*recipe.why, line))
 
 
 def _frozen(

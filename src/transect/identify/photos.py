@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.data.buffers import in_memory_or_file
 from transect.data.folder import in_threads
 from transect.data.geometry import match_channels
 from transect.data.images import read_image
@@ -23,7 +24,6 @@ __all__ = ["Photos", "Subject", "subjects_of", "whole_photos"]
 
 AROUND = 0.3  # share of the box kept on every side, for margins, shifts and rotations
 LONGEST = 640  # pixels: longer cut-outs are shrunk
-LIMIT_BYTES = 3 << 30  # of cut-outs in memory; beyond, they lie in a file
 
 Box = tuple[float, float, float, float]
 
@@ -152,7 +152,9 @@ class Photos:
         )
         cuts = [item for item in made if not isinstance(item, str)]
         self._windows = [cut.window for cut in cuts]
-        self._pixels = _kept([cut.pixels for cut in cuts], scratch)
+        self._pixels = in_memory_or_file(
+            [cut.pixels for cut in cuts], scratch and scratch / "cutouts.bin"
+        )
         self.prints = [cut.print for cut in cuts if cut.print is not None]
 
     def __len__(self) -> int:
@@ -276,23 +278,6 @@ def eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 _GREY = Image("", Path(), (1, 1), 1)
-
-
-def _kept(parts: list[NDArray[np.uint8]], scratch: Path | None) -> list[NDArray[np.uint8]]:
-    """The cut-outs in memory, or as views of one file if they are too many."""
-    total = sum(part.nbytes for part in parts)
-    if total <= LIMIT_BYTES or scratch is None:
-        return parts
-    scratch.mkdir(parents=True, exist_ok=True)
-    whole = np.memmap(scratch / "cutouts.bin", np.uint8, "w+", shape=(total,))
-    views: list[NDArray[np.uint8]] = []
-    at = 0
-    for part in parts:
-        whole[at : at + part.nbytes] = part.ravel()
-        views.append(whole[at : at + part.nbytes].reshape(part.shape))
-        at += part.nbytes
-    whole.flush()
-    return views
 
 
 def _box(row: dict[str, Any]) -> Box | None:

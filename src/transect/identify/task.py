@@ -64,10 +64,13 @@ class IdentifyTask:
 
     question = "identify"
     reads = (
-        every(Augment, Embedding, IdentifyDecide, Schedule)
+        every(Augment, IdentifyDecide, Schedule)
+        | every(Embedding, but=("head_start",))
         | every(Optimizer, but=("find_lr",))
         | every(Geometry, but=("scale", "overlap"))
-        | every(Stage, but=("aux", "data", "round", "pseudo_share", "loss_on"))
+        | every(
+            Stage, but=("aux", "augment_rare", "data", "mixup", "round", "pseudo_share", "loss_on")
+        )
         | every(Member, but=("weight",))
         | every(Folds, but=("stratify",))
         | {"Recipe.views"}

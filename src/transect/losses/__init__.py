@@ -28,7 +28,7 @@ from transect.losses.pixelwise import (
     multilabel_soft_margin,
     smooth_l1,
 )
-from transect.losses.ranking import kappa, lsep
+from transect.losses.ranking import kappa, lsep, multilabel_margin
 from transect.losses.shape import active_contour, boundary
 
 __all__ = ["COMBINATIONS", "LOSSES", "CombinedLoss", "ScheduledLoss", "parse_loss", "scheduled"]
@@ -58,6 +58,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
         lovasz_symmetric,
         lsep,
         mse,
+        multilabel_margin,
         multilabel_soft_margin,
         optimal_transport,
         smooth_l1,

@@ -1,4 +1,4 @@
-"""Losses on orders: LSEP, which ranks positives above negatives, and soft weighted kappa."""
+"""Losses on orders: LSEP and the margin, which rank positives first, and soft weighted kappa."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from transect.errors import TransectError
 from transect.losses.valid import check, rows
 
-__all__ = ["kappa", "lsep"]
+__all__ = ["kappa", "lsep", "multilabel_margin"]
+
+_MOST_RANKED = 4096  # values of a row; 64 MiB of pairs
 
 
 def lsep(logits: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tensor:
@@ -38,6 +41,41 @@ def lsep(logits: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tens
     negatives = torch.logsumexp(torch.where(inside & ~positive, logits, nothing), 1)
     positives = torch.logsumexp(torch.where(inside & positive, -logits, nothing), 1)
     return F.softplus(negatives + positives).mean()
+
+
+def multilabel_margin(
+    logits: Tensor, target: Tensor, *, valid: Tensor | None = None, margin: float = 1.0
+) -> Tensor:
+    """Hinge on every pair of a positive and a negative of a row: the positive leads by a margin.
+
+    Args:
+        logits: (N, C, H, W) or (N, C), ranked as in ``lsep``.
+        target: Same shape; above one half is positive.
+        valid: (N, 1, H, W); pixels at 0 do not count.
+        margin: Lead from which a pair costs nothing.
+
+    Returns:
+        The sum over the pairs of a row, divided by its length, as torch's
+        ``multilabel_margin_loss`` has it; the mean over rows.
+
+    Raises:
+        TransectError: If rows are so long that their pairs have no room.
+    """
+    logits, target = check(logits, target, valid)
+    positive = target > 0.5
+    inside = torch.ones_like(positive) if valid is None else (valid > 0).expand_as(positive)
+    if logits.ndim > 2:
+        logits, positive, inside = rows(logits), rows(positive), rows(inside)
+    elif logits.shape[1] == 1:
+        logits, positive, inside = logits.T, positive.T, inside.T
+    if logits.shape[1] > _MOST_RANKED:
+        raise TransectError(
+            f"multilabel_margin compares all pairs of {logits.shape[1]} values, and at most "
+            f"{_MOST_RANKED} have room. Use lsep, which needs no pairs."
+        )
+    lead = logits[:, :, None] - logits[:, None, :]  # (R, K, K)
+    pairs = (inside & positive)[:, :, None] & (inside & ~positive)[:, None, :]
+    return (F.relu(margin - lead) * pairs).sum((1, 2)).mean() / logits.shape[1]
 
 
 def kappa(

@@ -1,4 +1,4 @@
-"""From maps to one vector per picture: average, maximum, GeM, channel, striped, several levels.
+"""From maps to one vector per picture: average, maximum, GeM, attention, several levels, more.
 
 Every pooling takes the encoder's levels, finest first, gives (N, F), and accepts maps of any size.
 """
@@ -102,6 +102,33 @@ class _GeneralisedMean(Pooling):
         return self.mean(levels[-1])
 
 
+class _Attention(Pooling):
+    """Mean of the deepest level by shares that a small gated layer gives to its pixels.
+
+    It begins as the plain mean.
+
+    References:
+        Ilse, Tomczak and Welling 2018, Attention-based deep multiple instance learning, section
+        2.4; 128 hidden values are theirs.
+    """
+
+    hidden = 128
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.features = channels[-1]
+        self.value = nn.Conv2d(channels[-1], self.hidden, 1)
+        self.gate = nn.Conv2d(channels[-1], self.hidden, 1)
+        self.score = nn.Conv2d(self.hidden, 1, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        x = levels[-1]
+        score = self.score(torch.tanh(self.value(x)) * torch.sigmoid(self.gate(x)))
+        share = score.flatten(2).float().softmax(-1).to(x.dtype)  # (N, 1, h*w)
+        return (x.flatten(2) * share).sum(-1)
+
+
 class _Channel(Pooling):
     """The average vector beside a map pooled over channels to a fixed 8 x 8 grid.
 
@@ -201,6 +228,7 @@ POOLINGS: dict[str, Callable[[Sequence[int]], Pooling]] = {
     "max": _Maximum,
     "concat": _Both,
     "gem": _GeneralisedMean,
+    "attention": _Attention,
     "channel": _Channel,
     "striped": _Striped,
     "multilayer": _Multilayer,

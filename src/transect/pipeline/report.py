@@ -28,7 +28,12 @@ from transect.train.spent import Spent
 __all__ = ["again", "loss_curves", "seconds_by_fold", "write_report"]
 
 _KIND_OF = {True: "good", False: "bad", None: "warn"}
-_TITLES = {"segment": "Where is it", "count": "How many", "identify": "Which one is it"}
+_TITLES = {
+    "segment": "Where is it",
+    "count": "How many",
+    "identify": "Which one is it",
+    "classify": "What is it",
+}
 
 
 def write_report(task: Task[Any, Any], run: RunFolder) -> Path:

@@ -31,10 +31,17 @@ def _identify() -> Task[Any, Any]:
     return IdentifyTask()
 
 
+def _classify() -> Task[Any, Any]:
+    from transect.classify.task import ClassifyTask
+
+    return ClassifyTask()
+
+
 TASKS: dict[Question, Callable[[], Task[Any, Any]]] = {
     "segment": _segment,
     "count": _count,
     "identify": _identify,
+    "classify": _classify,
 }
 """Question to what answers it; each entry is checked against the contract by its return type."""
 

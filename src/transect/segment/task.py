@@ -60,6 +60,8 @@ from transect.types import Image, Problem, Progress, Survey
 __all__ = ["SegmentTask"]
 
 _STAGE_OF_OTHERS = (
+    "augment_rare",
+    "mixup",
     "mining",
     "mining_noise",
     "mining_reuse",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from transect.recipe import Member, Recipe, Stage
 from transect.train.loop import updates_of
 from transect.train.plan import StagePlan
 from transect.train.process import kept_memory
 from transect.train.update import fresh, move
 
-__all__ = ["Pace", "measure", "time_for"]
+__all__ = ["Pace", "measure", "shortened", "time_for"]
 
 _DEFAULT_SECONDS = {"cpu": 1800.0, "cuda": 3600.0}  # our guess at the patience of a user
 
@@ -111,3 +113,50 @@ def time_for(budget_seconds: float | None, device: str) -> tuple[float, list[str
         return budget_seconds, []
     seconds = _DEFAULT_SECONDS["cpu" if device == "cpu" else "cuda"]
     return seconds, [f"time: none given, so {seconds / 60:.0f} minutes on {device}"]
+
+
+def shortened(
+    recipe: Recipe,
+    seconds: float,
+    *,
+    step_seconds: Callable[[Member], float],
+    steps_of: Callable[[Stage], int],
+) -> Recipe:
+    """Shorten every stage of a recipe by one factor, so that its training fits a time.
+
+    Args:
+        recipe: Of whole images.
+        seconds: That training may take.
+        step_seconds: What a step of a member takes; asked of members that are trained.
+        steps_of: Steps of an epoch of a stage.
+
+    Returns:
+        The recipe with fewer epochs; never with more, and at least one per stage.
+    """
+    folds = recipe.folds.use or recipe.folds.count
+    needed = 0.0
+    for member in recipe.members:
+        if not member.stages:
+            continue
+        per_step = step_seconds(member)
+        own = member.stages[0].size_hw or member.geometry.size_hw
+        for stage in member.stages:
+            # Rising resolution: a step costs about as much as it has pixels.
+            size = stage.size_hw or member.geometry.size_hw
+            factor = (size[0] * size[1]) / (own[0] * own[1])
+            needed += folds * per_step * factor * stage.epochs * steps_of(stage)
+    if not needed or needed <= seconds:
+        return recipe
+    share = seconds / needed
+    members = tuple(
+        dataclasses.replace(
+            member,
+            stages=tuple(
+                dataclasses.replace(stage, epochs=max(1, round(stage.epochs * share)))
+                for stage in member.stages
+            ),
+        )
+        for member in recipe.members
+    )
+    line = f"budget: {share:.0%} of the recipe's epochs fit {seconds / 60:.1f} minutes of training"
+    return dataclasses.replace(recipe, members=members, why=(*recipe.why, line))

@@ -23,6 +23,7 @@ __all__ = [
     "coverage",
     "curriculum",
     "foreground",
+    "frequency",
     "identity",
     "mixed",
     "objects",
@@ -175,6 +176,18 @@ def class_aware(items: Items, pool: Pool, draws: int, rng: np.random.Generator) 
     return Draws(index, focus)
 
 
+def frequency(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
+    """By one over the root of how many items have the label: between evenly and as it comes.
+
+    References:
+        Mahajan et al. 2018, "Exploring the limits of weakly supervised pretraining", section 2.2.
+    """
+    labels = _known(items.labels, "frequency", "labels")[pool]
+    _, place, count = np.unique(labels, return_inverse=True, return_counts=True)
+    chances = items.chances_of(pool) / np.sqrt(count[place])
+    return _anywhere(rng.choice(pool, draws, p=_chances(chances, "frequency")))
+
+
 def coverage(items: Items, pool: Pool, draws: int, rng: np.random.Generator) -> Draws:
     """Bins of coverage (empty, to .1, .25, .5, .75, 1) evenly."""
     bins = np.digitize(_known(items.coverage, "coverage", "coverage")[pool], _BINS)
@@ -260,6 +273,7 @@ SAMPLERS: dict[str, Callable[..., Draws]] = {
     "foreground": foreground,
     "object": objects,
     "class_aware": class_aware,
+    "frequency": frequency,
     "coverage": coverage,
     "identity": identity,
     "oversample": oversample,

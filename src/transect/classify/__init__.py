@@ -1,0 +1,1 @@
+"""What is it: labels of whole images, one each, several, or ordered grades."""

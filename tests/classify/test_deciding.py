@@ -1,0 +1,120 @@
+"""Which source answers: the best on rows it has not seen, the simplest of equals."""
+
+import numpy as np
+
+from transect.classify.deciding import (
+    TRIVIAL,
+    Decision,
+    Evidence,
+    fit_decision,
+    nested_answers,
+    parts_of,
+    sources_of,
+)
+from transect.recipe import ClassifyDecide
+
+DECIDE = ClassifyDecide(sources=("members", "mean", "logistic"), calibrate="temperature")
+
+
+def said(label, right, rng, classes=4):
+    """Probabilities of a member that is right so often."""
+    shown = np.where(rng.random(len(label)) < right, label, rng.integers(classes, size=len(label)))
+    p = rng.dirichlet(np.full(classes, 2.0), len(label)) + 1.2 * np.eye(classes)[shown]
+    return (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def evidence(*rights, n=240, classes=4, seed=0):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(classes, size=n)
+    members = {f"m{i}": said(label, right, rng, classes) for i, right in enumerate(rights)}
+    return Evidence(members, np.eye(classes, dtype=bool)[label], np.arange(n) % 4, "single")
+
+
+def test_the_better_member_answers_and_of_equal_ones_the_first():
+    assert fit_decision(evidence(0.5, 0.9), ClassifyDecide(sources=("members",))).source == "m1"
+    both = evidence(0.8, n=120)
+    twins = Evidence(
+        {"frozen": both.members["m0"], "trained": both.members["m0"]},
+        both.truth,
+        both.parts,
+        "single",
+    )
+    assert fit_decision(twins, DECIDE).source == "frozen"  # nor a mean or stack that is no better
+
+
+def test_members_that_err_apart_answer_together():
+    found = fit_decision(evidence(0.7, 0.7, 0.7, n=600), DECIDE)
+    assert found.source in ("mean", "logistic", "lightgbm")
+    assert found.scores[found.source] > max(found.scores[m] for m in ("m0", "m1", "m2")) + 0.03
+
+
+def test_where_nothing_is_learned_the_trivial_answer_is_shipped_and_scored():
+    rng = np.random.default_rng(3)
+    label = (rng.random(400) < 0.3).astype(int)
+    noise = {f"m{i}": rng.dirichlet(np.ones(2), 400).astype(np.float32) for i in range(6)}
+    given = Evidence(noise, np.eye(2, dtype=bool)[label], np.arange(400) % 5, "single")
+    decision = fit_decision(given, DECIDE)
+    assert decision.source == TRIVIAL
+    _, answers, _ = nested_answers(given, DECIDE)
+    assert answers[:, 0].mean() > 0.95
+
+
+def test_nested_scores_do_not_rise_with_the_number_of_tries():
+    """Of many members of noise one looks good by chance; the nested score must not believe it."""
+    rng = np.random.default_rng(1)
+    label = rng.integers(2, size=60)
+    noise = {f"m{i}": rng.dirichlet(np.ones(2), 60).astype(np.float32) for i in range(30)}
+    given = Evidence(noise, np.eye(2, dtype=bool)[label], np.arange(60) % 4, "single")
+    alone = ClassifyDecide(sources=("members",), calibrate="none")
+    best = max(fit_decision(given, alone).scores.values())
+    _, answers, _ = nested_answers(given, alone)
+    assert best > 0.62  # chosen on what it is scored on
+    assert (answers.argmax(axis=1) == label).mean() < best - 0.05
+
+
+def test_every_row_is_answered_by_a_decision_that_has_not_seen_it(monkeypatch):
+    from transect.classify import deciding
+
+    given, seen = evidence(0.8, 0.7, n=80), []
+    honest = deciding.fit_decision
+    monkeypatch.setattr(
+        deciding, "fit_decision", lambda e, d: seen.append(set(e.parts.tolist())) or honest(e, d)
+    )
+    nested_answers(given, DECIDE)
+    assert seen == [{1, 2, 3}, {0, 2, 3}, {0, 1, 3}, {0, 1, 2}]
+
+
+def test_a_decision_comes_back_from_its_files(tmp_path):
+    given = evidence(0.7, 0.7, n=300)
+    for source in ("mean", "logistic", "lightgbm"):
+        decision = fit_decision(given, ClassifyDecide(sources=(source,)))
+        again = Decision.load(decision.save(tmp_path), tmp_path)
+        np.testing.assert_allclose(again.raw(given.members), decision.raw(given.members), atol=1e-9)
+        assert again.rule == decision.rule
+
+
+def test_one_fold_is_halved_and_no_group_parted():
+    parts = parts_of(np.zeros(8, np.int64), list("aabbccdd"))
+    assert parts.tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
+    assert parts_of(np.array([0, 1]), ["a", "a"]).tolist() == [0, 1]
+    one = Evidence(evidence(0.9).members, evidence(0.9).truth, np.zeros(240, np.int64), "single")
+    assert len(np.unique(one.take(np.ones(240, bool)).parts)) == 2
+
+
+def test_many_labels_and_images_are_stacked_on_some_of_the_pairs():
+    given = evidence(0.7, 0.7, n=700, classes=60)
+    found = fit_decision(given, ClassifyDecide(sources=("logistic",), calibrate="none"))
+    p = found.raw(given.members)
+    assert (p.argmax(1) == given.truth.argmax(1)).mean() > 0.65
+
+
+def test_one_member_has_nothing_to_be_stacked_with():
+    assert sources_of(ClassifyDecide(), {"a": 0}) == ("a",)
+    assert sources_of(ClassifyDecide(sources=("mean",)), {"a": 0}) == ("a",)
+    assert sources_of(ClassifyDecide(), {"a": 0, "b": 0}) == (
+        "a",
+        "b",
+        "mean",
+        "logistic",
+        "lightgbm",
+    )
