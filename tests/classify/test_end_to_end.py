@@ -45,8 +45,9 @@ def test_it_beats_the_commonest_label_and_says_so(run):
     metrics = folder.read_json("metrics.json")
     assert next(iter(metrics)) == "accuracy"
     assert metrics["accuracy"]["value"] > 0.8 > decision_of(folder).scores["trivial"] + 0.4
-    low, high = metrics["macro_f1"]["interval"]
-    assert low <= metrics["macro_f1"]["value"] <= high
+    assert "Worth using: better than always answering the commonest label" in (
+        folder.path / "report.html"
+    ).read_text()
     assert len(metrics["auroc"]["folds"]) == 2
 
 
