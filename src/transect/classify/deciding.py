@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from transect.classify.rules import Rule, best_calibration, fit_rule, measure, metric_of
 from transect.ensemble.stacking import Stack, fit_stack, load_stack, save_stack
+from transect.metrics.classify import f_beta_each
 from transect.recipe import ClassifyDecide
 from transect.types import LabelKind
 
@@ -30,7 +31,6 @@ TRIVIAL = "trivial"
 
 _STACKS = ("logistic", "lightgbm")
 _STACKED = 40_000  # pairs of image and label that a stack is fitted on; our choice
-_MARGIN = 0.25  # of a standard error, by which a source must lead over simpler ones; our choice
 _EDGE = 1e-4  # of a probability, before its logit is a feature
 
 Array = NDArray[np.float64]
@@ -131,6 +131,7 @@ def fit_decision(evidence: Evidence, decide: ClassifyDecide) -> Decision:
     names = (TRIVIAL, *sources_of(decide, evidence.members))
     honest = {name: _held_out(name, evidence, prior) for name in names}
     found: dict[str, float] = {}
+    each: dict[str, Array] = {}
     for name in names:
         p = honest[name]
         chosen = best_calibration(p, truth, evidence.parts, kind, decide)
@@ -142,7 +143,8 @@ def fit_decision(evidence: Evidence, decide: ClassifyDecide) -> Decision:
             calibrated[own] = rule.probabilities(p[own])
             answers[own] = rule.answers(calibrated[own])
         found[name] = round(measure(metric, calibrated, answers, truth, kind), 9)
-    best = _chosen(found, len(truth))
+        each[name] = _each(metric, calibrated, answers, truth)
+    best = _chosen(found, each)
     rule = fit_rule(honest[best], truth, evidence.parts, kind, decide)
     stack = _fitted(best, evidence.members, truth) if best in _STACKS else None
     return Decision(best, prior, rule, found, stack)
@@ -190,18 +192,22 @@ def sources_of(decide: ClassifyDecide, members: Mapping[str, Any]) -> tuple[str,
     return tuple(found) or tuple(members)
 
 
-def _chosen(scores: Mapping[str, float], count: int) -> str:
-    """The best source; a later one only if it is better by more than chance would make it.
+def _chosen(scores: Mapping[str, float], each: Mapping[str, Array]) -> str:
+    """The best source; a later one only if it leads by a standard error of the difference.
 
     Args:
         scores: Source to its metric, the simplest source first.
-        count: Rows that they are over.
+        each: Source to (N,) values of the rows, of which the error of a difference is taken.
+
+    References:
+        Breiman et al. 1984, section 3.4.3: of models within one standard error the simplest; here
+        of the paired difference, since all answer the same images.
     """
     best = next(iter(scores))
     for name, score in scores.items():
-        value = scores[best]
-        spread = value * (1 - value) if 0 <= value <= 1 else value**2
-        if score > value + _MARGIN * np.sqrt(max(spread, 0.01) / count):
+        apart = each[name] - each[best]
+        error = float(apart.std()) / np.sqrt(len(apart))
+        if score > scores[best] + error:
             best = name
     return best
 
@@ -222,6 +228,13 @@ def source_of(
         return np.asarray(np.mean([np.asarray(p, np.float64) for p in members.values()], axis=0))
     assert stack is not None
     return stack.predict(_features(members)).reshape(first.shape)
+
+
+def _each(metric: str, p: Array, answers: Marks, truth: Marks) -> Array:
+    """(N,) what a row adds to a metric, or to one like it that is a mean over rows."""
+    if metric == "log_loss":
+        return np.asarray(np.log(np.where(truth, p, 1 - p)).mean(axis=1))
+    return f_beta_each(answers, truth)
 
 
 def _held_out(name: str, evidence: Evidence, prior: Sequence[float]) -> Array:
