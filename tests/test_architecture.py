@@ -36,7 +36,17 @@ FLOORS = {
     ),
     3: ("segment", "count", "identify", "classify"),
     4: ("pipeline",),
-    5: ("recipes", "api", "cli", "__main__", "demo", "doctor", "experiments"),
+    5: (
+        "recipes",
+        "api",
+        "cli",
+        "__main__",
+        "demo",
+        "doctor",
+        "experiments",
+        "scores",
+        "predictions",
+    ),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

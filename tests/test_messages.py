@@ -42,9 +42,9 @@ def test_functions_refuse_what_does_not_fit_the_run(tmp_path):
     with pytest.raises(TransectError, match="is about folds"):
         api.score(run, tmp_path, leak_free=True)
     with pytest.raises(TransectError, match="predict for segment must be one of formats"):
-        api.predict(run, tmp_path, tmp_path / "out", scale=2.0)
+        api.predict(run, run, tmp_path / "out", scale=2.0)
     with pytest.raises(TransectError, match="an option of predict for segment"):
-        api.predict(run, tmp_path, tmp_path / "out", encounters=True)
+        api.predict(run, run, tmp_path / "out", encounters=True)
     with pytest.raises(TransectError, match="does not exist"):
         api.predict(run, tmp_path / "none", tmp_path / "out")
     with pytest.raises(TransectError, match="nothing to calibrate"):

@@ -1,4 +1,15 @@
-"""Segment, count and identify in survey pictures, with the methods that won the competitions."""
+"""Segment, count, identify and classify in survey images, with methods that won competitions.
+
+Every command of the command line is a function here:
+
+    run = transect.train("nuclei/", budget="15m")   a run folder with everything in it
+    run.verdict                                     whether to use it, in one sentence
+    run.score()                                     every metric; .to_frame() is a table
+    run.predict("new/").table                       the answers; .masks(), .points, .to_coco()
+
+``audit``, ``convert``, ``score``, ``predict``, ``submit``, ``report``, ``calibrate``, ``catalogue``
+and ``export`` stand beside them; ``help(transect.train)`` explains one.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +21,15 @@ from transect.errors import TransectError
 from transect.recipe import Recipe
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "TransectError", "predict", "report", "score", "submit", "train"]
 
-_WORDS = ("Run", "predict", "report", "score", "submit", "train")
+_WORDS = (
+    "Run", "audit", "calibrate", "catalogue", "convert", "export", "predict", "report", "score",
+    "submit", "train",
+)  # fmt: skip
+__all__ = [
+    "Recipe", "Run", "TransectError", "audit", "calibrate", "catalogue", "convert", "export",
+    "predict", "report", "score", "submit", "train",
+]  # fmt: skip
 
 
 def _word(name: str) -> property:
@@ -29,7 +46,11 @@ def _word(name: str) -> property:
 
 
 class _Package(ModuleType):
-    """This package, whose five words go before the rooms of the same name."""
+    """This package, whose words go before the rooms of the same name."""
+
+    def __dir__(self) -> list[str]:
+        """The words, not the rooms behind them."""
+        return sorted({*__all__, "__doc__", "__file__", "__name__", "__path__", "__version__"})
 
 
 for _name in _WORDS:

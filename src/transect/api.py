@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from transect.commands import place_of
-from transect.errors import TransectError
+from transect.errors import TransectError, unknown_name
 from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, data_record, locked
 from transect.types import Expecting, LabelKind, MaskKind, Progress, Quiet, Survey
 
 if TYPE_CHECKING:
+    from transect.audit import AuditReport
+    from transect.data.convert import ConvertResult
+    from transect.predictions import Predictions
+    from transect.scores import Scores
     from transect.task import Task
 
-__all__ = ["Run", "calibrate", "catalogue", "predict", "report", "score", "submit", "train"]
+__all__ = ["Run", "audit", "calibrate", "catalogue", "convert", "export", "predict", "report"]
+__all__ += ["score", "submit", "train"]
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,22 @@ class Run:
         left_out = RunFolder.open(self.path).data()["problems"]
         return [f"{problem['name']}: {problem['what']}" for problem in left_out]
 
-    def score(self, truth: Path | str | None = None, *, leak_free: bool = False) -> dict[str, Any]:
+    @overload
+    def score(self, truth: Path | str | None = None) -> Scores: ...
+    @overload
+    def score(self, truth: None = None, *, leak_free: Literal[True]) -> dict[str, Any]: ...
+    def score(
+        self, truth: Path | str | None = None, *, leak_free: bool = False
+    ) -> Scores | dict[str, Any]:
         """See ``transect.score``."""
-        return score(self.path, truth, leak_free=leak_free)
+        return score(self.path, truth, leak_free=True) if leak_free else score(self.path, truth)
 
-    def predict(self, images: Path | str, out: Path | str, **options: Any) -> dict[str, Any]:
-        """See ``transect.predict``."""
-        return predict(self.path, images, out, **options)
+    def predict(
+        self, images: Path | str, out: Path | str | None = None, **options: Any
+    ) -> Predictions:
+        """See ``transect.predict``; without ``out``, answers go to ``answers-NAME`` by the run."""
+        own = self.path.parent / f"{self.path.name}-answers-{Path(images).resolve().stem}"
+        return predict(self.path, images, own if out is None else out, **options)
 
     def submit(self, images: Path | str, out: Path | str) -> Path:
         """See ``transect.submit``."""
@@ -99,7 +114,7 @@ def train(
         recipe: A bundled name, a file, a ``Recipe``, or ``auto``: then the data, the device and
             the budget decide, and ``recipe.why`` says how.
         out: The run folder; the default is ``runs/<name of the data>``.
-        budget: Time for all of it: seconds, or ``15m``, ``2h``.
+        budget: Time for all of it: a number of seconds, or text such as ``15m``, ``2h``.
         settings: Fields to change: path to JSON text, as ``--set`` takes them.
         question: segment, count, identify or classify, if the folder could answer several.
         missing: ``empty`` if an image without a mask has no objects.
@@ -123,6 +138,7 @@ def train(
     """
     from transect.data.ranges import range_of
     from transect.data.survey import fingerprint, open_survey, survey_summary
+    from transect.pipeline import outfolder
     from transect.pipeline.fitting import Reopen
     from transect.pipeline.kept import MANIFEST, check_files, note_files
     from transect.pipeline.resolve import check_settings, refuse_unread, resolve
@@ -139,6 +155,7 @@ def train(
     progress = _Logged(progress or Quiet(), folder)
     seconds = seconds_of(budget)
     given = _given(recipe, settings or {}, quick=quick)
+    outfolder.refuse_inside(folder.path, root)
     if not is_main_process():
         meant = {
             "question": question, "missing": missing, "mask_kind": masks, "label_kind": labels
@@ -214,6 +231,26 @@ def train(
     return Run(folder.path)
 
 
+@overload
+def score(
+    run: Path | str,
+    truth: Path | str | None = None,
+    *,
+    leak_free: Literal[False] = False,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Scores: ...
+@overload
+def score(
+    run: Path | str,
+    truth: Path | str | None = None,
+    *,
+    leak_free: bool,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]: ...
 def score(
     run: Path | str,
     truth: Path | str | None = None,
@@ -222,7 +259,7 @@ def score(
     device: str = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Scores | dict[str, Any]:
     """Every metric of a run with its spread over folds, or against a survey with known truth.
 
     Args:
@@ -236,13 +273,16 @@ def score(
         progress: Told what happens.
 
     Returns:
-        Metric name to a record with value, interval and values per fold.
+        Metric name to a record with value, interval and values per fold, a table by
+        ``to_frame()``; for ``leak_free`` a plain dictionary.
 
     Raises:
         TransectError: If leaks are asked for and not known.
     """
     from transect.metrics.score import scores_to_json
     from transect.pipeline import answering
+    from transect.pipeline.verdict import verdict_of
+    from transect.scores import Scores
 
     folder, task = _opened(run)
     if leak_free:
@@ -260,15 +300,10 @@ def score(
 
         prepare_process(threads)
         place = _device(device)
-    return scores_to_json(
-        answering.score(
-            task,
-            folder,
-            Path(truth) if truth else None,
-            device=place,
-            progress=progress or Quiet(),
-        )
+    measured = answering.score(
+        task, folder, Path(truth) if truth else None, device=place, progress=progress or Quiet()
     )
+    return Scores(scores_to_json(measured), verdict=verdict_of(folder).sentence)
 
 
 def predict(
@@ -282,7 +317,7 @@ def predict(
     threads: int | None = None,
     progress: Progress | None = None,
     **options: Any,
-) -> dict[str, Any]:
+) -> Predictions:
     """Answer the run's question for new pictures.
 
     Args:
@@ -299,12 +334,14 @@ def predict(
         **options: The task's own, e.g. ``formats=("coco",)``.
 
     Returns:
-        A summary: pictures answered, pictures that could not be read, files written.
+        A dictionary of images answered, problems, verdict and files, with the answers as
+        ``table``, ``masks()``, ``points``, ``boxes`` and for other libraries.
 
     Raises:
         TransectError: If ``out`` is in use, or the pictures do not fit the run.
     """
     from transect.pipeline import answering, outfolder
+    from transect.predictions import Predictions
     from transect.train.process import prepare_process
 
     folder, task = _opened(run)
@@ -316,7 +353,7 @@ def predict(
     told = progress or Quiet()
     with _comparable(folder, images, rescale, told) as given:
         outfolder.begin(Path(out))
-        return answering.predict(
+        found = answering.predict(
             task,
             folder,
             given,
@@ -325,6 +362,7 @@ def predict(
             progress=told,
             options=options,
         )
+    return Predictions(found, run=folder.path, source=images, out=Path(out))
 
 
 def submit(
@@ -458,8 +496,73 @@ def export(
     return export_run(task, folder, Path(out), to=to, progress=progress or Quiet())
 
 
+def audit(
+    data: Path | str,
+    new: Path | str | None = None,
+    *,
+    question: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Look at everything that can be wrong with a survey before training on it.
+
+    Args:
+        data: The survey's folder.
+        new: A folder of new images: how they differ is told.
+        question: segment, count, identify or classify, if the folder could answer several.
+        threads: How many threads decode; None is one per core.
+        progress: Told what happens.
+
+    Returns:
+        The findings: ``lines()`` for people, ``to_json()``; ``clean`` is False on a fault.
+    """
+    from transect.audit import audit as look
+
+    return look(
+        Path(data),
+        None if new is None else Path(new),
+        question=question,
+        threads=threads,
+        progress=progress,
+    )
+
+
+def convert(
+    source: Path | str,
+    target: Path | str,
+    *,
+    source_format: str | None = None,
+    target_format: str | None = None,
+    images: Path | str | None = None,
+    masks: MaskKind | None = None,
+) -> ConvertResult:
+    """Read annotations in one format and write them in another; see ``data.convert.convert``.
+
+    Args:
+        source: A file or folder in any known format.
+        target: What to write; its suffix chooses the format.
+        source_format: If the content does not tell.
+        target_format: If the name does not tell.
+        images: The folder of the images, if it is not beside the annotations.
+        masks: How masks are read, if they do not tell.
+
+    Returns:
+        What was written and what was left out.
+    """
+    from transect.data.convert import convert as turn
+
+    return turn(
+        Path(source),
+        Path(target),
+        source_format=source_format,
+        target_format=target_format,
+        images=None if images is None else Path(images),
+        masks=masks,
+    )
+
+
 def seconds_of(budget: str | float | None) -> float | None:
-    """Read a time such as ``90``, ``90s``, ``15m`` or ``2h``.
+    """Read a time: a number of seconds, or text such as ``90s``, ``15m`` or ``2h``.
 
     Raises:
         TransectError: If it is none.
@@ -470,10 +573,18 @@ def seconds_of(budget: str | float | None) -> float | None:
     """
     if budget is None:
         return None
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(budget))
-    if not match or float(match[1]) <= 0:
-        raise TransectError(f"a budget must look like 90s, 15m or 2h; got '{budget}'.")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    if isinstance(budget, (int, float)):
+        found = float(budget)
+    else:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)\s*", budget)
+        if match is None:
+            raise TransectError(
+                f"a budget must be a number with its unit, such as 90s, 15m or 2h; got '{budget}'."
+            )
+        found = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2][0]]
+    if not 0 < found < math.inf:
+        raise TransectError(f"a budget must be longer than nothing; got '{budget}'.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -582,6 +693,9 @@ def _devices(asked: str) -> tuple[str, ...]:
     return tuple(devices_here()) if asked in ("auto", "cuda") else ()
 
 
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
 def _device(name: str) -> str:
     """Settle ``auto``, and refuse a device that is not there."""
     import torch
@@ -590,8 +704,20 @@ def _device(name: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    if name in ("gpu", "GPU"):
+        raise TransectError("device must be one of auto, cpu, cuda, mps; got 'gpu'. Use cuda.")
+    kind, _, number = name.partition(":")
+    if kind not in _DEVICES or (number and not number.isdecimal()):
+        raise unknown_name("device", name, _DEVICES)
+    if kind == "cuda" and not torch.cuda.is_available():
         raise TransectError("no CUDA device was found. Use --device cpu, or ask `transect doctor`.")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise TransectError(
+            f"there is no device {name}: {torch.cuda.device_count()} CUDA devices were found, "
+            "numbered from 0. Use --device auto."
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise TransectError("no Apple GPU was found. Use --device cpu, or ask `transect doctor`.")
     return name
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "alone",
     "atomic_path",
     "digest_of",
+    "explained",
     "read_json",
     "safe_join",
     "spreadsheet_safe",
@@ -176,6 +177,13 @@ def spreadsheet_safe(text: str) -> str:
     except ValueError:
         return "'" + text
     return text
+
+
+def explained(error: OSError) -> str:
+    """A sentence for an error of the file system that nobody turned into one."""
+    path = Path(str(error.filename or "a file"))
+    found = _explained(error, path)
+    return str(found) if isinstance(found, TransectError) else f"{path}: {error.strerror}."
 
 
 def _explained(error: OSError, path: Path) -> OSError | TransectError:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from transect.cli.parser import parser_of_words
 from transect.cli.stopping import stoppable
 from transect.errors import TransectError
+from transect.files import explained
 
 __all__ = ["main"]
 
@@ -38,11 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TransectError as error:
         print(f"transect: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"transect: {explained(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _read_as_said(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:

@@ -16,6 +16,7 @@ from transect.cli.answering import (
     score_command,
     submit_command,
 )
+from transect.cli.asking import AskingParser
 from transect.cli.auditing import audit_command
 from transect.cli.helping import (
     convert_command,
@@ -43,7 +44,7 @@ pictures.
 
 def parser_of_words() -> argparse.ArgumentParser:
     """All commands with their options."""
-    parser = argparse.ArgumentParser(
+    parser = AskingParser(
         prog="transect", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"transect {__version__}")
@@ -82,7 +83,9 @@ def parser_of_words() -> argparse.ArgumentParser:
         help="names, files, or a list of runs.toml",
     )
     train.add_argument("--out", metavar="RUN", help="run folder (default runs/<name of DATA>)")
-    train.add_argument("--budget", metavar="TIME", help="time for all of it: 90s, 15m, 2h")
+    train.add_argument(
+        "--budget", metavar="TIME", help="time for all of it, with its unit: 90s, 15m, 2h"
+    )
     train.add_argument("--question", choices=QUESTIONS)
     _meanings(train)
     train.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="settings")
@@ -217,7 +220,7 @@ def parser_of_words() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, call: Any, about: str) -> argparse.ArgumentParser:
     """Add one command."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
-    parser.set_defaults(call=call)
+    parser.set_defaults(call=call, parser=parser)
     return parser
 
 

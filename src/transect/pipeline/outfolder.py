@@ -8,7 +8,7 @@ from pathlib import Path
 from transect.errors import TransectError
 from transect.files import write_text
 
-__all__ = ["MARK", "begin", "check"]
+__all__ = ["MARK", "begin", "check", "refuse_inside"]
 
 MARK = ".transect-answers"
 """A file that says that all in its folder was written by ``predict``."""
@@ -25,6 +25,8 @@ def check(out: Path, images: Path, *, overwrite: bool) -> None:
     Raises:
         TransectError: If the folder is in use.
     """
+    if images.is_dir():
+        refuse_inside(out, images)
     if not out.is_dir() or all(path.name == MARK for path in out.iterdir()):
         return
     if not overwrite:
@@ -36,6 +38,19 @@ def check(out: Path, images: Path, *, overwrite: bool) -> None:
         raise TransectError(
             f"{out} holds files that predict did not write, so --overwrite removes nothing. "
             "Choose another --out."
+        )
+
+
+def refuse_inside(out: Path, images: Path) -> None:
+    """Refuse to write below what is read: results would be taken for images the next time.
+
+    Raises:
+        TransectError: If ``out`` lies in ``images``.
+    """
+    if out.resolve().is_relative_to(images.resolve()):
+        raise TransectError(
+            f"{out} lies inside {images}, where results would be taken for images. Choose an "
+            "--out beside it."
         )
 
 
