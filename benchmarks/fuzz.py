@@ -64,6 +64,7 @@ def targets() -> dict[str, Target]:
     from tests.security.strangers import annotations, pictures
 
     from transect.audit.stored import kept_audit
+    from transect.catalogue.photos import photos_from
     from transect.data import images, rle, tables
     from transect.data.convert import read_annotations
     from transect.data.formats.geo import ground_of
@@ -103,7 +104,13 @@ def targets() -> dict[str, Target]:
     def catalogue(path: Path) -> None:
         from transect.catalogue.store import Catalogue
 
-        Catalogue.open(path.parent)
+        book = Catalogue.open(path.parent)
+        assert book.photos is not None
+        assert book.log is not None
+        assert len(book.embeddings()) == len(book.photos)
+        if book.counts():
+            book.merge(book.individuals[0], book.individuals[-1])
+            book.undo()
 
     def survey(path: Path) -> None:
         open_survey(path.parent)
@@ -131,7 +138,8 @@ def targets() -> dict[str, Target]:
     found["audit of a run"] = Target(
         "audit.json", (_audit(),), lambda path: kept_audit(path.parent)
     )
-    found["catalogue"] = Target("identities.csv", _catalogue(), catalogue)
+    found["catalogue"] = Target("catalogue.db", _catalogue(), catalogue)
+    found["catalogue table"] = Target("names.csv", (TABLE,), photos_from)
     for name, text in _TABLES.items():
         found[f"survey {name}"] = Target(name, (text,), survey)
     return found
@@ -207,8 +215,13 @@ def _audit() -> bytes:
         return (Path(folder) / "audit.json").read_bytes()
 
 
+TABLE = b"image,identity,group,date,side\na.png,x,,,\n"
+
+
 def _catalogue() -> tuple[bytes, ...]:
-    return (b"image,identity,group,date,side\na.png,x,,,\n",)
+    with tempfile.TemporaryDirectory() as folder:
+        _prepared("catalogue", Path(folder))
+        return ((Path(folder) / "catalogue.db").read_bytes(),)
 
 
 def _prepared(name: str, folder: Path) -> None:
@@ -220,7 +233,7 @@ def _prepared(name: str, folder: Path) -> None:
         from transect.catalogue.store import Catalogue, Photo
 
         Catalogue.create(folder, about={}).add(
-            [Photo("a.png", "x", "", "", "")], np.ones((1, 2), np.float32), who="fuzz"
+            [Photo("a.png", "x"), Photo("b.png", "y")], np.ones((2, 2), np.float32), who="fuzz"
         )
     if name.startswith("survey "):
         for part in ("images", "masks") if name == "survey images.csv" else ("images",):

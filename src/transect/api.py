@@ -426,6 +426,7 @@ def catalogue(
     words: Sequence[str] = (),
     *,
     who: str = "",
+    run: Path | str | None = None,
     write: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -435,9 +436,11 @@ def catalogue(
 
     Args:
         folder: A run that identifies, or its ``catalogue`` folder.
-        action: list, log, add, rename, merge, split, assign, group or undo.
+        action: new, list, log, add, ask, remove, rename, merge, split, assign, group, export,
+            import or undo.
         words: What the action takes, e.g. the two names that ``merge`` joins.
         who: Person, for the log.
+        run: The run whose networks make vectors, for a catalogue that lies outside of it.
         write: ``group`` names the proposed individuals, instead of only telling.
         device: As in ``train``; ``add`` runs the networks.
         threads: As in ``train``.
@@ -457,6 +460,7 @@ def catalogue(
         Path(folder),
         action,
         words,
+        run=None if run is None else Path(run),
         who=who,
         write=write,
         device=_device(device),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.identify.conftest import TINY, with_decide
 from tests.small import write_disc_survey
-from transect.catalogue.store import Catalogue, Photo, _append, _from_csv, _read
+from transect.catalogue.store import Catalogue
 from transect.data.survey import open_survey
 from transect.errors import TransectError
 from transect.identify import recogniser, training
@@ -25,31 +25,17 @@ from transect.run import RunFolder
 from transect.types import Quiet
 
 
-def test_catalogues_that_are_damaged(tmp_path):
-    Catalogue.create(tmp_path / "c", about={})
-    book = Catalogue.open(tmp_path / "c")
-    book.add([Photo("a.png", "x", "", "", "")], np.ones((1, 2), np.float32), who="test")
-    table = tmp_path / "c" / "identities.csv"
-    good = table.read_text()
+def test_tables_of_catalogues_that_cannot_be_taken(tmp_path):
+    book = Catalogue.create(tmp_path / "c", about={})
+    table = tmp_path / "names.csv"
     table.write_text("image,who\na.png,x\n")
     with pytest.raises(TransectError, match="must have the columns"):
-        Catalogue.open(tmp_path / "c")
+        book.take_names(table)
     table.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TransectError, match="cannot be read"):
-        _read(table)
-    assert len(_from_csv(good, tmp_path)) == 1
-    table.write_text(good)
-    for path in (tmp_path / "c").rglob("*"):
-        if path.name == "log.jsonl":
-            lines = path.read_text().splitlines()
-            path.write_text("\n".join(lines).replace('"rows": 1', '"rows": 2') + "\n")
-    with pytest.raises(TransectError, match=r"and 2 in|Restore"):
-        Catalogue.open(tmp_path / "c")
-    (tmp_path / "c" / "catalogue.json").write_text('{"format": 0}')
-    with pytest.raises(TransectError, match="of another version"):
-        Catalogue.open(tmp_path / "c")
-    with pytest.raises(TransectError, match="cannot be written"):
-        _append(tmp_path, "x")
+        book.take_names(table)
+    with pytest.raises(TransectError, match="is missing"):
+        Catalogue.open(tmp_path)
 
 
 def test_runs_that_recognise_nobody(tiny_run, tmp_path):
@@ -59,8 +45,9 @@ def test_runs_that_recognise_nobody(tiny_run, tmp_path):
     with pytest.raises(TransectError, match="does not recognise individuals"):
         Identifier(RunFolder(tmp_path / "run"), device="cpu")
     Catalogue.create(tmp_path / "empty", about={"layout": []})
+    nobody = Identifier(tiny_run, device="cpu", catalogue=tmp_path / "empty")
     with pytest.raises(TransectError, match="knows no individual"):
-        Identifier(tiny_run, device="cpu", catalogue=tmp_path / "empty")
+        nobody.score(None, Quiet())
 
 
 def test_surveys_without_identities(tmp_path):

@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 
 from transect.errors import unknown_name
 
-__all__ = ["fit_grouping_level", "group_unknowns"]
+__all__ = [
+    "METHODS",
+    "MOST_FOR_AVERAGE",
+    "NEIGHBOURS",
+    "fit_grouping_level",
+    "group_neighbours",
+    "group_unknowns",
+]
 
-MOST_FOR_AVERAGE = 6000  # photos; beyond, the table of average linkage does not fit a laptop
+MOST_FOR_AVERAGE = 3000  # photos; beyond, a table of all pairs costs more than it is worth
 METHODS = ("average", "graph")
+NEIGHBOURS = 5  # of the graph: mutual ones, so a photo among many of one animal needs few
 
 
 def group_unknowns(
@@ -57,13 +65,51 @@ def group_unknowns(
         np.fill_diagonal(distance, 0.0)
         tree = linkage(squareform(distance, checks=False), "average")
         found = fcluster(tree, top - level + 1e-12, "distance")
-    else:
-        from scipy.sparse import csr_array
-        from scipy.sparse.csgraph import connected_components
+        return _numbered(found)
+    np.fill_diagonal(table, -np.inf)
+    near = np.argsort(-table, axis=1, kind="stable")[:, : min(NEIGHBOURS, count - 1)]
+    return group_neighbours(near, np.take_along_axis(table, near, axis=1), level)
 
-        np.fill_diagonal(table, -np.inf)
-        near = table >= np.sort(table, axis=1)[:, -min(5, count - 1)][:, None]
-        found = connected_components(csr_array(near & near.T & (table >= level)))[1]
+
+def group_neighbours(
+    neighbours: NDArray[np.integer],
+    similarity: NDArray[np.floating],
+    level: float,
+    *,
+    encounters: Sequence[str | None] | None = None,
+) -> NDArray[np.int64]:
+    """Group photos by their nearest ones alone: components of mutual neighbours that are alike.
+
+    Time and memory grow as the photos, where a table of all pairs grows as their square.
+
+    Args:
+        neighbours: (N, K) the nearest other photos of each; -1 where there are fewer.
+        similarity: (N, K) how alike they are.
+        level: Two photos are joined if each is a neighbour of the other, and they are this alike.
+        encounters: As in ``group_unknowns``.
+
+    Returns:
+        (N,) group of each photo, numbered by first appearance.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count, width = neighbours.shape
+    one = np.repeat(np.arange(count), width)
+    other, alike = neighbours.ravel(), similarity.ravel().astype(np.float64)
+    if encounters is not None:
+        names, met = np.unique([g or "" for g in encounters], return_inverse=True)
+        met[names[met] == ""] = -1 - np.flatnonzero(names[met] == "")
+        same = (met[one] == met[other]) & (other >= 0) & (alike < level)
+        alike = np.where(same, (alike + level) / 2, alike)
+    joined = (other >= 0) & (other != one) & (alike >= level)
+    marks = np.ones(int(joined.sum()), np.int8)
+    graph = coo_array((marks, (one[joined], other[joined])), shape=(count, count)).tocsr()
+    return _numbered(connected_components(graph.multiply(graph.T), directed=False)[1])
+
+
+def _numbered(found: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Groups numbered by first appearance."""
     _, first, group = np.unique(found, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[group].astype(np.int64)
 

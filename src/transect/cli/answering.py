@@ -158,6 +158,7 @@ def catalogue_command(options: argparse.Namespace) -> int:
             options.action,
             options.words,
             who=options.who,
+            run=options.run,
             write=options.write,
             device=options.device,
             threads=options.threads,

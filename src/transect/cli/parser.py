@@ -182,9 +182,12 @@ def parser_of_words() -> argparse.ArgumentParser:
     book = _command(commands, "catalogue", catalogue_command, "a run's individuals: change, undo")
     book.add_argument("folder", metavar="FOLDER", help="a run, or its catalogue folder")
     book.add_argument(
-        "action", metavar="DO", help="list log add rename merge split assign group undo"
+        "action",
+        metavar="DO",
+        help="new list log add ask remove rename merge split assign group export import undo",
     )
     book.add_argument("words", nargs="*", metavar="WORD", help="names, photos, or a folder to add")
+    book.add_argument("--run", metavar="RUN", help="a catalogue of its own: the run it is for")
     book.add_argument("--who", default="", metavar="NAME", help="for the log: who says so")
     book.add_argument("--write", action="store_true", help="group: name the proposed individuals")
     _machine(book)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect import __version__
-from transect.identify.geometry import KeypointFiles, cut_at_full_size
+from transect.identify.belongings import album_of, keypoints_of
+from transect.identify.geometry import cut_at_full_size
 from transect.identify.queries import HEIGHT_PX, MOST, Query, agreement, page_of, write_queries
 from transect.identify.scoring import labels_of
-from transect.identify.thumbnails import Album, boxed
+from transect.identify.thumbnails import boxed
 from transect.matching import extract
 from transect.openset.evidence import NOBODY, UNKNOWN
 from transect.report.page import Page
@@ -103,10 +104,10 @@ def write_answers(path: Path, identifier: Identifier, found: Answered) -> Path:
 
 def _drawer(identifier: Identifier, found: Answered, labels: list[list[str]]) -> Any:
     """What draws the query at a row of the answers."""
-    album = Album(identifier.run.path / "album")
+    album = album_of(identifier.book.folder)
     names = [p.image for p in identifier.book.photos]
     owner = [p.identity for p in identifier.book.photos]
-    files = KeypointFiles.of(identifier.run.path / "keypoints", identifier.decide)
+    files = keypoints_of(identifier.book.folder, identifier.decide)
     decision, photos = found.decision, found.photos
 
     def draw(i: int) -> Query:

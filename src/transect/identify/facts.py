@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.catalogue.store import Catalogue, Photo
+from transect.identify.belongings import album_of, catalogue_of
 from transect.identify.identifier import layout_of
 from transect.identify.leak import same_encounter_leak
-from transect.identify.oof import fold_vectors
+from transect.identify.oof import digest_of_networks, fold_vectors
 from transect.identify.photos import Photos
 from transect.identify.scorers import source_names
-from transect.identify.thumbnails import Album
 from transect.task import Work
 
 __all__ = ["facts_of", "write_catalogue"]
@@ -49,9 +49,9 @@ def facts_of(work: Work[Photos], people: NDArray[np.str_]) -> dict[str, Any]:
 def write_catalogue(work: Work[Photos]) -> None:
     """Begin the run's catalogue: all photos, with the vectors of every member and fold."""
     run, recipe, photos = work.run, work.recipe, work.dataset
-    Album(run.path / "album").keep(photos)
-    folder = run.path / "catalogue"
-    if (folder / "catalogue.json").is_file() and Catalogue.open(folder).photos:
+    folder = catalogue_of(run.path)
+    album_of(folder).keep(photos)
+    if Catalogue.there(folder) and len(Catalogue.open(folder)):
         return
     names = source_names(recipe)
     parts: list[NDArray[np.float32]] = []
@@ -63,8 +63,10 @@ def write_catalogue(work: Work[Photos]) -> None:
             vectors = fold_vectors(run, member, fold)
             shapes[member.name, fold] = vectors.shape[1:]
             parts.append(np.asarray(vectors).reshape(len(photos), -1))
-    if not (folder / "catalogue.json").is_file():
-        Catalogue.create(folder, about={"layout": layout_of(shapes)})
+    if not Catalogue.there(folder):
+        layout = layout_of(shapes)
+        about = {"layout": layout, "networks": digest_of_networks(run, layout)}
+        Catalogue.create(folder, about=about)
     together = np.concatenate(parts, axis=1) if parts else np.zeros((len(photos), 1), np.float32)
     Catalogue.open(folder).add(
         [

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from transect.catalogue.store import Catalogue
 from transect.errors import TransectError
 from transect.files import digest_of
+from transect.identify.belongings import catalogue_of, keypoints_of
 from transect.identify.deciding import Decisions, evidence_of
 from transect.identify.geometry import GeometryModel, KeypointFiles
-from transect.identify.oof import fold_model, geometry_file
+from transect.identify.oof import digest_of_networks, fold_model, geometry_file
 from transect.identify.photos import Photos, Subject
 from transect.identify.predictor import Features, QueryScores, Scorers, score_queries
 from transect.identify.scorers import EXTRA, FoldModel, joined_vectors, raw_vectors, source_names
@@ -93,11 +94,16 @@ class Identifier:
         self.channels = int(facts["channels"])
         self.longest = int(facts["longest"])
         self.decisions = Decisions.from_json(run.read_json("decide.json"))
-        self.book = Catalogue.open(catalogue or run.path / "catalogue")
-        self.layout = [dict(entry) for entry in self.book.about["layout"]]
+        self.book = Catalogue.open(catalogue or catalogue_of(run.path))
+        about = self.book.about
+        self.layout = [dict(entry) for entry in about["layout"]]
+        made_by = about.get("networks")
+        if made_by is not None and made_by != digest_of_networks(run, self.layout):
+            raise TransectError(
+                f"{self.book.folder} holds vectors of other networks than those of {run.path}. Use "
+                "the run that made it."
+            )
         named = [i for i, p in enumerate(self.book.photos) if p.identity != self.unknown]
-        if not named:
-            raise TransectError("the catalogue knows no individual. Add photos with names.")
         names = np.array([p.identity for p in self.book.photos], dtype=np.str_)
         self.people = np.unique(names[named])
         if held_out is not None:
@@ -106,7 +112,6 @@ class Identifier:
         self.owners = np.searchsorted(self.people, names[self.known]).astype(np.int64)
         self.fold = fold
         self.needed = needed_scorers(recipe, self.decisions)
-        self._vectors = self.book.embeddings()
         self._folds: dict[tuple[str, int], FoldModel] = {
             (member.name, number): fold_model(run, member, number)
             for member in recipe.members
@@ -161,6 +166,8 @@ class Identifier:
             progress: Told what happens.
             names: Scorers that are asked; None asks all of the recipe.
         """
+        if not len(self.people):
+            raise TransectError("the catalogue knows no individual. Add photos with names.")
         every = source_names(self.recipe)
         asked = tuple(name for name in every if names is None or name in names)
         places = set(asked) & set(EXTRA) or (
@@ -249,15 +256,20 @@ class Identifier:
     def _gallery(self, names: Sequence[str]) -> Features:
         """The catalogue's photos of known individuals."""
         photos = [self.book.photos[i] for i in self.known]
-        files = KeypointFiles.of(self.run.path / "keypoints", self.decide)
-        there = [0 if files.path(p.image).is_file() else -1 for p in photos]
-        vectors = {}
+        files = keypoints_of(self.book.folder, self.decide)
+        if set(EXTRA) & set(names):
+            lost = [p.image for p in photos if not files.path(p.image).is_file()]
+            if lost:
+                raise TransectError(
+                    f"{len(lost)} photos of {self.book.folder} have no keypoints there (first: "
+                    f"{lost[0]}), which this run compares. Copy the catalogue's whole folder, or "
+                    "remove these photos and add them again."
+                )
+        stored, vectors = self.book.embeddings(), {}
         for entry in self.layout:
             place = str(entry["member"]), int(entry["fold"])
             if place in self._used(names):
-                part = np.asarray(
-                    self._vectors[self.known, int(entry["start"]) : int(entry["stop"])]
-                )
+                part = np.asarray(stored[self.known, int(entry["start"]) : int(entry["stop"])])
                 views = int(entry["views"])
                 vectors[place] = part.reshape(len(part), views, -1) if views else part
         return Features(
@@ -266,7 +278,7 @@ class Identifier:
             sides=np.array([p.side for p in photos], dtype=np.str_),
             vectors=vectors,
             keypoints=lambda i: files.read(photos[i].image),
-            counts=np.array(there, np.int64),
+            counts=np.zeros(len(photos), np.int64),
         )
 
     def _together(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.files import read_json, safe_join, write_json
+from transect.files import digest_of, read_json, safe_join, write_json
+from transect.identify.belongings import catalogue_of, keypoints_of
 from transect.identify.folds import fold_truth
-from transect.identify.geometry import GeometryModel, KeypointFiles, fit_geometry
+from transect.identify.geometry import GeometryModel, fit_geometry
 from transect.identify.photos import Photos
 from transect.identify.predictor import (
     Features,
@@ -172,6 +176,25 @@ def embed_photos(
         progress.step(f"extracting embeddings, {member.name}, fold {fold}", 1, 1)
 
 
+def digest_of_networks(run: RunFolder, layout: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of all that turns a photo into a catalogue's vector: weights and projections.
+
+    Args:
+        run: The run.
+        layout: Of the catalogue; its members and folds are looked at.
+    """
+    members = {member.name: member for member in run.recipe().members}
+    parts = []
+    for entry in layout:
+        folder = run.fold(str(entry["member"]), int(entry["fold"]))
+        files = sorted(folder.glob("projection*.npz"))
+        if entry["member"] in members:
+            model = fold_model(run, members[entry["member"]], int(entry["fold"]))
+            files += [path for path, _ in model.snapshots]
+        parts.append((entry["member"], entry["fold"], [digest_of(path) for path in files]))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
 def fold_vectors(run: RunFolder, member: Member, fold: int) -> NDArray[np.float32]:
     """Vectors of all photos by one fold's model, as ``embed_photos`` kept them."""
     kept: NDArray[np.float32] = np.load(
@@ -267,7 +290,7 @@ def _features(
     decide = recipe.decide
     assert isinstance(decide, IdentifyDecide)
     names = source_names(recipe)
-    files = KeypointFiles.of(run.path / "keypoints", decide)
+    files = keypoints_of(catalogue_of(run.path), decide)
     counts = files.take(photos.subjects, progress) if set(EXTRA) & set(names) else None
     keys = [s.key for s in photos.subjects]
     return Features(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.identify.geometry import KeypointFiles
+from transect.identify.belongings import album_of, catalogue_of, keypoints_of
 from transect.identify.queries import HEIGHT_PX, MOST, Query, agreement, write_queries
 from transect.identify.thumbnails import Album
 from transect.metrics import title_of
@@ -175,7 +175,7 @@ def _queries(
     page: Page, run: RunFolder, answers: dict[str, NDArray[Any]], facts: dict[str, Any]
 ) -> None:
     """The wrong answers that were given most surely; and pages of all held-out photos."""
-    album = Album(run.path / "album")
+    album = album_of(catalogue_of(run.path))
     chance = answers["probability"][:, 0]
     right = answers["ranked"][:, 0] == answers["truth"]
     draw = _drawer(run, answers, facts, album)
@@ -217,7 +217,7 @@ def _drawer(
     """What draws a held-out query."""
     recipe = run.recipe()
     assert isinstance(recipe.decide, IdentifyDecide)
-    files = KeypointFiles.of(run.path / "keypoints", recipe.decide)
+    files = keypoints_of(catalogue_of(run.path), recipe.decide)
     least = recipe.decide.min_matches
     people, keys, owner = facts["people"], facts["keys"], facts["identities"]
     photos_of: dict[str, int] = {}

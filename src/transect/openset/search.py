@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from transect.errors import TransectError
 
-__all__ = ["IndexedGallery", "search", "search_indexed"]
+__all__ = ["IndexedGallery", "nearest", "search", "search_indexed"]
 
 ROWS = 32_768  # gallery rows per product
 QUERIES = 512  # query rows per product
+MOST_EXACT = 10_000_000_000  # pairs: 10^4 queries of 10^6 photos
 FIRST = 2_048  # gallery rows whose best give the first limit
 # Rounding both vectors to bfloat16 changes a cosine by at most 2^-8, rounding the result by 2^-9.
 ROUNDING = 2.0**-8 + 2.0**-9 + 1e-4
@@ -69,6 +70,39 @@ def search(
                     rows[part], cosine[part], query, row + first, exact
                 )
     return rows, cosine
+
+
+def nearest(
+    queries: NDArray[np.floating],
+    gallery: NDArray[np.floating],
+    *,
+    top: int = 5,
+    device: str = "cpu",
+    most_exact: int = MOST_EXACT,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The nearest gallery rows: exactly where that is affordable, by an index beyond.
+
+    Args:
+        queries: (Q, D) of length 1.
+        gallery: (G, D) of length 1.
+        top: Rows given per query.
+        device: As in ``search``.
+        most_exact: Pairs of a query and a gallery row beyond which an index is made.
+
+    Returns:
+        As ``search``.
+
+    Raises:
+        TransectError: If the index needs faiss and it is not installed.
+    """
+    if len(queries) * len(gallery) <= most_exact:
+        return search(queries, gallery, top=top, device=device)
+    indexed = IndexedGallery.build(gallery)
+    parts = [
+        search_indexed(queries[start : start + QUERIES], indexed, top=top)
+        for start in range(0, len(queries), QUERIES)
+    ]
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
 def _reaching(
