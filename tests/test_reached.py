@@ -17,7 +17,6 @@ UNREACHED = {
     "transect.postprocess.boxes": DETECTORS,
     "transect.models.volume": "volumes become a geometry of masks; until then tested",
     "transect.models.landmarks": "boxes and landmarks become inputs of whale recipes",
-    "transect.openset.search": "galleries beyond memory: predict asks in blocks of its own yet",
     "transect.matching.learned": "learned matching: the scorers do not ask for it yet",
     "transect.simulate.cells": "a survey to measure counting on; scripts and tests write it",
 }
