@@ -1,4 +1,4 @@
-"""Same data, recipe, seed, device, thread count: same bytes, for all three questions.
+"""Same data, recipe, seed, device, thread count: same bytes, for all four questions.
 
 The whole story is told twice, and once more with a stop in the middle of what is predicted.
 """

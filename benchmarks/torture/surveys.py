@@ -1,4 +1,4 @@
-"""The three surveys, the smallest recipes that have every stage, and where those stages live."""
+"""The four surveys, the smallest recipes that have every stage, and where those stages live."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _HEAD = '''
 """The smallest recipe that has every stage."""
 
 from transect.recipe import (
-    CountDecide, Embedding, Folds, Geometry, IdentifyDecide, Member, Network, Optimizer,
-    PseudoRound, Recipe, Schedule, SegmentDecide, Stage,
+    ClassifyDecide, CountDecide, Embedding, Folds, Geometry, IdentifyDecide, Member, Network,
+    Optimizer, PseudoRound, Recipe, Schedule, SegmentDecide, Stage,
 )
 
 optimizer = Optimizer(lr=3e-3)
@@ -66,6 +66,25 @@ recipe = Recipe(
                           keypoint_side=128, min_matches=6, policies=("constant", "quantile")),
 )
 """
+_CLASSIFY = """
+linear = Embedding(backbone="efficientnet_lite0", head="linear", neck="none", pooling="avg")
+begun = Embedding(backbone="efficientnet_lite0", head="linear", neck="none", pooling="gem",
+                  head_start="logistic")
+stages = (
+    Stage(name="last", epochs=2, steps=2, batch=8, loss="ce", freeze="all_but_head",
+          sampler="class_aware", keep="best_k", keep_k=2, average="swa", optimizer=optimizer),
+    Stage(name="all", epochs=1, steps=2, batch=8, loss="focal + kappa", mixup=0.3, augment_rare=0.5,
+          average="ema", ema=0.8, optimizer=optimizer),
+)
+geometry = Geometry(fit="whole", size_hw=(32, 32))
+recipe = Recipe(
+    name="torture", question="classify",
+    members=(Member("frozen", linear, geometry, stages=()),
+             Member("trained", begun, geometry, stages=stages)),
+    folds=Folds(count=2, stratify=("class",)), views=("identity", "hflip"),
+    decide=ClassifyDecide(metric="macro_f1"),
+)
+"""
 _ALWAYS = (
     ("reading", ("transect.data.survey:open_survey",)),
     ("auditing", ("transect.audit.stored:audit_once",)),
@@ -104,6 +123,10 @@ class Question:
             write_colony_survey(
                 root, n_train=8, n_test=2, seed=2, size_hw=(96, 128), scale=0.25, animals=12
             )
+        elif self.name == "classify":
+            from transect.simulate.plankton import write_plankton_survey
+
+            write_plankton_survey(root, n_train=48, n_test=6, seed=2, size_px=32)
         else:
             from transect.simulate.flukes import write_fluke_survey
 
@@ -163,6 +186,18 @@ QUESTIONS = (
             ),
             ("deciding", ("transect.identify.deciding:decide_out_of_fold",)),
             ("catalogue", ("transect.identify.facts:write_catalogue",)),
+            ("report", ("transect.pipeline.report:write_report",)),
+        ),
+    ),
+    Question(
+        "classify",
+        _HEAD + _CLASSIFY,
+        _stages(
+            "classify",
+            ("vectors", ("transect.classify.members:keep_vectors",)),
+            ("out-of-fold", ("transect.classify.oof:predict_held_out",)),
+            ("deciding", ("transect.classify.oof:decide_out_of_fold",)),
+            ("worst images", ("transect.classify.concluding:keep_worst",)),
             ("report", ("transect.pipeline.report:write_report",)),
         ),
     ),

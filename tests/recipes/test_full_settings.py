@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from transect import recipes
+from transect.classify import training as labelling
+from transect.classify.network import label_step
 from transect.count import reclassify
 from transect.count import training as counting
 from transect.data.inputs import Inputs
@@ -48,6 +50,10 @@ LARGE = {
     "whale-9th densenet": "a DenseNet-121 at 640 pixels",
     "whale-yu4u wide": "a ResNeXt-101 at 768 x 256 pixels",
     "whale-yu4u-blend square": "a ResNeXt-101 at 512 pixels",
+    "labels-last-layer resnet": "a ResNet-152 at 224 pixels",
+    "labels-last-layer efficientnet": "an EfficientNet-B4 at 224 pixels",
+    "grades-kappa classes": "the same at 256 pixels",
+    "grades-kappa number": "the same",
 }
 """Members whose updates take seconds: real ones run with the slow tests, shapes with all others."""
 
@@ -58,6 +64,8 @@ def _cases() -> dict[str, tuple[Recipe, Member]]:
     for name in recipes.names():
         recipe = recipes.load(name)
         for member in recipe.members:
+            if recipe.question == "classify" and not member.stages:
+                continue  # nothing is trained
             if all(member != other for _, other in found.values()):
                 found[f"{name} {member.name}"] = (recipe, member)
     return found
@@ -74,6 +82,10 @@ def built(recipe, member):
         model = segmenting.build_member(member, inputs, 1, pretrained=False)
     elif recipe.question == "identify":
         model = recognising.build_recogniser(member, inputs, [2] * 5, pretrained=False)
+    elif recipe.question == "classify":
+        channels = inputs.network_channels
+        outputs = labelling.outputs_of(member, 5)
+        model = labelling.build_classifier(member, channels, outputs, pretrained=False)
     elif isinstance(member.network, Embedding):
         model = reclassify._build(member, inputs, 5, pretrained=False)
     else:
@@ -89,6 +101,8 @@ def step_of(recipe, member, stage):
     if recipe.question == "identify":
         siamese = member.network.head == "siamese"
         return pair_step(stage) if siamese else identity_step(stage)
+    if recipe.question == "classify":
+        return label_step(stage)
     if isinstance(member.network, Embedding):
         loss = parse_loss(stage.loss)
         return lambda model, batch, _: (loss(model(batch["image"]), batch["target"]), {})
@@ -110,6 +124,9 @@ def batch_of(recipe, member, stage, channels):
             return {"image": image, "label": label}
         return {"image": image, "label": torch.tensor([0, 1]), "left": image, "right": other,
                 "same": same}  # fmt: skip
+    if recipe.question == "classify":
+        outputs = labelling.outputs_of(member, 5)
+        return {"image": image, "target": torch.eye(5)[:2, :outputs]}
     if isinstance(member.network, Embedding):
         return {"image": image, "target": torch.eye(6)[:2]}
     planes = 1
@@ -144,7 +161,9 @@ def test_large_networks_fit_together_at_their_own_size(case):
         for stage in {stage.size_hw: stage for stage in member.stages}.values():
             height, width = stage.size_hw or member.geometry.size_hw
             found = model(torch.zeros(2, channels, height, width))
-    if "logits" in found:
+    if recipe.question == "classify":
+        assert found["logits"].shape == (2, labelling.outputs_of(member, 5))
+    elif "logits" in found:
         planes = counting.Task(recipe.decide, 5).outputs if recipe.question == "count" else 1
         assert found["logits"].shape == (2, planes, height, width)
     else:

@@ -35,6 +35,8 @@ CHANGES = [
     ("whale-3rd", "scale=65.0", "scale=30.0"),
     ("whale-4th", '_stage("e", 40, 5, 0.5e-5, 0.1)', '_stage("e", 40, 5, 0.5e-5, 1.0)'),
     ("whale-siamese", "_L2 = 2e-4", "_L2 = 0.0"),
+    ("labels-last-layer", 'freeze="all_but_head"', 'freeze="none"'),
+    ("grades-kappa", 'loss="focal + kappa"', 'loss="focal"'),
     ("whale-yu4u", "per_identity=10", "per_identity=2"),
     ("whale-yu4u-blend", "power=0.5", "power=1.0"),
 ]
