@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What is installed beside the package: CI adds every extra, so that no test is skipped there.
 EXTRAS ?= dev
 
-.PHONY: demo test test-slow fix docs bench torture fuzz error-paths clean setup
+.PHONY: demo test test-slow fix docs review-bundle bench torture fuzz error-paths clean setup
 
 setup: $(STAMP)
 
@@ -34,6 +34,10 @@ fix: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/build_reference.py
+
+# The page of `transect review`, from its source in web/review; needs Node 20 or newer.
+review-bundle:
+	cd web/review && npm ci --no-audit --no-fund && npm run check && npm run build
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.hot_paths

@@ -35,7 +35,7 @@ FLOORS = {
         "task",
     ),
     3: ("segment", "count", "identify", "classify"),
-    4: ("pipeline",),
+    4: ("pipeline", "review"),
     5: (
         "recipes",
         "api",

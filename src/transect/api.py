@@ -145,6 +145,7 @@ def train(
     from transect.pipeline.resuming import asked, refuse_other_data, refuse_other_words
     from transect.pipeline.tasks import task_of
     from transect.pipeline.train import train as train_all
+    from transect.review.effect import effect_lines
     from transect.task import Limits
     from transect.train.distributed import Team, is_main_process
     from transect.train.process import prepare_process
@@ -227,6 +228,9 @@ def train(
             progress=progress,
             reopen=reopen,
         )
+        if is_main_process():
+            for line in effect_lines(survey, folder):
+                progress.say(line)
         note_files(folder.path)
     return Run(folder.path)
 

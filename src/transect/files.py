@@ -24,6 +24,7 @@ __all__ = [
     "read_json",
     "safe_join",
     "spreadsheet_safe",
+    "user_error",
     "write_json",
     "write_text",
 ]
@@ -54,7 +55,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise user_error(error, path) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -63,7 +64,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise user_error(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -82,7 +83,7 @@ def alone(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise user_error(error, path) from error
     try:
         with contextlib.suppress(ImportError):  # Windows has no advisory locks
             import fcntl
@@ -182,11 +183,11 @@ def spreadsheet_safe(text: str) -> str:
 def explained(error: OSError) -> str:
     """A sentence for an error of the file system that nobody turned into one."""
     path = Path(str(error.filename or "a file"))
-    found = _explained(error, path)
+    found = user_error(error, path)
     return str(found) if isinstance(found, TransectError) else f"{path}: {error.strerror}."
 
 
-def _explained(error: OSError, path: Path) -> OSError | TransectError:
+def user_error(error: OSError, path: Path) -> OSError | TransectError:
     """Turn the errors that a user can mend into a sentence; leave the others as they are."""
     if error.errno in _FULL:
         return TransectError(

@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.data.exchange import Instance
 from transect.errors import TransectError
 from transect.files import atomic_path
 from transect.metrics.score import Score
@@ -32,6 +33,7 @@ __all__ = [
     "Limits",
     "NewImages",
     "Predictor",
+    "Reviewable",
     "Rows",
     "Section",
     "Sweeping",
@@ -496,6 +498,29 @@ class Annotatable(Protocol):
 
     def next_to_annotate(self, run: RunFolder, count: int) -> list[tuple[str, str]]:
         """Names of images, each with the reason."""
+        ...
+
+
+@runtime_checkable
+class Reviewable(Protocol):
+    """A question whose out-of-fold answers can be shown beside the annotations of a survey.
+
+    ``transect review`` draws masks, dots, boxes, individuals and labels of any survey; it orders
+    images by ``Task.unit_values``. This is what it shows beside them.
+    """
+
+    def held_out(self, run: RunFolder, survey: Survey, image: Image) -> Sequence[Instance]:
+        """What the run answers for an image by networks and decisions that did not see it.
+
+        Args:
+            run: Finished.
+            survey: With the images that the run was trained on; its annotations may be others.
+            image: One of its images.
+
+        Returns:
+            Objects, or the candidates for who or what it is, the likeliest first; none for an
+            image that the run did not hold out.
+        """
         ...
 
 

@@ -24,6 +24,7 @@ from transect.cli.helping import (
     doctor_command,
     recipes_command,
 )
+from transect.cli.reviewing import review_command
 from transect.cli.training import train_command
 
 __all__ = ["parser_of_words"]
@@ -94,6 +95,10 @@ def parser_of_words() -> argparse.ArgumentParser:
         choices=("empty", "unlabelled"),
         help="an image without a mask: it has no objects, or it is kept from training",
     )
+    train.add_argument(
+        "--from-review", metavar="FOLDER", help="on DATA with the corrections of this review"
+    )
+    train.add_argument("--name", metavar="NAME", help="with --from-review: whose, if of several")
     train.add_argument("--quick", action="store_true", help="the recipe's short twin")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     train.add_argument("--seed", type=int, help="of everything random")
@@ -173,6 +178,21 @@ def parser_of_words() -> argparse.ArgumentParser:
 
     report = _command(commands, "report", report_command, "write report.html of a run anew")
     report.add_argument("run", metavar="RUN")
+
+    review = _command(commands, "review", review_command, "look and correct in the browser")
+    review.add_argument("path", metavar="DATA|RUN", help="a survey, or a run: doubtful ones first")
+    review.add_argument("data", metavar="DATA", nargs="?", help="of a run, if it is not found")
+    review.add_argument("--name", metavar="NAME", help="who answers (default me); kept apart")
+    review.add_argument(
+        "--out", metavar="FOLDER", help="where answers are kept (default reviews/<name of DATA>)"
+    )
+    review.add_argument("--port", type=int, default=0, help="of 127.0.0.1 (default: a free one)")
+    review.add_argument(
+        "--export", metavar="SURVEY", help="write the survey with the corrections of --name"
+    )
+    review.add_argument("--question", choices=QUESTIONS)
+    review.add_argument("--missing", choices=("empty", "unlabelled"), help="as in train")
+    _meanings(review)
 
     export = _command(commands, "export", export_command, "networks as files for other programs")
     export.add_argument("run", metavar="RUN")

@@ -15,6 +15,13 @@ __all__ = ["train_command"]
 
 def train_command(options: argparse.Namespace) -> int:
     """Train one recipe, or several one after another; one that fails does not stop the others."""
+    if options.from_review:
+        from transect.review.corrected import corrected_data
+
+        options.data, missing = corrected_data(
+            Path(options.from_review), Path(options.data), options.name
+        )
+        options.missing = options.missing or missing
     if len(options.recipe) > 1 or options.recipe[0].endswith(".toml"):
         return _train_list(options)
     if options.ablate:

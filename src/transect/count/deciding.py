@@ -249,13 +249,15 @@ def _matches(
         seen = np.zeros(len(truth), bool)
         seen[match.pairs[:, 1]] = True
         name = pictures.images[i].name
-        for (x, y), right, sure in zip(points.tolist(), hit, confidence, strict=True):
+        words = [pictures.classes[k] if told and k >= 0 else "" for k in kinds.tolist()]
+        for (x, y), right, sure, word in zip(points.tolist(), hit, confidence, words, strict=True):
             lines.append((name, f"{x:.1f}", f"{y:.1f}", "right" if right else "invented",
-                          f"{sure:.3f}"))  # fmt: skip
+                          f"{sure:.3f}", word))  # fmt: skip
         for (x, y), there in zip(truth.tolist(), seen, strict=True):
             if not there:
-                lines.append((name, f"{x:.1f}", f"{y:.1f}", "missed", ""))
-    write_table(run.oof() / "points.csv", ("image", "x", "y", "fate", "confidence"), lines)
+                lines.append((name, f"{x:.1f}", f"{y:.1f}", "missed", "", ""))
+    header = ("image", "x", "y", "fate", "confidence", "class")
+    write_table(run.oof() / "points.csv", header, lines)
     return found
 
 

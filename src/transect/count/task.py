@@ -15,6 +15,7 @@ from transect.count.calibrate import calibrate
 from transect.count.deciding import decide_out_of_fold
 from transect.count.dividing import divided, inputs_of, settled
 from transect.count.doubts import keep_doubtful_counts
+from transect.count.held_out import held_out_dots
 from transect.count.maps import predict_held_out
 from transect.count.page import METRIC_WORDS, card_of, headline_of, sections_of
 from transect.count.pictures import CountPictures
@@ -26,6 +27,7 @@ from transect.count.targets import TARGETS
 from transect.count.totals import TotalPictures, decide_totals, plan_totals
 from transect.count.training import fit_fold
 from transect.count.writing import CountWriter, submit_counts
+from transect.data.exchange import Instance
 from transect.data.tiff import ArrayReader
 from transect.errors import TransectError
 from transect.folds import folds_once
@@ -339,6 +341,10 @@ class CountTask:
     def simulate(self, folder: Path, *, seed: int, progress: Progress) -> Path:
         """A colony from above."""
         return demonstration.simulate(folder, seed=seed, progress=progress)
+
+    def held_out(self, run: RunFolder, survey: Survey, image: Image) -> list[Instance]:
+        """Dots by networks and decisions that did not see the photo."""
+        return list(held_out_dots(run, image.name))
 
     def judge(
         self,

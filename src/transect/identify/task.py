@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.augment.validity import POLICIES
+from transect.data.exchange import Instance
 from transect.errors import TransectError
 from transect.folds import read_folds, write_folds
 from transect.identify import auto, demonstration
@@ -18,6 +19,7 @@ from transect.identify.doubts import keep_doubtful_names
 from transect.identify.duplicates import duplicate_photos, resolve_duplicates
 from transect.identify.facts import facts_of, write_catalogue
 from transect.identify.folds import identity_folds
+from transect.identify.held_out import held_out_candidates
 from transect.identify.identifier import Identifier
 from transect.identify.oof import embed_photos, score_held_out, write_counts
 from transect.identify.pages import METRIC_WORDS, card_of, headline_of, sections_of
@@ -289,6 +291,10 @@ class IdentifyTask:
     def simulate(self, folder: Path, *, seed: int, progress: Progress) -> Path:
         """Flukes of whales."""
         return demonstration.simulate(folder, seed=seed, progress=progress)
+
+    def held_out(self, run: RunFolder, survey: Survey, image: Image) -> list[Instance]:
+        """Candidates by networks and decisions that did not see the photo."""
+        return list(held_out_candidates(run, image.name))
 
     def judge(
         self,

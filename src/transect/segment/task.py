@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.augment.validity import POLICIES
+from transect.data.exchange import Instance
 from transect.data.survey import fold_table
 from transect.errors import TransectError
 from transect.folds import folds_once
@@ -40,6 +41,7 @@ from transect.segment.deciding import decide_out_of_fold
 from transect.segment.evidence import keep_doubtful_masks, keep_evidence
 from transect.segment.exporting import networks_of
 from transect.segment.findings import advice
+from transect.segment.held_out import held_out_masks
 from transect.segment.neighbours import check_neighbours, write_neighbours
 from transect.segment.oof import OutOfFold, parts_of, predict_held_out
 from transect.segment.page import METRIC_WORDS, card_of, headline_of, sections_of
@@ -307,6 +309,10 @@ class SegmentTask:
     def networks(self, run: RunFolder) -> list[TrainedNetwork]:
         """All snapshots that answer, for other programs."""
         return networks_of(run)
+
+    def held_out(self, run: RunFolder, survey: Survey, image: Image) -> list[Instance]:
+        """Masks by networks and decisions that did not see the image."""
+        return list(held_out_masks(run, survey, image))
 
     def judge(
         self,

@@ -1,0 +1,1 @@
+"""Looking at annotations in the browser and correcting them: a local server and its journal."""
