@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.data.png import write_png
 from transect.errors import TransectError
 from transect.files import write_text
 
@@ -80,7 +79,7 @@ def write_plankton_survey(
         station = int(rng.integers(_STATIONS)) + _STATIONS * test
         name = f"p{i:05d}.png"
         picture = simulate_plankton(names[label], station=[seed, station], rng=rng, size_px=size_px)
-        write_png(root / "images" / name, picture)
+        _write_png(root / "images" / name, picture)
         images.writerow([name, f"station{station:02d}", "test" if test else "train"])
         if not test and rng.random() < share_wrong:
             label = (label + int(rng.integers(1, len(names)))) % len(names)
@@ -199,3 +198,11 @@ PLANKTON: dict[str, Draw] = {
     "radiolarian": _radiolarian,
 }
 """Labels, the frequent ones first, and what draws them into a canvas at about a given reach."""
+
+
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Encode without time stamps, so that equal pixels are equal bytes."""
+    done, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
+    if not done:
+        raise TransectError(f"{path} could not be encoded as PNG. Choose a smaller size.")
+    path.write_bytes(data.tobytes())
