@@ -23,6 +23,7 @@ from transect.identify.predicting import Answering
 from transect.identify.scorers import identity_scores, image_scores, source_names
 from transect.identify.source_ablation import decided_by, kinds_of_sources
 from transect.identify.task import folds_of
+from transect.openset.aggregation import prototypes
 from transect.openset.evidence import NOBODY, UNKNOWN, rewards
 from transect.task import NewImages, used_folds
 from transect.types import Image, Quiet
@@ -76,7 +77,9 @@ def test_vectors_are_of_length_one_and_scores_are_their_products(tiny_run, photo
     owners = np.arange(len(vectors)) % 4
     for how in ("max", "mean", "prototype"):
         decide = with_decide(TINY, to_identity=how).decide
-        table = identity_scores(model, scores, vectors[:3], vectors, owners, 5, decide)
+        table = identity_scores(
+            model, scores, vectors[:3], lambda: prototypes(vectors, owners, 5), owners, 5, decide
+        )
         assert table.shape == (3, 5)
         assert (table[:, 4] == -np.inf).all()  # nobody's photo is there
 

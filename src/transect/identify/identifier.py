@@ -31,6 +31,8 @@ from transect.run import RunFolder
 from transect.task import used_folds
 from transect.types import Progress
 
+KEPT = 50  # individuals that an encounter's photos are joined for
+
 __all__ = ["Answered", "Identifier", "layout_of", "reasons"]
 
 
@@ -269,7 +271,9 @@ class Identifier:
         for entry in self.layout:
             place = str(entry["member"]), int(entry["fold"])
             if place in self._used(names):
-                part = np.asarray(stored[self.known, int(entry["start"]) : int(entry["stop"])])
+                columns = stored[:, int(entry["start"]) : int(entry["stop"])]
+                whole = len(self.known) == len(stored)  # a million photos are not copied
+                part = np.asarray(columns if whole else columns[self.known])
                 views = int(entry["views"])
                 vectors[place] = part.reshape(len(part), views, -1) if views else part
         return Features(
@@ -292,15 +296,22 @@ class Identifier:
         names = np.array([s.group or s.key for s in photos.subjects], dtype=np.str_)
         real = candidates.identities >= 0
         floor = np.where(real, fused, np.inf).min(axis=1)
-        dense = np.repeat(floor[:, None], len(self.people), axis=1)
-        rows, columns = np.nonzero(real)
-        dense[rows, candidates.identities[rows, columns]] = fused[rows, columns]
-        joined, order = by_encounter(dense, names)
-        together = joined[np.searchsorted(order, names)]
-        sorted_ = evidence_from_scores(together)
-        return Evidence(
-            sorted_.identities, sorted_.scores, quality=evidence.quality, groups=evidence.groups
-        )
+        keep = min(KEPT, len(self.people))
+        identities = np.full((len(names), keep), NOBODY, np.int64)
+        scores = np.full((len(names), keep), -FAR)
+        order = np.argsort(names, kind="stable")
+        for rows in np.split(order, np.unique(names[order], return_index=True)[1][1:]):
+            there = real[rows]
+            # Whoever is no candidate of any photo stands at the mean floor: the first of those do.
+            people = np.union1d(candidates.identities[rows][there], np.arange(keep))
+            dense = np.repeat(floor[rows, None], len(people), axis=1)
+            photo, place = np.nonzero(there)
+            at = np.searchsorted(people, candidates.identities[rows][photo, place])
+            dense[photo, at] = fused[rows][photo, place]
+            one = evidence_from_scores(by_encounter(dense, names[rows])[0], keep=keep)
+            identities[rows] = np.where(one.identities < 0, NOBODY, people[one.identities])
+            scores[rows] = one.scores
+        return Evidence(identities, scores, quality=evidence.quality, groups=evidence.groups)
 
 
 def needed_scorers(recipe: Recipe, decisions: Decisions) -> tuple[str, ...]:

@@ -7,19 +7,20 @@ scored out of fold is therefore what ships: the same calls, in the same order, o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.identify.blocks import blocks, embeddings_of
 from transect.identify.geometry import NOTHING, GeometryModel, cores, match_rows
 from transect.identify.scorers import FoldModel, identity_scores, image_scores
-from transect.identify.sides import comparable
 from transect.matching import Keypoints, PairTable, lnbnn_scores
-from transect.openset.aggregation import to_identity
-from transect.openset.evidence import FAR, NOBODY
+from transect.openset.aggregation import prototypes, to_identity
+from transect.openset.evidence import FAR, NOBODY, largest_columns
 from transect.openset.fusion import Candidates, gather, joined
 from transect.recipe import IdentifyDecide
 from transect.types import Progress
@@ -28,7 +29,6 @@ __all__ = ["Features", "QueryScores", "Scorers", "best_proof", "match_queries", 
 
 NEAREST = 100  # gallery photos kept per query
 UNVERIFIED = -4.85  # -8 + log(1 + 500) / 2: no pair without a homography scores higher
-QUERIES = 512  # in one table of photos: a gallery of a million then takes 2 GB
 
 Place = tuple[str, int]  # a member's name and a fold
 
@@ -52,13 +52,22 @@ class Features:
     vectors: Mapping[Place, NDArray[np.float32]]
     keypoints: Callable[[int], Keypoints]
     counts: NDArray[np.int64] | None = None
+    _prototypes: dict[Place, NDArray[np.float32]] = field(default_factory=dict, compare=False)
+
+    def prototypes(self, place: Place, count: int) -> NDArray[np.float32]:
+        """(count, D) one vector per individual, made once however many blocks ask for them."""
+        if place not in self._prototypes:
+            self._prototypes[place] = prototypes(self.vectors[place], self.owners, count)
+        return self._prototypes[place]
 
     def __len__(self) -> int:
         """Number of photos."""
         return len(self.rows)
 
     def take(self, chosen: NDArray[np.int64]) -> Features:
-        """Some of the photos, in the order given."""
+        """Some of the photos, in the order given; all of them are not copied."""
+        if len(chosen) == len(self) and (chosen == np.arange(len(self))).all():
+            return self
         return Features(
             self.rows[chosen],
             self.owners[chosen],
@@ -170,7 +179,7 @@ def score_queries(
     """
     parts: list[QueryScores] = []
     order: list[NDArray[np.int64]] = []
-    for mine, theirs in _blocks(queries, gallery, scorers.decide.sides):
+    for mine, theirs in _blocks(scorers, queries, gallery):
         own, known = queries.take(mine), gallery.take(theirs)
         tables, near = _by_networks(scorers, own, known)
         pairwise = None
@@ -199,7 +208,7 @@ def match_queries(
 ) -> PairTable:
     """Match the pairs that ``score_queries`` will judge, numbers being those of the photos."""
     parts = []
-    for mine, theirs in _blocks(queries, gallery, scorers.decide.sides):
+    for mine, theirs in _blocks(scorers, queries, gallery):
         own, known = queries.take(mine), gallery.take(theirs)
         near = _by_networks(scorers, own, known)[1]
         part = _matched(scorers.decide, own, known, near, progress, _part(folder, mine), data)
@@ -208,12 +217,11 @@ def match_queries(
 
 
 def _blocks(
-    queries: Features, gallery: Features, sides: str
+    scorers: Scorers, queries: Features, gallery: Features
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Comparable queries and gallery photos, some hundred queries at a time."""
-    for mine, theirs in comparable(queries.sides, gallery.sides, sides):
-        for start in range(0, len(mine), QUERIES):
-            yield mine[start : start + QUERIES], theirs
+    """Queries and the gallery photos that they are compared with."""
+    embeddings = embeddings_of(queries.vectors, gallery.vectors)
+    return blocks(queries.sides, gallery.sides, scorers.decide.sides, embeddings)
 
 
 def _part(folder: Path | None, mine: NDArray[np.int64]) -> Path | None:
@@ -237,7 +245,13 @@ def _by_networks(
             scores = image_scores(model, mine, theirs, device=scorers.device)
             found.append(
                 identity_scores(
-                    model, scores, mine, theirs, gallery.owners, scorers.count, scorers.decide
+                    model,
+                    scores,
+                    mine,
+                    partial(gallery.prototypes, (member, fold), scorers.count),
+                    gallery.owners,
+                    scorers.count,
+                    scorers.decide,
                 )
             )
             share = scores / np.float32(len(models))
@@ -352,7 +366,7 @@ def _gathered(
     shape = (len(queries), len(gallery))
     scores = near if near is not None else pairwise
     table: NDArray[np.floating] = np.zeros(shape) if scores is None else scores
-    order = np.argsort(-table, axis=1, kind="stable")[:, :NEAREST]
+    order = largest_columns(table, NEAREST)
     values = np.maximum(np.take_along_axis(table, order, axis=1).astype(np.float64), -FAR)
     short = ((0, 0), (0, NEAREST - order.shape[1]))
     proof = whose = proof_rows = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from transect.identify.photos import Photos
 from transect.identify.projection import Projection, fit_projection
 from transect.identify.training import build_recogniser, embedding_of
 from transect.models.siamese import PairHead, pair_score_matrix
-from transect.openset.aggregation import prototypes, to_identity
+from transect.openset.aggregation import to_identity
 from transect.recipe import IdentifyDecide, Member, Recipe
 from transect.train.checkpoint import load_weights
 
@@ -219,15 +219,17 @@ def identity_scores(
     fold: FoldModel,
     scores: NDArray[np.float32],
     queries: NDArray[np.float32],
-    gallery: NDArray[np.float32],
+    centres: Callable[[], NDArray[np.float32]],
     owners: NDArray[np.int64],
     count: int,
     decide: IdentifyDecide,
 ) -> NDArray[np.float64]:
-    """(Q, N) scores of identities from those of photos, as the recipe joins them."""
+    """(Q, N) scores of identities from those of photos, as the recipe joins them.
+
+    ``centres`` gives the (N, D) prototypes of the gallery where the recipe asks for them.
+    """
     if decide.to_identity == "prototype" and not is_siamese(fold.member):
-        centres = prototypes(gallery, owners, count)
-        table = np.asarray(queries @ centres.T, np.float64)
+        table = np.asarray(queries @ centres().T, np.float64)
         absent = ~np.isin(np.arange(count), owners)
         table[:, absent] = -np.inf
         return table

@@ -45,13 +45,15 @@ def to_identity(
     out = np.full((len(scores), count), -np.inf)
     if not len(used):
         return out
-    table = np.asarray(scores, np.float64)[:, used]
     starts = np.flatnonzero(np.diff(owners[used], prepend=-1) != 0)
     names = owners[used][starts]
-    best = np.maximum.reduceat(table, starts, axis=1)
+    in_order = len(used) == len(owners) and (used == np.arange(len(used))).all()
+    table = np.asarray(scores) if in_order else np.asarray(scores)[:, used]
+    best = np.maximum.reduceat(table, starts, axis=1).astype(np.float64)
     if how == "max":
         out[:, names] = best
         return out
+    table = table.astype(np.float64)
     real = np.isfinite(table)
     number = np.add.reduceat(real, starts, axis=1)
     if how == "mean":

@@ -12,7 +12,7 @@ from transect.errors import TransectError
 
 __all__ = ["FAR", "NOBODY", "UNKNOWN", "Evidence", "evidence_from_scores", "insert_unknown"]
 __all__ += ["FitOptions", "Policy", "check_truth", "clearly_better", "clipped", "place_of_truth"]
-__all__ += ["rewards", "sweep"]
+__all__ += ["largest_columns", "rewards", "sweep"]
 
 UNKNOWN = -1  # none of the known individuals: an answer like any other
 NOBODY = -2  # an empty place: fewer candidates than places
@@ -85,6 +85,26 @@ def evidence_from_scores(
     near, near_scores = _largest(image_scores, images)
     owners = np.where(near_scores > -FAR, np.asarray(gallery_identities)[near], NOBODY)
     return Evidence(identities, values, owners.astype(np.int64), near_scores)
+
+
+def largest_columns(table: NDArray[np.floating], keep: int) -> NDArray[np.int64]:
+    """(Q, min(keep, N)) columns of the largest of each row, descending, equal ones by number.
+
+    The same as sorting whole rows, without sorting what is not kept.
+
+    Args:
+        table: (Q, N).
+        keep: Columns given per row.
+    """
+    count, width = table.shape
+    if keep < width:
+        least = np.partition(table, width - keep, axis=1)[:, width - keep]
+        rows, columns = np.nonzero(table >= least[:, None])
+        if (np.bincount(rows, minlength=count) >= keep).all():  # not so where there is NaN
+            order = np.lexsort((columns, -table[rows, columns], rows))
+            starts = np.searchsorted(rows, np.arange(count))
+            return columns[order][starts[:, None] + np.arange(keep)].astype(np.int64)
+    return np.argsort(-table, axis=1, kind="stable")[:, :keep].astype(np.int64)
 
 
 def _largest(

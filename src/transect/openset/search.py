@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,6 +193,23 @@ def _merged(
     return places[chosen], values[chosen]
 
 
+class Vectors(Protocol):
+    """(G, D) vectors that give the rows asked for: an array, a memory map, or parts of several."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and numbers in a row."""
+        ...
+
+    def __len__(self) -> int:
+        """Rows."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Some of the rows."""
+        ...
+
+
 @dataclass(frozen=True)
 class IndexedGallery:
     """A faiss index of a gallery too large to be scored whole.
@@ -203,14 +220,14 @@ class IndexedGallery:
     """
 
     index: Any
-    gallery: NDArray[np.floating]
+    gallery: Vectors
 
     @staticmethod
     def build(
-        gallery: NDArray[np.floating],
+        gallery: Vectors,
         *,
         lists: int | None = None,
-        code_bytes: int = 64,
+        code_bytes: int | None = None,
         probes: int = 32,
         seed: int = 0,
     ) -> IndexedGallery:
@@ -219,7 +236,8 @@ class IndexedGallery:
         Args:
             gallery: (G, D) of length 1.
             lists: Cells; None takes four times the root of G.
-            code_bytes: Bytes per vector; must divide D. 0 keeps the vectors whole.
+            code_bytes: Bytes per vector; must divide D. None takes the largest up to 64 that does,
+                0 keeps the vectors whole.
             probes: Cells looked at per query.
             seed: Of the training rows.
 
@@ -228,6 +246,8 @@ class IndexedGallery:
         """
         faiss = _faiss()
         count, dim = gallery.shape
+        if code_bytes is None:
+            code_bytes = next(number for number in range(min(64, dim), 0, -1) if dim % number == 0)
         cells = lists or int(np.clip(4 * np.sqrt(count), 1, max(count // 39, 1)))
         coarse = faiss.IndexFlatIP(dim)
         if code_bytes and count >= 39 * 256:
