@@ -10,11 +10,7 @@ import pytest
 
 from tests.test_architecture import SOURCE
 
-DETECTORS = "detectors and their boxes become a member of counting and of masks; until then tested"
 UNREACHED = {
-    "transect.metrics.detect": DETECTORS,
-    "transect.models.detectors": DETECTORS,
-    "transect.postprocess.boxes": DETECTORS,
     "transect.models.volume": "volumes become a geometry of masks; until then tested",
     "transect.models.landmarks": "boxes and landmarks become inputs of whale recipes",
     "transect.matching.learned": "learned matching: the scorers do not ask for it yet",

@@ -79,7 +79,8 @@ class Network:
         weights: ``auto`` takes pretrained weights if they can be had, from this machine or the
             hub, and says so if not; ``imagenet`` insists on them, None starts from scratch, else a
             safetensors path.
-        decoder: A name of ``models.DECODERS``.
+        decoder: A name of ``models.DECODERS``; for counting from boxes of ``DETECTORS``, of which
+            the first of ``decoder_channels`` is the pyramid's width.
         decoder_channels: Widths from the deepest level to the finest; () takes the default.
         width: Base width of the encoders from scratch.
         levels: Resolution levels of the encoders from scratch.
@@ -572,9 +573,10 @@ class CountDecide:
     """From maps to counts.
 
     Attributes:
-        target: squares, gaussian, fidt, density, or joint (gaussian and density together).
-        target_px: Side of the square or sigma of the Gaussian, in network pixels; None picks it
-            from the dots' spacing.
+        target: squares, gaussian, fidt, density, or joint (gaussian and density together); boxes
+            for members whose ``decoder`` is a detector, trained with ``loss="detector"``.
+        target_px: Side of the square, sigma of the Gaussian or side of a detector's smallest
+            anchors, in network pixels; None picks it from the dots' spacing or the boxes.
         methods: Compared out of fold: sum, peaks, regressors.
         downscale: Maps are stored this much smaller.
         window: Side of a feature window on the stored map.

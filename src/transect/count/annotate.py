@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.count.maps import CellMap, mean_map
+from transect.count.detections import Detections
+from transect.count.maps import Drawn, mean_map
 from transect.count.predicting import CountPredictor, predictor_of
 from transect.count.texture import texture_of
 from transect.data.folder import list_new
@@ -126,8 +127,10 @@ def _ranks(values: list[float]) -> NDArray[np.float64]:
     return np.asarray(order / max(1, len(values) - 1), np.float64)
 
 
-def _doubt(cells: CellMap, network_scale: float) -> tuple[float, tuple[int, int, int, int]]:
+def _doubt(cells: Drawn, network_scale: float) -> tuple[float, tuple[int, int, int, int]]:
     """Sum of p (1 - p) of a photo, and the crop that has most of it."""
+    if isinstance(cells, Detections):
+        return _doubt_of_boxes(cells, network_scale)
     values = cells.values()[: cells.drawn].max(axis=0)
     share = np.clip(values, 0, 1)
     doubt = (share * (1 - share)).astype(np.float32)
@@ -143,3 +146,18 @@ def _doubt(cells: CellMap, network_scale: float) -> tuple[float, tuple[int, int,
     x0, y0 = round(float(column) * wide), round(float(row) * tall)
     box = (x0, y0, min(width, round(x0 + crop[1] * wide)), min(height, round(y0 + crop[0] * tall)))
     return float(doubt.sum()), box
+
+
+def _doubt_of_boxes(
+    found: Detections, network_scale: float
+) -> tuple[float, tuple[int, int, int, int]]:
+    """The same of a photo that detectors looked at: the crop around one of its boxes."""
+    side = round(_CROP_PX / network_scale)
+    (height, width), doubt = found.size_hw, found.scores * (1 - found.scores)
+    corners = np.clip(found.centres - side / 2, 0, [max(0, width - side), max(0, height - side)])
+    corners = np.unique(np.rint(corners), axis=0) if len(corners) else np.zeros((1, 2))
+    inside = ((found.centres >= corners[:, None]) & (found.centres < corners[:, None] + side)).all(
+        2
+    )
+    x0, y0 = corners[int((inside * doubt).sum(axis=1).argmax())].astype(int).tolist()
+    return float(doubt.sum()), (x0, y0, min(width, x0 + side), min(height, y0 + side))

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.count.box_scoring import box_columns
 from transect.count.choosing import Choice, choose_counter, parts_of
 from transect.count.counters import Evidence
 from transect.count.decisions import Classify, Decisions, unseen_factor
+from transect.count.detections import Detections
 from transect.count.gallery import keep_worst
-from transect.count.maps import CellMap, oof_map
+from transect.count.maps import Drawn, oof_map
 from transect.count.measures import PEAK_LEVELS, Measured, measure
 from transect.count.pictures import CountPictures
 from transect.count.scoring import constant_answers, rows_of
@@ -145,7 +147,19 @@ def decide_out_of_fold(
         intervals=nested,
         constant=constant,
         matches=matches,
+        boxes=_boxes(maps, pictures, rows, merged=task.decide.merge_classes),
     )
+
+
+def _boxes(
+    maps: Sequence[Drawn], pictures: CountPictures, rows: Sequence[int], *, merged: bool
+) -> dict[str, NDArray[np.generic]] | None:
+    """What average precision is counted from, where detectors looked."""
+    found = [one for one in maps if isinstance(one, Detections)]
+    if not found:
+        return None
+    truth = [pictures.boxes(i) for i in rows]
+    return box_columns(found, [(boxes, kinds * (not merged)) for boxes, kinds in truth])
 
 
 def _peak_shape(task: Task, run: RunFolder, spacing_px: float) -> tuple[int, float]:
@@ -157,7 +171,7 @@ def _peak_shape(task: Task, run: RunFolder, spacing_px: float) -> tuple[int, flo
 
 
 def _window_truth(
-    pictures: CountPictures, i: int, cells: CellMap, measured: Measured
+    pictures: CountPictures, i: int, cells: Drawn, measured: Measured
 ) -> NDArray[np.float64]:
     """Dots of every class in every window of a block."""
     classes = len(pictures.classes)
@@ -199,7 +213,7 @@ def _nested_intervals(
 
 
 def _point_heights(
-    maps: Sequence[CellMap], measured: Sequence[Measured], pictures: CountPictures,
+    maps: Sequence[Drawn], measured: Sequence[Measured], pictures: CountPictures,
     rows: Sequence[int], parts: NDArray[np.int64], radius: float,
 ) -> tuple[NDArray[np.float64], float]:  # fmt: skip
     """The least height of a point with the best F1: nested for every block, and over all."""
@@ -223,7 +237,7 @@ def _point_heights(
 
 
 def _matches(
-    maps: Sequence[CellMap], measured: Sequence[Measured], pictures: CountPictures,
+    maps: Sequence[Drawn], measured: Sequence[Measured], pictures: CountPictures,
     rows: Sequence[int], decisions: Decisions, heights: NDArray[np.float64], run: RunFolder,
 ) -> list[PointMatch]:  # fmt: skip
     """Match the points of every block, with heights that were not chosen on it; write them."""

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.counters import Counter
-from transect.count.maps import CellMap, mean_map
+from transect.count.detections import Detections
+from transect.count.maps import Drawn, mean_map
 from transect.count.measures import Measured, measure
 from transect.ensemble.conformal import Intervals, intervals_from_json
 from transect.errors import TransectError
@@ -36,6 +37,7 @@ class Answer:
         kinds: (K,) class of each point; -1 where classes are not told apart.
         confidence: (K,) height of the map there, in [0, 1].
         area: Pixels of the picture at the training's scale.
+        boxes: (K, 4) x0, y0, x1, y1 in pixels, one per point, or None where networks draw maps.
     """
 
     counts: NDArray[np.float64]
@@ -44,6 +46,7 @@ class Answer:
     kinds: NDArray[np.int64]
     confidence: NDArray[np.float64]
     area: float
+    boxes: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Decisions:
 
     def answer(
         self,
-        maps: Sequence[CellMap],
+        maps: Sequence[Drawn],
         decide: CountDecide,
         *,
         networks: Sequence[int],
@@ -93,17 +96,18 @@ class Decisions:
             classify: As in ``measure``.
         """
 
-        def measured(cells: CellMap) -> Measured:
+        def measured(cells: Drawn) -> Measured:
             return measure(cells, decide, radius=self.radius, blur=self.blur, classify=classify)
 
         decide = replace(decide, methods=self.counter.methods)  # no features that nobody asks for
         each = [measured(cells) for cells in maps]
         counts = self.counter.mean(each, networks)
         whole = mean_map(maps)
-        points, kinds, confidence = self.points(whole, each[0] if len(maps) == 1 else
-                                                measured(whole))  # fmt: skip
+        seen = each[0] if len(maps) == 1 else measured(whole)
+        points, kinds, confidence = self.points(whole, seen)
         area = whole.size_hw[0] * whole.size_hw[1] * scale**2
-        return Answer(counts, self.interval(counts, area), points, kinds, confidence, area)
+        boxes = self.boxes(whole, seen)
+        return Answer(counts, self.interval(counts, area), points, kinds, confidence, area, boxes)
 
     def interval(self, counts: NDArray[np.float64], area_px: float) -> NDArray[np.float64]:
         """Intervals (C + 1, 2) of the classes and of the total of one picture.
@@ -153,7 +157,7 @@ class Decisions:
         return found
 
     def points(
-        self, cells: CellMap, measured: Measured
+        self, cells: Drawn, measured: Measured
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
         """One point per object: positions (K, 2), classes (K,), confidence (K,)."""
         kept = measured.together[measured.together[:, 2] >= self.height]
@@ -161,6 +165,12 @@ class Decisions:
         if self.counter.merged:
             kinds = np.full(len(kept), -1, np.int64)
         return cells.to_pixels(kept[:, :2]), kinds, np.clip(kept[:, 2], 0, 1)
+
+    def boxes(self, cells: Drawn, measured: Measured) -> NDArray[np.float64] | None:
+        """The box of every one of ``points``, where detectors looked: (K, 4)."""
+        if not isinstance(cells, Detections):
+            return None
+        return cells.boxes[measured.together[:, 2] >= self.height]
 
     def save(self, run: RunFolder) -> None:
         """Write ``decide.json`` and the regressors."""

@@ -64,12 +64,15 @@ def inputs_of(pictures: CountPictures, recipe: Recipe) -> dict[str, Any]:
     """What is measured on the survey, once: what prediction must know."""
     spacing = pictures.spacing()
     scale = maps_only(recipe).members[0].geometry.scale
-    asked = Task.of(recipe, len(pictures.classes)).decide.target_px
+    task = Task.of(recipe, len(pictures.classes))
+    usual = max(1.5, 0.2 * spacing * scale)
+    if task.detects:  # anchors of three octaves a level reach from the small ones up; our choice
+        usual = float(np.clip(0.8 * pictures.box_side(0.1) * scale, 4, 64))
     return {
         "classes": list(pictures.classes),
         "spacing": spacing,
         "scale": scale,
-        "target_px": asked or max(1.5, 0.2 * spacing * scale),
+        "target_px": task.decide.target_px or usual,
         "members": {
             member.name: pictures.inputs(member.geometry).to_json() for member in recipe.members
         },

@@ -1,4 +1,4 @@
-"""Maps of counting networks, downscaled to cells as they come, and the files that keep them."""
+"""What counting networks say of a picture: maps in cells, or boxes; and the files that keep it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.count.detecting import DetectorMember
+from transect.count.detections import Detections, fused
 from transect.count.pictures import CountPictures
 from transect.count.training import Task, build_member
 from transect.data.inputs import Inputs
@@ -24,7 +26,16 @@ from transect.recipe import Member, Recipe
 from transect.run import RunFolder
 from transect.types import Image, Progress
 
-__all__ = ["CellMap", "Networks", "mean_map", "oof_map", "predict_held_out"]
+__all__ = [
+    "CellMap",
+    "DetectorNetworks",
+    "Drawn",
+    "Networks",
+    "mean_map",
+    "networks_of",
+    "oof_map",
+    "predict_held_out",
+]
 
 _STEPS = 65535
 _ROWS = 512  # rows of a map at once
@@ -88,6 +99,14 @@ class CellMap:
         rows = slice(round(top / height), max(round((top + size_hw[0]) / height), 1))
         columns = slice(round(left / width), max(round((left + size_hw[1]) / width), 1))
         return replace(self, stored=self.stored[:, rows, columns], size_hw=size_hw)
+
+    def save(self, file: BinaryIO) -> None:
+        """Write them; limits and sizes are known to whoever reads them."""
+        np.savez_compressed(file, maps=self.stored)
+
+
+Drawn = CellMap | Detections
+"""What networks say of one picture."""
 
 
 class Networks:
@@ -165,8 +184,62 @@ class Networks:
         return CellMap(stored, self._task.limit, (height, width), self._task.densities)
 
 
-def mean_map(maps: Sequence[CellMap]) -> CellMap:
-    """The mean of the maps of one picture: where objects are, as all networks see it."""
+class DetectorNetworks:
+    """The detectors of a run as one fold trained them, fused."""
+
+    def __init__(
+        self, run: RunFolder, recipe: Recipe, task: Task, fold: int, *, device: str
+    ) -> None:
+        """Load them.
+
+        Raises:
+            TransectError: If a weight file is missing or of another network.
+        """
+        facts = run.read_json("inputs.json")
+        self._members, self._weights = [], [member.weight for member in recipe.members]
+        for member in recipe.members:
+            inputs = Inputs.from_json(facts["members"][member.name], member.geometry)
+            self._members.append(
+                DetectorMember.load(
+                    _snapshots(run.fold(member.name, fold)),
+                    _builder(member, inputs, task),
+                    inputs,
+                    member,
+                    classes=task.maps,
+                    views=recipe.views,
+                    device=device,
+                )
+            )
+
+    def map(
+        self,
+        reader: Reader,
+        image: Image,
+        *,
+        scale: float = 1.0,
+        progress: Progress | None = None,
+    ) -> Detections:
+        """The boxes of a picture of any size; see ``Networks.map``."""
+        found = [m.look(reader, image, scale=scale, progress=progress) for m in self._members]
+        return fused(found, self._weights)
+
+
+def networks_of(
+    run: RunFolder, recipe: Recipe, task: Task, fold: int, *, device: str
+) -> Networks | DetectorNetworks:
+    """What one fold of a run trained, ready to look at pictures."""
+    kind = DetectorNetworks if task.detects else Networks
+    return kind(run, recipe, task, fold, device=device)
+
+
+def mean_map(maps: Sequence[Drawn]) -> Drawn:
+    """Where objects are as all networks see it: the mean of maps, or boxes fused."""
+    boxes = [one for one in maps if isinstance(one, Detections)]
+    return fused(boxes) if boxes else _mean([one for one in maps if isinstance(one, CellMap)])
+
+
+def _mean(maps: Sequence[CellMap]) -> CellMap:
+    """The mean of the maps of one picture."""
     first = maps[0]
     if len(maps) == 1:
         return first
@@ -196,7 +269,7 @@ def predict_held_out(
     missing = [i for i in held_out if not _path(run, pictures.images[i]).is_file()]
     if not missing:
         return
-    networks = Networks(run, recipe, task, fold, device=device)
+    networks = networks_of(run, recipe, task, fold, device=device)
     photos = sorted({pictures.blocks[i].photo for i in missing})
     for done, number in enumerate(photos):
         photo = pictures.photos[number]
@@ -209,21 +282,24 @@ def predict_held_out(
             part = found.part(block.top, block.left, block.size_hw)
             path = _path(run, pictures.images[i])
             with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, maps=part.stored)
+                part.save(file)
         progress.step(f"predicting fold {fold}", done + 1, len(photos))
 
 
-def oof_map(run: RunFolder, task: Task, image: Image) -> CellMap | None:
-    """The out-of-fold maps of a block, or None if its fold was not trained."""
+def oof_map(run: RunFolder, task: Task, image: Image) -> Drawn | None:
+    """The out-of-fold maps or boxes of a block, or None if its fold was not trained."""
     path = _path(run, image)
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as archive:
+        if task.detects:
+            boxes, scores, kinds = (archive[name] for name in ("boxes", "scores", "kinds"))
+            return Detections(boxes, scores, kinds, task.maps, image.size_hw)
         return CellMap(archive["maps"], task.limit, image.size_hw, task.densities)
 
 
 def _path(run: RunFolder, image: Image) -> Path:
-    """Where the out-of-fold maps of a block are."""
+    """Where the out-of-fold maps or boxes of a block are."""
     return safe_join(run.oof("maps"), image.name + ".npz")
 
 

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transect.count.maps import CellMap
+from transect.count.detections import Detections
+from transect.count.maps import CellMap, Drawn
 from transect.count.windows import Windows, windows_for
 from transect.postprocess.blobs import blobs
 from transect.recipe import CountDecide
@@ -47,7 +48,7 @@ class Measured:
 
 
 def measure(
-    cells: CellMap,
+    cells: Drawn,
     decide: CountDecide,
     *,
     radius: int,
@@ -55,6 +56,8 @@ def measure(
     classify: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
 ) -> Measured:
     """Measure the maps of one picture in row blocks, so that its size does not matter.
+
+    Boxes are peaks as they are: their scores are the heights, and the sums.
 
     Args:
         cells: The maps.
@@ -67,6 +70,8 @@ def measure(
     Returns:
         The numbers; blobs and peaks are those of the whole map, whatever the blocks.
     """
+    if isinstance(cells, Detections):
+        return _measured_boxes(cells)
     count, (height, width) = cells.drawn, cells.stored.shape[1:]
     wanted = "regressors" in decide.methods
     grid = windows_for((height, width), size=decide.window, stride=decide.stride)
@@ -105,6 +110,20 @@ def measure(
         features = np.stack([_windowed(part, grid) for part in tally], axis=2)
     return Measured(
         sums, tuple(joined[:-1]), features, grid if wanted else None, joined[-1], height * width
+    )
+
+
+def _measured_boxes(found: Detections) -> Measured:
+    """The numbers of a picture that detectors looked at; a cell is a pixel."""
+    together = found.peaks
+    own = tuple(together[found.kinds == kind][:, :3] for kind in range(found.classes))
+    return Measured(
+        np.bincount(found.kinds, found.scores, minlength=found.classes).astype(np.float64),
+        own,
+        np.zeros((0, 0, found.classes), np.float32),
+        None,
+        together,
+        found.size_hw[0] * found.size_hw[1],
     )
 
 

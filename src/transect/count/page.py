@@ -31,6 +31,8 @@ METRIC_WORDS = {
     "precision": "share of predicted points that are objects",
     "recall": "share of objects that have a predicted point",
     "f1": "balance of the two",
+    "box_ap": "average precision of boxes, mean over IoU .50 to .95 and classes",
+    "box_ap50": "average precision of boxes at IoU .50",
 }
 
 
@@ -57,8 +59,14 @@ def headline_of(run: RunFolder) -> list[tuple[str, str, str]]:
         ("mae_of_the_mean", "what no training errs"),
         ("coverage", f"of intervals that promise {nominal:.0%}"),
         ("f1", f"of points within {decided['match_radius']:.0f} px"),
+        ("box_ap50", "average precision of boxes at IoU .50"),
     ]
-    named = {"mae": "mean error", "mae_of_the_mean": "always the mean", "f1": "F1 of points"}
+    named = {
+        "box_ap50": "AP@.5",
+        "mae": "mean error",
+        "mae_of_the_mean": "always the mean",
+        "f1": "F1 of points",
+    }
     return [
         (named.get(name, name), f"{metrics[name]['value']:.4g}", small)
         for name, small in rows

@@ -91,6 +91,7 @@ class CountPictures:
             part = rows.get(photo.name, table.iloc[:0])
             kinds = np.array([number[str(c)] for c in part["class"]], np.int64)
             self._dots.append((part[["x", "y"]].to_numpy(np.float32).reshape(-1, 2), kinds))
+        self._boxes: list[tuple[NDArray[np.float32], NDArray[np.int64]]] | None = None
         self._set_blocks([Block(i, 0, 0, photo.size_hw) for i, photo in enumerate(self.photos)])
 
     def in_blocks(self, side_px: int) -> CountPictures:
@@ -161,6 +162,69 @@ class CountPictures:
         """Positions (K, 2) x, y and classes (K,) of a photo's dots."""
         return self._dots[photo]
 
+    def photo_boxes(self, photo: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Boxes (K, 4) x0, y0, x1, y1 of a photo's objects and their classes (K,).
+
+        Objects that have a dot and no box get a square of the usual size: the median of the
+        survey's boxes, or without any 0.7 of the dots' spacing, which is our guess.
+        """
+        if self._boxes is None:
+            self._boxes = self._all_boxes()
+        return self._boxes[photo]
+
+    def boxes(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Boxes (K, 4) in pixels of block i, and their classes: those whose middle is inside."""
+        block = self.blocks[i]
+        boxes, kinds = self.photo_boxes(block.photo)
+        moved = boxes - np.array([block.left, block.top] * 2, np.float32)
+        middle = (moved[:, :2] + moved[:, 2:]) / 2
+        size = np.array(block.size_hw[::-1]) - 0.5
+        inside = ((middle >= -0.5) & (middle < size)).all(axis=1)
+        return moved[inside], kinds[inside]
+
+    def boxed(self, i: int, *, merge: bool = False) -> Sample:
+        """Block i with columns x0, y0, x1, y1, class of all boxes that reach into it."""
+        block = self.blocks[i]
+        boxes, kinds = self.photo_boxes(block.photo)
+        moved = boxes - np.array([block.left, block.top] * 2, np.float32)
+        size = np.array(block.size_hw[::-1])
+        near = ((moved[:, 2:] > 0) & (moved[:, :2] < size)).all(axis=1)
+        classes = kinds[near, None].astype(np.float32) * (not merge)
+        rows = np.concatenate([moved[near], classes], axis=1)
+        return Sample(self.pixels(i), boxes=rows)
+
+    @property
+    def most_boxes(self) -> int:
+        """Boxes of the fullest photo."""
+        return max(1, *(len(self.photo_boxes(i)[0]) for i in range(len(self.photos))))
+
+    def box_side(self, share: float) -> float:
+        """A quantile of the boxes' sides (square root of area), in pixels of the photos."""
+        boxes = np.concatenate([self.photo_boxes(i)[0] for i in range(len(self.photos))])
+        sides = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6), axis=1))
+        return float(np.quantile(sides, share)) if len(sides) else 16.0
+
+    def _all_boxes(self) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """The survey's boxes by photo, and squares around dots that no box of their class holds."""
+        table, number = self.survey.boxes, {name: i for i, name in enumerate(self.classes)}
+        side, rows = 0.7 * self.spacing(), {}
+        if table is not None and len(table):
+            rows = {str(name): part for name, part in table.groupby("image", sort=False)}
+            sides = table[["x1", "y1"]].to_numpy(float) - table[["x0", "y0"]].to_numpy(float)
+            side = float(np.median(np.sqrt(sides.prod(axis=1))))
+        found = []
+        for i, photo in enumerate(self.photos):
+            points, kinds = self._dots[i]
+            boxes, own = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+            if photo.name in rows:
+                part = rows[photo.name]
+                boxes = part[["x0", "y0", "x1", "y1"]].to_numpy(np.float32)
+                own = np.array([number[str(c)] for c in part["class"]], np.int64)
+            bare = ~_held(points, kinds, boxes, own)
+            squares = np.concatenate([points[bare] - side / 2, points[bare] + side / 2], axis=1)
+            found.append((np.concatenate([boxes, squares]), np.concatenate([own, kinds[bare]])))
+        return found
+
     def spacing(self) -> float:
         """Usual distance of neighbouring dots in pixels; see ``targets.spacing_of``."""
         points = np.concatenate([dots for dots, _ in self._dots])
@@ -209,3 +273,22 @@ class CountPictures:
         areas = (math.prod(photo.size_hw) * scale for photo in self.photos)
         count = 0.8 * sum(max(1.0, area / (height * width)) for area in areas)
         return max(1, math.ceil(count / stage.batch))
+
+
+def _held(
+    points: NDArray[np.float32],
+    kinds: NDArray[np.int64],
+    boxes: NDArray[np.float32],
+    own: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Which dots (K,) lie in a box of their class."""
+    held = np.zeros(len(points), bool)
+    order = np.argsort(points[:, 0], kind="stable")
+    across = points[order, 0]
+    firsts = np.searchsorted(across, boxes[:, 0], side="left")
+    lasts = np.searchsorted(across, boxes[:, 2], side="right")
+    for box, kind, first, last in zip(boxes, own, firsts, lasts, strict=True):
+        some = order[first:last]
+        inside = (points[some, 1] >= box[1]) & (points[some, 1] <= box[3])
+        held[some[inside & (kinds[some] == kind)]] = True
+    return held

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.decisions import Answer, Decisions
-from transect.count.maps import CellMap, Networks
+from transect.count.maps import Drawn, networks_of
 from transect.count.measures import measure
 from transect.count.reclassify import Reclassifier, classifier_of, maps_only
 from transect.count.scalecheck import ScaleLook, look_at_new
@@ -46,7 +46,7 @@ class CountPredictor:
         self._task = Task.of(recipe, len(self.classes)).settled(facts)
         folds = used_folds(recipe)
         self._networks = {
-            fold: Networks(run, maps_only(recipe), self._task, fold, device=device)
+            fold: networks_of(run, maps_only(recipe), self._task, fold, device=device)
             for fold in folds
         }
         second = classifier_of(recipe) if self._task.decide.reclassify else None
@@ -58,7 +58,7 @@ class CountPredictor:
 
     def map(
         self, image: Image, *, scale: float = 1.0, progress: Progress | None = None
-    ) -> tuple[CellMap, ...]:
+    ) -> tuple[Drawn, ...]:
         """The maps of a photo on disk, by the networks of each fold."""
         return tuple(
             networks.map(open_reader(image.path), image, scale=scale, progress=progress)
@@ -76,7 +76,7 @@ class CountPredictor:
         measured = measure(cells, plain, radius=own.radius, blur=own.blur)
         return cells.to_pixels(measured.together[:, :2]), measured.together[:, 2]
 
-    def answer(self, maps: Sequence[CellMap], image: Image, *, scale: float = 1.0) -> Answer:
+    def answer(self, maps: Sequence[Drawn], image: Image, *, scale: float = 1.0) -> Answer:
         """Count a photo by its maps.
 
         Residuals of blocks are those of photos at the training's scale, so the area of a
@@ -115,7 +115,7 @@ class CountAnswer:
     """
 
     answer: Answer
-    maps: tuple[CellMap, ...]
+    maps: tuple[Drawn, ...]
     scale: float
     places: bool
     look: ScaleLook | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from transect.count.box_scoring import precision_of
 from transect.errors import TransectError
 from transect.metrics.count import PointMatch, interval_coverage, interval_width, rmse
 from transect.metrics.score import Score
@@ -30,6 +31,7 @@ def rows_of(
     intervals: NDArray[np.float64],
     constant: NDArray[np.float64] | None = None,
     matches: Sequence[PointMatch] | None = None,
+    boxes: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> Rows:
     """What came out for every photo or block.
 
@@ -42,6 +44,7 @@ def rows_of(
         intervals: (N, 2) of the totals.
         constant: (N, C) what the mean of the training would have answered; or None.
         matches: (N,) of points; None where nothing says where objects are.
+        boxes: Columns of ``box_columns``, where detectors looked.
     """
     values: dict[str, NDArray[np.generic]] = {
         "predicted": counts, "truth": truth, "low": intervals[:, 0], "high": intervals[:, 1]
@@ -55,6 +58,7 @@ def rows_of(
         values["points_right"] = np.array([len(m.pairs) for m in matches], np.float64)
         values["points_predicted"] = np.array([m.predicted for m in matches], np.float64)
         values["points_true"] = np.array([m.truth for m in matches], np.float64)
+    values |= boxes or {}
     own = tuple(group or "" for group in groups)
     return Rows(tuple(names), np.asarray(folds, np.int64), own, values, trivial)
 
@@ -71,7 +75,8 @@ def scores_of(rows: Rows, classes: Sequence[str], *, nominal: float = 0.9) -> di
         Metric name to score. ``mae`` is of totals, ``bias`` their mean predicted minus true,
         ``mae_classes`` over classes, ``rmse`` the sea lion competition's, ``coverage`` the share of
         true totals inside their interval, ``naive_width`` the distance of the two plain quantiles
-        of these very errors. Precision, recall and F1 of points are pooled. Nothing without rows.
+        of these very errors. Precision, recall and F1 of points are pooled. ``box_ap`` and
+        ``box_ap50`` are COCO's, where detectors looked. Nothing without rows.
     """
     if not len(rows):
         return {}
@@ -109,6 +114,8 @@ def scores_of(rows: Rows, classes: Sequence[str], *, nominal: float = 0.9) -> di
         found["precision"] = _ratio(right, said, rows)
         found["recall"] = _ratio(right, dots, rows)
         found["f1"] = _ratio(2 * right, said + dots, rows)
+    if "box_scores" in rows.values:
+        found |= {name: _statistic(value, rows) for name, value in precision_of(rows).items()}
     return found
 
 

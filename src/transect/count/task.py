@@ -13,6 +13,7 @@ from transect.augment.validity import POLICIES
 from transect.count import auto, demonstration
 from transect.count.calibrate import calibrate
 from transect.count.deciding import decide_out_of_fold
+from transect.count.detecting import check_detectors
 from transect.count.dividing import divided, inputs_of, settled
 from transect.count.doubts import keep_doubtful_counts
 from transect.count.held_out import held_out_dots
@@ -22,19 +23,20 @@ from transect.count.pictures import CountPictures
 from transect.count.predicting import CountAnswer, CountPredictor, Predicting, predictor_of
 from transect.count.reclassify import Reclassifier, classifier_of, fit_classifier, maps_only
 from transect.count.scalecheck import write_training_look
-from transect.count.scoring import rows_of, scores_of, true_counts
+from transect.count.scoring import scores_of
 from transect.count.targets import TARGETS
 from transect.count.totals import TotalPictures, decide_totals, plan_totals
 from transect.count.training import fit_fold
+from transect.count.truth import rows_against
 from transect.count.writing import CountWriter, submit_counts
 from transect.data.exchange import Instance
 from transect.data.tiff import ArrayReader
 from transect.errors import TransectError
 from transect.folds import folds_once
-from transect.metrics.count import match_points
 from transect.metrics.score import Score
 from transect.models.centres import CENTRES
 from transect.models.decoders import ATTENTIONS, DECODERS
+from transect.models.detectors import DETECTORS
 from transect.models.embedding import NECKS
 from transect.models.pooling import POOLINGS
 from transect.recipe import (
@@ -62,7 +64,7 @@ __all__ = ["CountTask"]
 
 _OTHER_STAGES = (
     "aux", "data", "round", "pseudo_share", "mining", "mining_noise", "mining_reuse",
-    "per_identity", "augment_rare", "mixup",
+    "augment_rare", "mixup",
 )  # fmt: skip
 
 
@@ -83,7 +85,7 @@ class CountTask:
     )
     choices: Mapping[str, Collection[str]] = {
         "Geometry.fit": ("tile", "whole"),
-        "Network.decoder": tuple(DECODERS),
+        "Network.decoder": (*DECODERS, *DETECTORS),
         "Network.centre": ("none", *CENTRES),
         "Network.encoder_attention": tuple(ATTENTIONS),
         "Network.decoder_attention": tuple(ATTENTIONS),
@@ -109,7 +111,7 @@ class CountTask:
         "Stage.freeze": ("none", "encoder", "all_but_head"),
         "Stage.precision": ("auto", "fp32", "bf16"),
         "Stage.loss_on": ("crop", "padded"),
-        "CountDecide.target": TARGETS,
+        "CountDecide.target": (*TARGETS, "boxes"),
     }
     options = frozenset({"formats", "scale"})
 
@@ -167,6 +169,7 @@ class CountTask:
         """Refuse networks where there are no dots, and recipes of another question."""
         if not isinstance(recipe.decide, CountDecide):
             raise TransectError(f"recipe {recipe.name} does not count. Choose one that does.")
+        check_detectors(recipe)
         if isinstance(dataset, TotalPictures) and any(m.stages for m in recipe.members):
             raise TransectError(
                 f"recipe {recipe.name} learns from dots, and {dataset.survey.root} has totals "
@@ -288,29 +291,8 @@ class CountTask:
     def truth_rows(
         self, run: RunFolder, truth: Survey, answers: Iterator[tuple[Image, CountAnswer]]
     ) -> Rows:
-        """Counts and points against a survey's own."""
-        classes = tuple(str(name) for name in run.read_json("inputs.json")["classes"])
-        radius = float(run.read_json("decide.json")["match_radius"])
-        real = true_counts(truth, classes)
-        images, counts, ends, matches = [], [], [], []
-        for image, found in answers:
-            images.append(image)
-            counts.append(found.answer.counts)
-            ends.append(found.answer.intervals[-1])
-            if truth.points is not None and found.places:
-                own = truth.points[truth.points["image"] == image.name]
-                at = own[["x", "y"]].to_numpy(float)
-                matches.append(match_points(found.answer.points, at, radius / found.scale))
-        return rows_of(
-            [image.name for image in images],
-            [image.group for image in images],
-            np.full(len(images), -1),
-            np.array(counts),
-            np.array([real[image.name] for image in images]),
-            intervals=np.array(ends),
-            constant=_mean_of_training(run, len(images)),
-            matches=matches or None,
-        )
+        """Counts, points and boxes against a survey's own."""
+        return rows_against(run, truth, answers)
 
     def headline(self, run: RunFolder) -> list[tuple[str, str, str]]:
         """Error beside that of the mean, coverage, F1 of points."""
@@ -378,11 +360,3 @@ def _second_looks(
         return lambda points: loaded[fold].probabilities(reader, pictures.images[i], points)
 
     return classify_of
-
-
-def _mean_of_training(run: RunFolder, count: int) -> NDArray[np.float64] | None:
-    """(N, C) the mean count over the photos of the training; None where blocks were counted."""
-    if run.read_json("decide.json")["block_px"]:
-        return None
-    mean = Rows.load(run.path / "oof" / "rows.npz")["truth"].mean(axis=0)
-    return np.tile(mean, (count, 1))

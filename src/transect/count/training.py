@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from transect import losses, models
+from transect.count.boxes import box_target, detector_counts, detector_step
 from transect.count.pictures import CountPictures
 from transect.count.targets import render
 from transect.data.inputs import Inputs
 from transect.errors import TransectError
+from transect.models.detectors import build_detector
 from transect.predict.forward import ACTIVATIONS
-from transect.recipe import Augment, CountDecide, Member, Recipe, Stage
+from transect.recipe import Augment, CountDecide, Member, Network, Recipe, Stage
 from transect.task import Work
 from transect.train.budget import Pace, measure
 from transect.train.dense import DenseBatches, DenseSource
@@ -59,6 +62,11 @@ class Task:
     def settled(self, facts: Mapping[str, Any]) -> Task:
         """With the target's size as it was settled for the survey."""
         return replace(self, decide=replace(self.decide, target_px=float(facts["target_px"])))
+
+    @property
+    def detects(self) -> bool:
+        """Whether the networks are detectors, which give boxes and no maps."""
+        return self.decide.target == "boxes"
 
     @property
     def maps(self) -> int:
@@ -123,9 +131,20 @@ def build_member(
 ) -> nn.Module:
     """Make a member's network for a survey's channels and classes.
 
+    The anchors of a detector begin at the target's size.
+
     Its last biases start at what an empty place should say: without that, the first hundred steps
     of a short training go into learning that most of a photo is background.
     """
+    if task.detects:
+        assert isinstance(member.network, Network)
+        return build_detector(
+            member.network,
+            in_channels=inputs.network_channels,
+            classes=task.maps,
+            smallest_px=task.target_px,
+            pretrained_allowed=pretrained,
+        )
     model = models.build(
         member.network,
         in_channels=inputs.network_channels,
@@ -147,7 +166,12 @@ def build_member(
 def count_step(
     stage: Stage, task: Task
 ) -> Callable[[nn.Module, dict[str, Tensor], float], tuple[Tensor, dict[str, float]]]:
-    """The loss of a stage on the maps, and the squared error of densities beside them."""
+    """The loss of a stage on the maps, and the squared error of densities beside them.
+
+    Detectors bring their own.
+    """
+    if task.detects:
+        return detector_step
     joint = task.maps if task.decide.target == "joint" else None
     end = losses.parse_loss(stage.loss_end) if stage.loss_end else None
     main = losses.scheduled(losses.parse_loss(stage.loss), end, stage.loss_change)
@@ -247,11 +271,14 @@ def _zero_border(augment: Augment) -> Augment:
 def _source(pictures: CountPictures, member: Member, task: Task) -> DenseSource:
     """What dense batches are drawn from."""
     inputs = pictures.inputs(member.geometry)
+    detects = task.detects
     return DenseSource(
         shapes=[image.size_hw for image in pictures.images],
-        sample=pictures.sample,
+        sample=partial(pictures.boxed, merge=task.decide.merge_classes)
+        if detects
+        else pictures.sample,
         prepare=lambda pixels, i, window: inputs.prepare(pixels, pictures.images[i], window),
-        target=task.planes,
+        target=box_target(pictures.most_boxes) if detects else task.planes,
         centres=lambda i: pictures.dots(i)[0],
         coverage=pictures.counts.sum(axis=1),
         classes=lambda i: pictures.dots(i)[1],
@@ -271,13 +298,25 @@ def _validation(
     """
     stage = Stage(batch=16, steps=_VALIDATION_BATCHES, epochs=1)
     density = Task(replace(task.decide, target="density"), task.classes)
-    dotted = replace(source, target=density.planes, image_weights=None)
+    plain = source if task.detects else replace(source, target=density.planes)
     batches = list(
         DenseBatches(
-            dotted, held_out, stage=stage, geometry=member.geometry, augment=Augment(), seed=7
+            replace(plain, image_weights=None),
+            held_out,
+            stage=stage,
+            geometry=member.geometry,
+            augment=Augment(),
+            seed=7,
         ).epoch(0)
     )
     activate = ACTIVATIONS[task.activation]
+
+    def detected(model: nn.Module) -> Mapping[str, float]:
+        with torch.inference_mode():
+            return {"minus_mae": -slope_error(*detector_counts(model, batches, task.maps, device))}
+
+    if task.detects:
+        return detected
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:
         sums, dots = [], []

@@ -15,17 +15,19 @@ from transect.count.maps import CellMap, mean_map
 from transect.count.predicting import CountAnswer
 from transect.count.tables import write_table
 from transect.data.exchange import Annotations, Instance, Picture, Pictures
-from transect.data.formats import geo
+from transect.data.formats import coco, geo, voc, yolo
 from transect.data.images import geo_tags, open_reader, write_tiff_bands
 from transect.errors import TransectError, unknown_name
 from transect.files import write_json
 from transect.predict.outputs import output_path, small_view, write_picture
+from transect.recipe import CountDecide
 from transect.run import RunFolder
 from transect.types import Image, Problem, Progress
 
 __all__ = ["FORMATS", "CountWriter", "submit_counts", "totals_of"]
 
-FORMATS = ("density", "geojson", "gpkg")
+FORMATS = ("density", "geojson", "gpkg", "coco", "yolo", "voc")
+_BOX_FILES = {"coco": "boxes.coco.json", "yolo": "yolo", "voc": "voc"}
 _OVERLAYS = 50  # photos that are shown with their dots; our choice
 
 _COLOURS = ((230, 60, 60), (240, 150, 30), (250, 230, 60), (70, 200, 90), (70, 130, 250))
@@ -38,7 +40,7 @@ class CountWriter:
     ``totals.csv`` the survey's sums with their intervals, ``groups.csv`` those of each site or
     flight if an ``images.csv`` names them, ``points.csv`` a row per object; ``points.geojson`` is
     written if the photos lie on the ground, ``overlays/`` for the first 50, ``scale.json`` with
-    what the scale check found.
+    what the scale check found. Detectors add ``boxes.csv``, a row per object.
     """
 
     def __init__(self, run: RunFolder, images: Path, out: Path, options: Mapping[str, Any]) -> None:
@@ -49,15 +51,17 @@ class CountWriter:
             images: The photos' folder, or one photo.
             out: The folder to write.
             options: ``formats``: ``density`` (TIFF of objects per cell, on the ground if the photo
-                is), ``gpkg``, ``geojson`` (then it is an error if photos have no position).
+                is), ``gpkg``, ``geojson`` (then it is an error if photos have no position); of
+                detectors ``coco``, ``yolo`` and ``voc``.
 
         Raises:
-            TransectError: On an unknown format.
+            TransectError: On an unknown format, or one that the run's networks cannot give.
         """
         self._formats = tuple(options.get("formats", ()))
         for name in self._formats:
             if name not in FORMATS:
                 raise unknown_name("a format", name, FORMATS)
+        _check_formats(run, self._formats)
         self._run, self._images, self._out = run, images, out
         self._done: list[tuple[Image, Answer]] = []
         self._files: list[Path] = []
@@ -66,7 +70,9 @@ class CountWriter:
     def add(self, image: Image, answer: CountAnswer) -> None:
         """Take one photo."""
         if "density" in self._formats:
-            self._files.append(write_density(self._out, image, mean_map(answer.maps)))
+            cells = mean_map(answer.maps)
+            assert isinstance(cells, CellMap)  # asked of maps only, see above
+            self._files.append(write_density(self._out, image, cells))
         if len(self._done) < _OVERLAYS:
             write_overlay(self._out, image, answer.answer)
         self._look = answer.look
@@ -80,6 +86,7 @@ class CountWriter:
         """
         decisions, files = Decisions.load(self._run), self._files
         files += write_tables(self._out, decisions, self._done)
+        files += write_boxes(self._out, decisions, self._done, self._formats)
         files += write_places(self._out, self._images, decisions, self._done, self._formats)
         scale = None if self._look is None else self._look.to_json()
         if scale is not None:
@@ -99,6 +106,23 @@ class CountWriter:
             "scale": scale,
             "total": {name: [value, low, high] for name, value, low, high in totals},
         }
+
+
+def _check_formats(run: RunFolder, formats: Sequence[str]) -> None:
+    """Refuse boxes of maps and maps of boxes before anything is counted."""
+    decide = run.recipe().decide
+    detects = isinstance(decide, CountDecide) and decide.target == "boxes"
+    for name in formats:
+        if name in _BOX_FILES and not detects:
+            raise TransectError(
+                f"--format {name} needs boxes, and {run.path} draws maps. Train with --recipe "
+                "detector, or take points.csv."
+            )
+        if name == "density" and detects:
+            raise TransectError(
+                f"{run.path} has detectors, which draw no maps, so density cannot be written. Take "
+                "--format coco or another of boxes."
+            )
 
 
 def submit_counts(
@@ -164,7 +188,7 @@ def write_tables(
             row += [f"{value:.1f}", f"{low:.1f}", f"{high:.1f}"]
         counts.append(row)
         for (x, y), kind, sure in zip(answer.points, answer.kinds, answer.confidence, strict=True):
-            name = decisions.classes[kind] if kind >= 0 else "object"
+            name = _name(decisions, kind)
             points.append((image.name, f"{x:.1f}", f"{y:.1f}", name, f"{sure:.3f}"))
     columns = ("class", "count", "low", "high")
     totals = [(n, f"{v:.1f}", f"{a:.1f}", f"{b:.1f}") for n, v, a, b in totals_of(decisions, done)]
@@ -186,6 +210,51 @@ def write_tables(
     ]
 
 
+def write_boxes(
+    out: Path,
+    decisions: Decisions,
+    done: Sequence[tuple[Image, Answer]],
+    formats: Sequence[str],
+) -> list[Path]:
+    """Write boxes.csv and the formats of boxes, where detectors looked."""
+    asked = [name for name in formats if name in _BOX_FILES]
+    if any(answer.boxes is None for _, answer in done):
+        return []
+    rows = []
+    for image, answer in done:
+        assert answer.boxes is not None
+        for box, kind, sure in zip(answer.boxes, answer.kinds, answer.confidence, strict=True):
+            corners = (f"{value:.1f}" for value in box.tolist())
+            rows.append((image.name, *corners, _name(decisions, kind), f"{sure:.3f}"))
+    header = ("image", "x0", "y0", "x1", "y1", "class", "confidence")
+    written = [write_table(out / "boxes.csv", header, rows)]
+    pictures = tuple(_picture(image, answer, decisions) for image, answer in done)
+    classes = ("object",) if decisions.counter.merged else decisions.classes
+    for name in asked:
+        write = {"coco": coco.write, "yolo": yolo.write, "voc": voc.write}[name]
+        written += write(Annotations(pictures, classes), out / _BOX_FILES[name])
+    return written
+
+
+def _name(decisions: Decisions, kind: int) -> str:
+    """A class as tables have it."""
+    return decisions.classes[kind] if kind >= 0 else "object"
+
+
+def _picture(image: Image, answer: Answer, decisions: Decisions) -> Picture:
+    """The objects of a photo: boxes where detectors looked, else points."""
+    objects = []
+    for n, (kind, sure) in enumerate(zip(answer.kinds, answer.confidence, strict=True)):
+        label, confidence = _name(decisions, int(kind)), float(sure)
+        if answer.boxes is None:
+            x, y = answer.points[n].tolist()
+            objects.append(Instance(label=label, point=(x, y), confidence=confidence))
+        else:
+            x0, y0, x1, y1 = answer.boxes[n].tolist()
+            objects.append(Instance(label=label, box=(x0, y0, x1, y1), confidence=confidence))
+    return Picture(image.name, image.size_hw, tuple(objects))
+
+
 def write_places(
     out: Path,
     images: Path,
@@ -204,23 +273,7 @@ def write_places(
             )
         return []
     folder = Pictures(images if images.is_dir() else images.parent)
-    pictures = tuple(
-        Picture(
-            image.name,
-            image.size_hw,
-            tuple(
-                Instance(
-                    label=decisions.classes[kind] if kind >= 0 else "object",
-                    point=(float(x), float(y)),
-                    confidence=float(sure),
-                )
-                for (x, y), kind, sure in zip(
-                    answer.points, answer.kinds, answer.confidence, strict=True
-                )
-            ),
-        )
-        for image, answer in placed
-    )
+    pictures = tuple(_picture(image, answer, decisions) for image, answer in placed)
     notes = Annotations(pictures, decisions.classes)
     suffixes = [".geojson", *([".gpkg"] if "gpkg" in asked else [])]
     written: list[Path] = []
@@ -248,9 +301,13 @@ def write_density(out: Path, image: Image, cells: CellMap) -> Path:
 
 
 def write_overlay(out: Path, image: Image, answer: Answer) -> None:
-    """Write a small picture of a photo with its points."""
+    """Write a small picture of a photo with its points or boxes."""
     small = small_view(open_reader(image.path), 1024)
-    shown = dotted(small, answer.points * (small.shape[1] / image.size_hw[1]), answer.kinds)
+    factor = small.shape[1] / image.size_hw[1]
+    if answer.boxes is None:
+        shown = dotted(small, answer.points * factor, answer.kinds)
+    else:
+        shown = boxed(small, answer.boxes * factor, answer.kinds)
     path = output_path(out / "overlays", image.stem, ".jpg")
     write_picture(path, shown)
 
@@ -259,12 +316,28 @@ def dotted(
     pixels: NDArray[Any], points: NDArray[np.float64], kinds: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
     """A picture as 8-bit colour with a ring around every point, coloured by class."""
-    shown = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
-    if shown.dtype != np.uint8:
-        low, high = np.percentile(shown, (1, 99))
-        shown = np.clip((shown.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255
-    canvas = np.ascontiguousarray(shown, np.uint8)
+    canvas = _canvas(pixels)
     for (x, y), kind in zip(points, kinds, strict=True):
         colour = _COLOURS[int(kind) % len(_COLOURS)]
         cv2.circle(canvas, (round(float(x)), round(float(y))), 4, colour, 1, cv2.LINE_AA)
     return canvas
+
+
+def boxed(
+    pixels: NDArray[Any], boxes: NDArray[np.float64], kinds: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """A picture as 8-bit colour with every box, coloured by class."""
+    canvas = _canvas(pixels)
+    for (x0, y0, x1, y1), kind in zip(np.rint(boxes).astype(int).tolist(), kinds, strict=True):
+        colour = _COLOURS[int(kind) % len(_COLOURS)]
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, 1, cv2.LINE_AA)
+    return canvas
+
+
+def _canvas(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """A picture as 8-bit colour, to be drawn on."""
+    shown = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
+    if shown.dtype != np.uint8:
+        low, high = np.percentile(shown, (1, 99))
+        shown = np.clip((shown.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255
+    return np.ascontiguousarray(shown, np.uint8)

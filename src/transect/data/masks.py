@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from transect.data.images import read_labels
 
-__all__ = ["MaskFacts", "centroids", "mask_facts"]
+__all__ = ["MaskFacts", "centroids", "extents", "mask_facts"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,31 @@ def _mask_facts(path: Path, modified_ns: int, size: int) -> MaskFacts:
         return MaskFacts((labels.shape[0], labels.shape[1]), values, counts[values])
     values, counts = np.unique(labels, return_counts=True)
     return MaskFacts((labels.shape[0], labels.shape[1]), values.astype(np.int64), counts)
+
+
+def extents(labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The box of every object of a label image.
+
+    Args:
+        labels: (H, W), 0 is background.
+
+    Returns:
+        (K, 4) x0, y0, x1, y1 of the edges, where the middle of the first pixel is 0, in ascending
+        order of the labels.
+
+    Example:
+        >>> extents(np.array([[0, 5, 5], [2, 0, 0]]))
+        array([[-0.5,  0.5,  0.5,  1.5],
+               [ 0.5, -0.5,  2.5,  0.5]])
+    """
+    rows, columns = np.nonzero(labels)
+    _, index = np.unique(labels[rows, columns], return_inverse=True)
+    found = np.empty((int(index.max(initial=-1)) + 1, 4))
+    for low, high, values in ((0, 2, columns), (1, 3, rows)):
+        found[:, low], found[:, high] = np.inf, -np.inf
+        np.minimum.at(found[:, low], index, values - 0.5)
+        np.maximum.at(found[:, high], index, values + 0.5)
+    return found
 
 
 def centroids(labels: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from transect.data.annotations import read_boxes, read_counts, read_points
 from transect.data.describe import KIND_WORDS, counted
 from transect.data.folder import Progress, in_threads
 from transect.data.labels import mask_labels
-from transect.data.masks import centroids
+from transect.data.masks import centroids, extents
 from transect.data.meaning import BACKGROUND, VOID
 from transect.data.missing import kept_apart, missing_ones, unsure_images
 from transect.data.tables import table_file
@@ -80,7 +80,7 @@ def with_counts(
                 "Add points.csv, or number the objects 1, 2, 3 ... in each mask; if they are "
                 "numbered, say --masks instances."
             )
-        points = _centres(survey, progress)
+        points, boxes = _objects(survey, progress)
     columns = [] if counts is None else [str(c) for c in counts.columns if c != "image"]
     dotted = set() if points is None else set(points["class"])
     if unused := [name for name in allowed if name not in {*columns, *dotted}]:
@@ -134,14 +134,24 @@ def _holding_a_dot(points: pd.DataFrame, boxes: pd.DataFrame) -> NDArray[np.bool
     return held
 
 
-def _centres(survey: Survey, progress: Progress | None) -> pd.DataFrame:
-    """The centres of the objects of instance masks, as dots."""
+def _objects(survey: Survey, progress: Progress | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The centres of the objects of instance masks as dots, and their boxes."""
+
+    def measured(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        labels = np.maximum(mask_labels(survey, name), 0)
+        return centroids(labels), extents(labels)
+
     names = [image.name for image in survey.images if image.name in survey.masks]
-    found = in_threads(lambda n: centroids(np.maximum(mask_labels(survey, n), 0)), names, progress)
-    owners = np.repeat(np.array(names, object), [len(dots) for dots in found])
-    dots = np.concatenate(found) if found else np.zeros((0, 2))
-    columns = {"image": owners, "x": dots[:, 0], "y": dots[:, 1], "class": survey.classes[0]}
-    return pd.DataFrame(columns)
+    found = in_threads(measured, names, progress)
+    owners = np.repeat(np.array(names, object), [len(dots) for dots, _ in found])
+    dots = np.concatenate([dots for dots, _ in found] or [np.zeros((0, 2))])
+    boxes = np.concatenate([boxes for _, boxes in found] or [np.zeros((0, 4))])
+    kind = survey.classes[0]
+    columns = dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True))
+    return (
+        pd.DataFrame({"image": owners, "x": dots[:, 0], "y": dots[:, 1], "class": kind}),
+        pd.DataFrame({"image": owners, **columns, "class": kind}),
+    )
 
 
 def _completed(counts: pd.DataFrame, points: pd.DataFrame, survey: Survey) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["box_ap", "box_iou"]
+__all__ = ["COCO_THRESHOLDS", "average_precision", "box_ap", "box_hits", "box_iou"]
 
 COCO_THRESHOLDS = tuple(i / 100 for i in range(50, 100, 5))
 
@@ -90,23 +90,51 @@ def _class_ap(
         ]
         total += len(wanted)
         scores.append(score[order])
-        hits.append(_matches(box_iou(boxes[order], wanted), levels))
-    score, hit = np.concatenate(scores), np.concatenate(hits, 1)  # (P,), (T, P)
-    hit = hit[:, np.argsort(-score, kind="stable")]
+        hits.append(box_hits(boxes[order], wanted, levels))
+    hit = np.concatenate(hits, 1)
+    return average_precision(np.concatenate(scores), hit, total), float(hit.sum(1).mean() / total)
+
+
+def average_precision(
+    scores: NDArray[np.floating], hits: NDArray[np.bool_], total: int
+) -> NDArray[np.float64]:
+    """COCO's average precision of boxes whose hits are known, over all images.
+
+    Args:
+        scores: (P,).
+        hits: (T, P) whether a box took a true one, at each of T thresholds.
+        total: True boxes, above 0.
+
+    Returns:
+        (T,) the mean of the precision at 101 recalls.
+    """
+    hit = hits[:, np.argsort(-scores, kind="stable")]
     good = hit.cumsum(1)
     precision = good / np.arange(1, hit.shape[1] + 1)
     precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
     recall = good / total
-    table = np.zeros(len(levels))
-    for i in range(len(levels)):
+    table = np.zeros(len(hits))
+    for i in range(len(hits)):
         place = np.searchsorted(recall[i], np.linspace(0, 1, 101), side="left")
         inside = place < hit.shape[1]
         table[i] = precision[i][place[inside]].sum() / 101
-    return table, float(hit.sum(1).mean() / total)
+    return table
 
 
-def _matches(overlap: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(T, P) which boxes, best first, take a true box that is still free."""
+def box_hits(
+    boxes: NDArray[np.floating], truth: NDArray[np.floating], levels: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which boxes of one image and class take a true box that is still free.
+
+    Args:
+        boxes: (P, 4), best first.
+        truth: (N, 4).
+        levels: (T,) least IoU.
+
+    Returns:
+        (T, P).
+    """
+    overlap = box_iou(boxes, truth)
     hit = np.zeros((len(levels), len(overlap)), bool)
     if not overlap.size:
         return hit

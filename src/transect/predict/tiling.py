@@ -31,6 +31,7 @@ __all__ = [
     "predict_whole",
     "stitch",
     "tile_starts",
+    "window_of",
 ]
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -306,14 +307,14 @@ class _Grid:
 def _tiles(source: Source, grid: _Grid, prepare: Prepare | None) -> Iterator[NDArray[np.float32]]:
     """The prepared tiles of a picture, row by row."""
     for top, left in itertools.product(grid.tops, grid.lefts):
-        pixels = _reflected(source, top, left, *grid.tile_hw)
+        pixels = window_of(source, top, left, *grid.tile_hw)
         if prepare is None:
             yield pixels.astype(np.float32)
         else:
             yield prepare(pixels, (top, left, *grid.tile_hw))
 
 
-def _reflected(source: Source, top: int, left: int, height: int, width: int) -> NDArray[Any]:
+def window_of(source: Source, top: int, left: int, height: int, width: int) -> NDArray[Any]:
     """A window that may reach past the picture, which is reflected there: (height, width, C)."""
     rows, columns = source.shape[:2]
     if min(top, left) >= 0 and top + height <= rows and left + width <= columns:

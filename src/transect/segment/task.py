@@ -67,7 +67,6 @@ _STAGE_OF_OTHERS = (
     "mining",
     "mining_noise",
     "mining_reuse",
-    "per_identity",
     "optimizer",
     "schedule",
 )
