@@ -150,6 +150,16 @@ def test_names_in_tables_cannot_run_in_a_spreadsheet(identifier, looked):
     assert NOBODY not in answered.decision.ranked  # eight individuals fill five places
 
 
+def test_the_table_ranks_the_known_beside_the_decision_about_new(identifier, looked):
+    new, found = looked
+    decision = identifier.decide_with(identifier.decisions, new, found).decision
+    text = answers_table(new.subjects, decision, identifier.people, identifier.unknown)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert identifier.unknown in {row["identity"] for row in rows}
+    for row, order in zip(rows, decision.known, strict=True):
+        assert [row[f"identity_{k}"] for k in range(1, 6)] == identifier.people[order].tolist()
+
+
 def test_the_page_shows_candidates_and_the_places_that_agree(identifier, looked, tmp_path):
     new, found = looked
     answered = identifier.decide_with(identifier.decisions, new, found)

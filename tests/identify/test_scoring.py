@@ -16,7 +16,11 @@ def answers():
     )
     probability = np.array([[0.9, 0.05, 0.01], [0.6, 0.3, 0.1], [0.8, 0.1, 0], [0.7, 0.2, 0]])
     new = np.array([0.05, 0.6, 0.8, 0.2])
-    return Decision(ranked, probability, new, -new, np.array([False, False, False, True]))
+    known = np.array(
+        [[0, 1, NOBODY], [1, 0, NOBODY], [2, NOBODY, NOBODY], [2, NOBODY, NOBODY]], np.int64
+    )
+    poor = np.array([False, False, False, True])
+    return Decision(ranked, probability, known, probability, new, -new, poor)
 
 
 def scored(truth, weights=None):

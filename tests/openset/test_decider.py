@@ -37,6 +37,25 @@ def test_probabilities_are_calibrated_and_never_rise_down_the_list():
     assert answer.new.mean() == pytest.approx((fresh_truth == UNKNOWN).mean(), abs=0.05)
 
 
+@pytest.mark.parametrize("names", [("constant",), ("stack",), ("first_drop", "override")])
+def test_the_known_are_ranked_apart_from_the_decision_about_new(names):
+    evidence, truth = world(0, queries=400)
+    evidence = dataclasses.replace(
+        evidence, proof=np.random.default_rng(0).random(400), proof_identity=truth
+    )
+    decider, _ = choose_decider(evidence, truth, IdentifyDecide(policies=names))
+    answer = decider.decide(evidence)
+    assert (answer.ranked == UNKNOWN).any()
+    assert answer.known.shape == answer.ranked.shape
+    assert (answer.known >= 0).all()  # more candidates than places
+    for ranked, known in zip(answer.ranked, answer.known, strict=True):
+        left = ranked[ranked != UNKNOWN]
+        assert known[: len(left)].tolist() == left.tolist()
+        assert len(set(known.tolist())) == len(known)
+    assert (np.diff(answer.known_probability, axis=1) <= 1e-12).all()
+    assert (answer.known_probability.sum(axis=1) <= 1 - answer.new + 1e-9).all()
+
+
 def test_json_round_trip():
     evidence, truth = world(0)
     evidence = dataclasses.replace(

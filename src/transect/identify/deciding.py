@@ -214,6 +214,7 @@ def write_answers_file(
         "image_scores": scores.image_scores[:, :20],
         "ranked": answer.ranked,
         "probability": answer.probability,
+        "known": answer.known,
         "new": answer.new,
         "margin": answer.margin,
     }
@@ -232,28 +233,33 @@ def answers_table(
     folds: NDArray[np.int64] | None = None,
     why: Sequence[str] | None = None,
 ) -> str:
-    """Answers as CSV text: the best identity, its probability, and the others in order."""
+    """Answers as CSV text: what was decided, then the known individuals in order.
+
+    ``identity`` may be "none we know"; ``identity_1``, ``identity_2``, ... never are: how likely a
+    photo shows none of them is ``new_probability``.
+    """
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
-    places = range(1, answer.ranked.shape[1] + 1)
+    places = range(1, answer.known.shape[1] + 1)
     head = ["image", "identity", "probability", "new_probability", "cannot_tell"]
     head += [f"{what}_{k}" for k in places for what in ("identity", "probability")]
     head += (["truth"] if truth is not None else []) + (["fold"] if folds is not None else [])
     rows.writerow(head + (["why"] if why is not None else []))
-    labels = labels_of(answer.ranked, people, unknown)
+    labels = labels_of(answer.ranked[:, :1], people, unknown)
     for number, subject in enumerate(subjects):
-        chance = answer.probability[number]
         own = labels[number]
         cells: list[Any] = [
             spreadsheet_safe(subject.key),
             spreadsheet_safe(own[0] if own else unknown),
-            f"{chance[0]:.4f}",
+            f"{answer.probability[number, 0]:.4f}",
             f"{answer.new[number]:.4f}",
             int(answer.cannot_tell[number]),
         ]
-        for place in range(answer.ranked.shape[1]):
-            there = place < len(own) and answer.ranked[number, place] != NOBODY
-            cells += [spreadsheet_safe(own[place]), f"{chance[place]:.4f}"] if there else ["", ""]
+        for name, chance in zip(
+            answer.known[number], answer.known_probability[number], strict=True
+        ):
+            there = name != NOBODY
+            cells += [spreadsheet_safe(str(people[name])), f"{chance:.4f}"] if there else ["", ""]
         if truth is not None:
             cells.append(spreadsheet_safe(truth[number]))
         if folds is not None:

@@ -35,6 +35,7 @@ class Named:
         groups: (Q,) encounters: photos of one are drawn together.
         folds: (Q,) fold of each; -1 if there are none.
         ranked: (Q, K) names; "" where there are fewer.
+        known: (Q, K) likewise, "none we know" left out.
         decision: The same with numbers: probabilities, margins, what cannot be told.
     """
 
@@ -42,6 +43,7 @@ class Named:
     groups: tuple[str, ...]
     folds: NDArray[np.int64]
     ranked: NDArray[np.str_]
+    known: NDArray[np.str_]
     decision: Decision
 
 
@@ -64,9 +66,19 @@ def named(
         unknown: The label of none we know.
     """
     names = np.append(people, [unknown, ""]).astype(np.str_)
-    place = np.where(decision.ranked == UNKNOWN, len(people), decision.ranked)
-    place = np.where(decision.ranked == NOBODY, len(people) + 1, place)
-    return Named(tuple(keys), tuple(groups), np.asarray(folds, np.int64), names[place], decision)
+
+    def told(numbers: NDArray[np.int64]) -> NDArray[np.str_]:
+        place = np.where(numbers == UNKNOWN, len(people), numbers)
+        return names[np.where(numbers == NOBODY, len(people) + 1, place)]
+
+    return Named(
+        tuple(keys),
+        tuple(groups),
+        np.asarray(folds, np.int64),
+        told(decision.ranked),
+        told(decision.known),
+        decision,
+    )
 
 
 def rows_of(
@@ -97,6 +109,7 @@ def rows_of(
         {
             "truth": real,
             "ranked": answers.ranked[rows],
+            "known": answers.known[rows],
             "probability": decision.probability[rows],
             "new": decision.new[rows],
             "margin": decision.margin[rows],
@@ -165,9 +178,8 @@ def scores_of(rows: Rows, *, unknown: str, top_k: int) -> dict[str, Score]:
     put(f"map{top_k}_as_split", worth, everything)
     hit = np.array([a == b for a, b in zip(first, real, strict=True)], np.float64)
     put("accuracy", hit, everything, weights)
-    closed = _closed(answers)
     for k in (1, 5):
-        among = (closed[:, :k] == truth[:, None]).any(axis=1).astype(np.float64)
+        among = (rows["known"][:, :k] == rows["truth"][:, None]).any(axis=1).astype(np.float64)
         put(f"known_top{k}", among, known)
     rates = identify.open_set_rates(first, real, familiar, unknown)
     for name in ("false_new", "false_match", "wrong_match"):
@@ -203,12 +215,3 @@ def _numbered(rows: Rows, unknown: str) -> tuple[NDArray[np.int64], NDArray[np.i
     codes[names == unknown], codes[names == ""] = UNKNOWN, NOBODY
     number = codes[place.reshape(both.shape)]
     return number[:, :-1], number[:, -1]
-
-
-def _closed(ranked: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Answers without "none we know", the others moved up."""
-    out = np.full(ranked.shape, NOBODY, np.int64)
-    for row, answer in enumerate(ranked):
-        kept = answer[answer != UNKNOWN]
-        out[row, : len(kept)] = kept
-    return out

@@ -43,6 +43,9 @@ class Decision:
     Attributes:
         ranked: (Q, top_k) identity, ``UNKNOWN`` or ``NOBODY``.
         probability: (Q, top_k) calibrated probability of each answer, never rising down the list.
+        known: (Q, top_k) the known individuals in order, whatever is decided about new;
+            ``NOBODY`` where there are fewer.
+        known_probability: (Q, top_k) calibrated probability of each of them, never rising.
         new: (Q,) probability that the query is none we know.
         margin: (Q,) how far the leader stands above "none we know".
         cannot_tell: (Q,) photos too poor for an answer; they are ranked all the same, and counted
@@ -51,6 +54,8 @@ class Decision:
 
     ranked: NDArray[np.int64]
     probability: NDArray[np.float64]
+    known: NDArray[np.int64]
+    known_probability: NDArray[np.float64]
     new: NDArray[np.float64]
     margin: NDArray[np.float64]
     cannot_tell: NDArray[np.bool_]
@@ -89,19 +94,24 @@ class Decider:
         margin = np.clip(self.policy.margin(evidence), -FAR, FAR)
         new = sigmoid(np.clip(self.slope * margin + self.offset, -50, 50))
         chance = softened(evidence.scores, self.temperature) * self.cover * (1 - new)[:, None]
-        probability = np.zeros(ranked.shape)
-        for place in range(ranked.shape[1]):
-            answer = ranked[:, place]
-            of_candidate = (chance * (evidence.identities == answer[:, None])).sum(axis=1)
-            probability[:, place] = np.where(answer == UNKNOWN, new, of_candidate)
-        # Places follow MAP@k, probabilities follow calibration: where they disagree, the lower
-        # place gets no more than the higher one.
-        probability = np.where(ranked == NOBODY, 0.0, probability)
-        probability = np.minimum.accumulate(probability, axis=1)
+
+        def probabilities(answers: NDArray[np.int64]) -> NDArray[np.float64]:
+            found = np.zeros(answers.shape)
+            for place in range(answers.shape[1]):
+                answer = answers[:, place]
+                of_candidate = (chance * (evidence.identities == answer[:, None])).sum(axis=1)
+                found[:, place] = np.where(answer == UNKNOWN, new, of_candidate)
+            # Places follow MAP@k, probabilities follow calibration: where they disagree, the
+            # lower place gets no more than the higher one.
+            return np.minimum.accumulate(np.where(answers == NOBODY, 0.0, found), axis=1)
+
+        known = _without_unknown(self.policy.rank(evidence, top_k=self.top_k + 1))
         poor = np.zeros(len(evidence), bool)
         if self.abstain is not None and evidence.quality is not None:
             poor = evidence.quality < self.abstain
-        return Decision(ranked, probability, new, margin, poor)
+        return Decision(
+            ranked, probabilities(ranked), known, probabilities(known), new, margin, poor
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -272,6 +282,12 @@ def choose_decider(
         )
     )
     return fitted(everything), honest
+
+
+def _without_unknown(ranked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(Q, K + 1) answers to the first K of them that are individuals, in order."""
+    order = np.argsort(ranked == UNKNOWN, axis=1, kind="stable")
+    return np.take_along_axis(ranked, order, axis=1)[:, :-1]
 
 
 def _parts(
