@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from transect import recipes
-from transect.identify import auto
-from transect.recipe import from_json, to_json
+from transect.identify import auto, costs, looks
+from transect.identify.costs import MatchingCosts
+from transect.recipe import IdentifyDecide, from_json, to_json
 
 
 @pytest.fixture
@@ -18,16 +19,18 @@ def paced(monkeypatch):
 
     monkeypatch.setattr(auto, "pace_of", lambda *a, **k: Pace())
     # A photo costs a core some 50 ms at 224 x 224 pixels.
-    monkeypatch.setattr(
-        auto,
-        "seconds_per_photo",
-        lambda photos, member, device: 1e-6 * np.prod(member.geometry.size_hw),
-    )
+    for room in (auto, looks):
+        monkeypatch.setattr(
+            room,
+            "seconds_per_photo",
+            lambda photos, member, device: 1e-6 * np.prod(member.geometry.size_hw),
+        )
+    monkeypatch.setattr(auto, "matching_costs", lambda *a: MatchingCosts(0.03, 0.001, 0.0005))
 
 
 def test_little_time_trains_nothing_and_says_so(photos, paced):
     recipe = auto.plan(photos, budget_seconds=30, device="cpu", seed=4)
-    assert [m.name for m in recipe.members] == ["frozen"]
+    assert not any(m.stages for m in recipe.members)
     assert recipe.seed == recipe.folds.seed == 4
     assert any("none is trained" in line for line in recipe.why)
     assert from_json(to_json(recipe)) == recipe
@@ -35,8 +38,8 @@ def test_little_time_trains_nothing_and_says_so(photos, paced):
 
 def test_more_time_trains_a_network_on_as_many_folds_as_fit(photos, paced):
     recipe = auto.plan(photos, budget_seconds=1800, device="cpu", seed=0)
-    assert [m.name for m in recipe.members] == ["frozen", "trained"]
-    stage = recipe.members[1].stages[0]
+    assert [m.name for m in recipe.members][-1] == "trained"
+    stage = recipe.members[-1].stages[0]
     assert stage.epochs * stage.steps >= auto._LEAST_STEPS
     assert 2 <= recipe.folds.count <= 5
 
@@ -59,23 +62,30 @@ def test_the_input_grows_with_time_and_with_the_photos(photos, paced):
         assert spent <= auto._EXTRACTING * seconds
         return [m.geometry.size_hw for m in recipe.members if not m.stages]
 
-    assert sizes(448, 3600) == [(128, 128), (448, 448)]
-    assert sizes(448, 120) == [(128, 128), (224, 224)]
+    assert sizes(448, 3600) == [(128, 128), (224, 224), (448, 448)]
+    assert sizes(448, 120) == [(128, 128), (224, 224), (320, 320)]
+    assert sizes(448, 40) == [(128, 128), (224, 224)]
     assert sizes(448, 20) == [(128, 128)]
-    assert sizes(250, 3600) == [(128, 128), (224, 224)]  # nothing is gained by enlarging
-    assert sizes(100, 3600) == [(96, 96)]
+    assert sizes(120, 3600) == [(128, 128), (224, 224), (224, 224)]  # at most doubled
+    assert sizes(32, 3600) == [(64, 64)]
 
 
 def test_little_time_takes_fewer_random_views(photos, paced):
     few = auto.plan(enlarged(photos, 448), budget_seconds=20, device="cpu", seed=0)
-    assert 1 <= few.members[0].network.jitter < auto._RANDOM_VIEWS
+    assert 1 <= few.members[0].network.jitter < looks._MOST_VIEWS - 1
     many = auto.plan(enlarged(photos, 448), budget_seconds=600, device="cpu", seed=0)
-    assert many.members[0].network.jitter == auto._RANDOM_VIEWS
+    assert many.members[0].network.jitter == looks._MOST_VIEWS - 1
 
 
 def test_an_embedding_is_timed(photos):
     recipe = auto.plan(photos, budget_seconds=5, device="cpu", seed=0)
-    assert 0 < auto.seconds_per_photo(photos, recipe.members[0], device="cpu") < 5
+    assert 0 < looks.seconds_per_photo(photos, recipe.members[0], device="cpu") < 5
+
+
+def test_matching_is_timed(photos):
+    found = costs.matching_costs(photos, IdentifyDecide())
+    assert 0 < found.vote < found.photo < 5
+    assert 0 < found.pair < 0.1
 
 
 def test_the_share_of_unknown_comes_from_the_table(photos, paced):
@@ -88,15 +98,37 @@ def test_the_share_of_unknown_comes_from_the_table(photos, paced):
 def test_individuals_met_once_cannot_be_trained_on(photos, paced):
     first = [int(np.flatnonzero(photos.named() == f"a{k}")[0]) for k in range(6)]
     recipe = auto.plan(photos.take(np.array(first)), budget_seconds=1800, device="cpu", seed=0)
-    assert [m.name for m in recipe.members] == ["frozen"]
+    assert not any(m.stages for m in recipe.members)
     assert any("no individual has two photos" in line for line in recipe.why)
 
 
-def test_many_photos_and_little_time_shorten_the_list_for_geometry():
-    assert auto._shortlist(60, 600.0)[0] == 0
-    short, why = auto._shortlist(25_000, 600.0)
-    assert short >= 10
+def test_many_photos_and_little_time_shorten_the_list_for_geometry_or_leave_it_out():
+    priced = MatchingCosts(photo=0.03, pair=0.001, vote=0.0005)
+    assert auto._shortlist(60, 600.0, priced)[0] == 0
+    short, seconds, why = auto._shortlist(2_500, 600.0, priced)
+    assert 10 <= short < 2_500
+    assert 0.9 * 600 < seconds <= 600
     assert str(short) in why
+    none, seconds, why = auto._shortlist(25_000, 600.0, priced)
+    assert none is None
+    assert seconds == 0
+    assert "left out" in why
+
+
+def test_the_plan_adds_up_to_the_time_that_there_is(photos, paced):
+    for seconds in (30, 180, 1800):
+        recipe = auto.plan(enlarged(photos, 448), budget_seconds=seconds, device="cpu", seed=0)
+        assert [phase.name for phase in recipe.plan] == [
+            "timing", "training", "predicting", "deciding", "report"
+        ]  # fmt: skip
+        assert sum(phase.seconds for phase in recipe.plan) <= seconds
+
+
+def test_a_budget_without_room_for_matching_asks_networks_alone(photos, paced, monkeypatch):
+    monkeypatch.setattr(auto, "matching_costs", lambda *a: MatchingCosts(9.0, 9.0, 9.0))
+    recipe = auto.plan(photos, budget_seconds=60, device="cpu", seed=0)
+    assert recipe.decide.sources == ("embedding",)
+    assert any("left out" in line for line in recipe.why)
 
 
 def test_a_recipe_is_shortened_to_its_budget_and_never_lengthened(photos, paced):

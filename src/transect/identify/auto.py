@@ -7,25 +7,19 @@ import time
 
 import numpy as np
 
-from transect.identify.embedding import BATCH, embed_with
+from transect.identify.costs import MatchingCosts, matching_costs
 from transect.identify.geometry import cores
+from transect.identify.looks import frozen_looks, seconds_per_photo
 from transect.identify.photos import Photos
-from transect.identify.training import (
-    build_recogniser,
-    embedding_of,
-    inputs_of,
-    pace_of,
-    steps_of,
-)
-from transect.models.weights import LITE2
+from transect.identify.training import pace_of, steps_of
 from transect.recipe import (
     Augment,
     Embedding,
     Folds,
-    Geometry,
     IdentifyDecide,
     Member,
     Optimizer,
+    Phase,
     Recipe,
     Schedule,
     Stage,
@@ -35,12 +29,13 @@ from transect.train.budget import shortened, time_for
 __all__ = ["plan", "within_budget"]
 
 _TRAINING = 0.5  # share of the budget that training may take; the rest decides
-_EXTRACTING = 0.2  # share that embeddings of networks that are not trained may take
-_MATCHING = 0.2  # share that matching may take
-_PAIR_SECONDS = 0.0014  # measured: .55 ms to match 250 keypoints, .6 ms for their votes, and slack
-_SIDES_PX = (160, 224, 320, 448)  # of a finer look; larger photos of flanks were not measured
-_RANDOM_VIEWS = 8  # of a photo, whose mean stands for it; 2 in a finer look
+_EXTRACTING = 0.25  # share that embeddings of networks that are not trained may take
+_MATCHING = 0.25  # share that keypoints, matching and votes may take
+_EPOCH = 25  # steps; short, so that a killed run loses little
 _LEAST_STEPS = 250  # fewer leave a fresh margin head worse than a projection: our measurement
+_LEAST_LISTED = 10  # photos of a shortlist; with fewer, matching is left out
+_FUSING_SECONDS = 0.03  # per photo: fusions compared, policies, calibration; measured
+_REPORT_SECONDS = 8.0  # measured
 _FALSE_NEW = 0.1  # of known individuals that may be called new: a choice, not a measurement
 _SHARE_NEW = 0.2  # our guess, where the table says nothing of unknown individuals
 
@@ -55,12 +50,13 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
         seed: Of everything random.
 
     Returns:
-        A recipe whose every number is settled; ``why`` holds one line per decision.
+        A recipe whose every number is settled; ``why`` holds one line per decision, ``plan`` the
+        time of each phase.
     """
-    budget_seconds, why = time_for(budget_seconds, device)
+    began = time.perf_counter()
+    seconds, why = time_for(budget_seconds, device)
     names = photos.named()
-    known = names[names != photos.unknown]
-    people, counts = np.unique(known, return_counts=True)
+    people, counts = np.unique(names[names != photos.unknown], return_counts=True)
     share = float((names == photos.unknown).mean()) or _SHARE_NEW
     why.append(
         f"survey: {len(names)} photos, {len(people)} individuals, {int((counts == 1).sum())} of "
@@ -72,15 +68,87 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
             f"sides: {flanks} are told, so each is trained, projected and compared by itself; "
             "decide.sides=together does not part them"
         )
-    geometry = _geometry(photos, device)
-    frozen, seconds = _frozen(photos, geometry, budget_seconds, device)
-    finer, reason = _finer(photos, geometry, budget_seconds * _EXTRACTING - seconds, device)
+    members, embedding, reason = frozen_looks(
+        photos, augment(photos), seconds * _EXTRACTING, device
+    )
     why.append(reason)
-    batch = 32 if device == "cpu" else 64
+    decide = IdentifyDecide(
+        fuse="best",
+        to_identity="max",
+        # Asked only where no rate is to be held (decide.false_new=null). Not the stack of
+        # classifiers: on two splits of drawings it promised .004 and .011 more than a constant
+        # out of fold, and gave .005 and .007 less on new drawings.
+        policies=("constant", "temperature", "override"),
+        share_new=share,
+        false_new=_FALSE_NEW,
+        sides="separate" if flanks > 1 else "together",
+    )
+    shortlist, matching, reason = _shortlist(
+        len(names), seconds * _MATCHING, matching_costs(photos, decide)
+    )
+    why.append(reason)
+    sources = ("embedding",) if shortlist is None else ("embedding", "geometry", "lnbnn")
+    decide = dataclasses.replace(decide, sources=sources, shortlist=shortlist or 0)
+    encounters = len({s.group or s.key for s in photos.subjects})
+    folds, training = int(np.clip(encounters // 10, 2, 5)), 0.0
+    reason = "no individual has two photos, so nothing is trained"
+    if len(people) >= 2 and (counts > 1).any():
+        trained, folds, training, reason = _trained(
+            photos, members[0], seconds * _TRAINING, folds, device
+        )
+        members += trained
+    why.append(
+        "networks: ImageNet weights, vectors projected by what photos of one individual share; "
+        f"{reason}"
+    )
+    why.append(f"scores: {', '.join(sources)}, alone or fused, by what wins out of fold")
+    why.append(
+        f"new ones: a level that calls at most {_FALSE_NEW:.0%} of known individuals new, whatever "
+        "the share of new photos; decide.false_new sets it, decide.false_match the other rate"
+    )
+    phases = (
+        Phase("timing", round(time.perf_counter() - began, 1), "of embeddings, pairs and steps"),
+        Phase("training", round(training, 1), reason),
+        Phase("predicting", round(embedding, 1), "embeddings of all photos"),
+        Phase(
+            "deciding",
+            round(matching + _FUSING_SECONDS * len(names), 1),
+            f"keypoints, pairs and votes ({matching:.0f} s), fusions compared out of fold",
+        ),
+        Phase("report", _REPORT_SECONDS, "scores, pages of photos, catalogue"),
+    )
+    return Recipe(
+        name="auto",
+        question="identify",
+        members=members,
+        folds=Folds(count=folds, seed=seed),
+        decide=decide,
+        seed=seed,
+        notes="Chosen by auto for this survey, device and budget.",
+        why=tuple(why),
+        plan=phases,
+    )
+
+
+def _trained(
+    photos: Photos, look: Member, seconds: float, folds: int, device: str
+) -> tuple[tuple[Member, ...], int, float, str]:
+    """A network with a margin head, if enough steps fit.
+
+    Args:
+        photos: All photos.
+        look: The smallest frozen one, whose input it shares.
+        seconds: For its steps and its embeddings.
+        folds: Wanted; fewer where each would get too few steps.
+        device: Where.
+
+    Returns:
+        The member, or nothing; the folds; the seconds; and why.
+    """
     stage = Stage(
         name="main",
-        steps=25,
-        batch=batch,
+        steps=_EPOCH,
+        batch=32 if device == "cpu" else 64,
         loss="ce",
         sampler="identity",
         per_identity=2,
@@ -89,89 +157,40 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
         average="ema",
         ema=0.98,
     )
-    member = Member(
-        "trained",
-        Embedding(
-            backbone="efficientnet_lite0",
-            pooling="gem",
-            dim=256,
-            neck="fc_bn",
-            head="arcface",
-            scale=24.0,
-            margin=0.3,
-            flip_labels=True,
-            neutral_twin=True,
-            project="lda",
-            jitter=2,
-        ),
-        geometry,
-        augment(photos),
-        (stage,),
+    network = Embedding(
+        backbone="efficientnet_lite0",
+        pooling="gem",
+        dim=256,
+        neck="fc_bn",
+        head="arcface",
+        scale=24.0,
+        margin=0.3,
+        flip_labels=True,
+        neutral_twin=True,
+        project="lda",
+        jitter=2,
     )
-    shortlist, reason = _shortlist(len(names), budget_seconds)
-    why.append(reason)
-    encounters = len({s.group or s.key for s in photos.subjects})
-    count = int(np.clip(encounters // 10, 2, 5))
-    trainable = len(people) >= 2 and (counts > 1).any()
-    members: tuple[Member, ...] = (frozen, *finer)
-    reason = "no individual has two photos, so nothing is trained"
-    if trainable:
-        pace = pace_of(photos, member, device=device)
-        per_step = pace.epoch_seconds(1)
-        # Of every fold's network: two flips, a plain view and two random ones of each photo.
-        each = 6 * seconds / (1 + embedding_of(frozen).jitter)
-        total = max(0, int((budget_seconds * _TRAINING - 2 * each) / per_step))
-        reason = (
-            f"{total} training steps of {per_step:.2f} s fit {budget_seconds / 60:.1f} min, too "
-            "few to better a network that is only projected, so none is trained"
-        )
-        for folds in (count, 3, 2):
-            total = int((budget_seconds * _TRAINING - folds * each) / per_step)
-            if folds <= count and total >= folds * _LEAST_STEPS:
-                epochs = int(np.clip(total // (folds * 25), 1, _most_epochs(len(names), batch)))
-                members += (
-                    dataclasses.replace(
-                        member, stages=(dataclasses.replace(stage, epochs=epochs),)
-                    ),
-                )
-                count = folds
-                reason = (
-                    f"a second one is trained by ArcFace, {epochs * 25} steps on each of {folds} "
-                    f"folds: a step takes {per_step:.2f} s here and the budget is "
-                    f"{budget_seconds / 60:.1f} min"
-                )
-                break
-    why.append(
-        "networks: efficientnet_lite0 with ImageNet weights, its vectors projected by what photos "
-        f"of one individual share; {reason}"
+    member = Member("trained", network, look.geometry, look.augment, (stage,))
+    per_step = pace_of(photos, member, device=device).epoch_seconds(1)
+    # Of every fold's network: two flips, a plain view and two random ones of each photo.
+    each = 6 * seconds_per_photo(photos, look, device=device) * len(photos)
+    for count in dict.fromkeys((folds, 3, 2)):
+        steps = int((seconds - count * each) / per_step)
+        if count <= folds and steps >= count * _LEAST_STEPS:
+            most = _most_epochs(len(photos), stage.batch)
+            epochs = int(np.clip(steps // (count * _EPOCH), 1, most))
+            ready = dataclasses.replace(member, stages=(dataclasses.replace(stage, epochs=epochs),))
+            reason = (
+                f"one is trained by ArcFace, {epochs * _EPOCH} steps on each of {count} "
+                f"folds: a step takes {per_step:.2f} s here"
+            )
+            return (ready,), count, count * (each + epochs * _EPOCH * per_step), reason
+    steps = max(0, int((seconds - 2 * each) / per_step))
+    reason = (
+        f"{steps} training steps of {per_step:.2f} s fit, too few to better a network that is only "
+        "projected, so none is trained"
     )
-    why.append("scores: networks, geometry and votes of keypoints, fused by what wins out of fold")
-    why.append(
-        f"new ones: a level that calls at most {_FALSE_NEW:.0%} of known individuals new, whatever "
-        "the share of new photos; decide.false_new sets it, decide.false_match the other rate"
-    )
-    return Recipe(
-        name="auto",
-        question="identify",
-        members=members,
-        folds=Folds(count=count, seed=seed),
-        decide=IdentifyDecide(
-            sources=("embedding", "geometry", "lnbnn"),
-            fuse="best",
-            to_identity="max",
-            # Asked only where no rate is to be held (decide.false_new=null). Not the stack of
-            # classifiers: on two splits of drawings it promised .004 and .011 more than a constant
-            # out of fold, and gave .005 and .007 less on new drawings.
-            policies=("constant", "temperature", "override"),
-            share_new=share,
-            false_new=_FALSE_NEW,
-            shortlist=shortlist,
-            sides="separate" if flanks > 1 else "together",
-        ),
-        seed=seed,
-        notes="Chosen by auto for this survey, device and budget.",
-        why=tuple(why),
-    )
+    return (), folds, 0.0, reason
 
 
 def augment(photos: Photos) -> Augment:
@@ -213,102 +232,26 @@ def within_budget(recipe: Recipe, photos: Photos, *, budget_seconds: float, devi
     )
 
 
-def _frozen(
-    photos: Photos, geometry: Geometry, budget_seconds: float, device: str
-) -> tuple[Member, float]:
-    """A network that is only projected, and the seconds that its embeddings will take."""
-    member = Member(
-        "frozen",
-        Embedding(head="none", neck="none", pooling="layout", project="lda", jitter=_RANDOM_VIEWS),
-        geometry,
-        augment(photos),
-        stages=(),
-    )
-    each = seconds_per_photo(photos, member, device=device) * len(photos)
-    views = int(np.clip(budget_seconds * _EXTRACTING / max(each, 1e-9) - 1, 1, _RANDOM_VIEWS))
-    network = dataclasses.replace(embedding_of(member), jitter=views)
-    return dataclasses.replace(member, network=network), each * (1 + views)
-
-
-def _finer(
-    photos: Photos, geometry: Geometry, seconds: float, device: str
-) -> tuple[tuple[Member, ...], str]:
-    """A larger network with a larger input, if there is time; the fusion decides what it is worth.
-
-    Args:
-        photos: All photos.
-        geometry: Of the smaller look.
-        seconds: That its embeddings may take.
-        device: Where.
+def _shortlist(count: int, seconds: float, costs: MatchingCosts) -> tuple[int | None, float, str]:
+    """How many gallery photos per query are matched and voted on: 0 is all, None is nobody.
 
     Returns:
-        The member, or nothing; and why.
+        The number, the seconds that it takes, and why.
     """
-    found: tuple[Member, ...] = ()
-    largest = _usual_side(photos)
-    reason = "photos are no larger than that, or there is no time, so nobody looks closer"
-    for side in _SIDES_PX:
-        if side > 1.15 * largest or side <= max(geometry.size_hw):
-            continue
-        member = Member(
-            "finer",
-            Embedding(
-                backbone=LITE2, head="none", neck="none", pooling="layout", project="lda", jitter=2
-            ),
-            dataclasses.replace(geometry, size_hw=_size(photos, side)),
-            augment(photos),
-            stages=(),
+    fixed = count * costs.photo / cores()
+    each = costs.pair / cores() + costs.vote
+    keep = int((seconds - fixed) / max(count * each, 1e-12))
+    if keep >= count:
+        return 0, fixed + count * count * each, f"geometry: a photo is matched with all {count}"
+    if keep < _LEAST_LISTED:
+        needed = fixed + count * _LEAST_LISTED * each
+        return (
+            None,
+            0.0,
+            f"geometry: left out, {needed:.0f} s would be needed and {seconds:.0f} fit",
         )
-        needed = seconds_per_photo(photos, member, device=device) * len(photos) * 3
-        if needed > seconds:
-            break
-        found = (member,)
-        height, width = member.geometry.size_hw
-        reason = (
-            f"a second, {LITE2}, looks at {height} x {width} px for {needed:.0f} s: whether it "
-            "answers, alone or with others, is settled out of fold"
-        )
-    return found, f"input: {geometry.size_hw[0]} x {geometry.size_hw[1]} px; {reason}"
-
-
-def seconds_per_photo(photos: Photos, member: Member, *, device: str) -> float:
-    """Time the embedding of some photos by a member's network, in one view."""
-    rows = np.arange(min(len(photos), 2 * BATCH))
-    model = build_recogniser(member, inputs_of(photos, member.geometry), (), pretrained=False)
-    model = model.to(device).eval()
-    embed_with(model, photos, rows[:1], member.geometry, device=device)  # warms up
-    started = time.perf_counter()
-    embed_with(model, photos, rows, member.geometry, device=device)
-    return (time.perf_counter() - started) / max(len(rows), 1)
-
-
-def _geometry(photos: Photos, device: str) -> Geometry:
-    """About 128 x 128 pixels on a CPU, 256 x 256 on a GPU, in the shape of the usual box."""
-    side = 128 if device == "cpu" else 256
-    side = int(min(side, max(_usual_side(photos), 64)))
-    return Geometry(fit="whole", size_hw=_size(photos, side), margin=0.05)
-
-
-def _usual_side(photos: Photos) -> float:
-    """The longer side of the usual box, in pixels."""
-    return float(np.median([max(photos.window(i)[2:]) for i in range(len(photos))]))
-
-
-def _size(photos: Photos, side: int) -> tuple[int, int]:
-    """Height and width of as many pixels as a square of this side has, shaped like usual boxes."""
-    ratios = [w / h for _, _, h, w in (photos.window(i) for i in range(len(photos)))]
-    aspect = float(np.clip(np.median(ratios), 0.4, 2.5))
-    height, width = side / np.sqrt(aspect), side * np.sqrt(aspect)
-    return max(32, round(height / 32) * 32), max(32, round(width / 32) * 32)
-
-
-def _shortlist(count: int, budget_seconds: float) -> tuple[int, str]:
-    """How many gallery photos per query geometry can look at."""
-    affordable = budget_seconds * _MATCHING * cores() / _PAIR_SECONDS
-    if count * count <= affordable:
-        return 0, f"geometry: every photo is matched with all {count} others"
-    keep = max(10, int(affordable / count))
-    return keep, f"geometry: the {keep} nearest of {count} photos are matched for each, for time"
+    reason = f"geometry: the {keep} nearest of {count} photos are matched for each, for time"
+    return keep, fixed + count * keep * each, reason
 
 
 def _most_epochs(photos: int, batch: int) -> int:
