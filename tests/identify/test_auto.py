@@ -32,7 +32,7 @@ def test_little_time_trains_nothing_and_says_so(photos, paced):
     recipe = auto.plan(photos, budget_seconds=30, device="cpu", seed=4)
     assert not any(m.stages for m in recipe.members)
     assert recipe.seed == recipe.folds.seed == 4
-    assert any("none is trained" in line for line in recipe.why)
+    assert any("no time to train" in line for line in recipe.why)
     assert from_json(to_json(recipe)) == recipe
 
 
@@ -41,7 +41,16 @@ def test_more_time_trains_a_network_on_as_many_folds_as_fit(photos, paced):
     assert [m.name for m in recipe.members][-1] == "trained"
     stage = recipe.members[-1].stages[0]
     assert stage.epochs * stage.steps >= auto._LEAST_STEPS
-    assert 2 <= recipe.folds.count <= 5
+    assert 3 <= recipe.folds.count <= 5
+
+
+def test_no_step_is_timed_where_training_cannot_fit(photos, paced, monkeypatch):
+    def too_slow(*args, **settings):
+        raise AssertionError("a step was timed")
+
+    monkeypatch.setattr(auto, "pace_of", too_slow)
+    recipe = auto.plan(photos, budget_seconds=30, device="cpu", seed=0)
+    assert any("no time to train" in line for line in recipe.why)
 
 
 def enlarged(photos, side):

@@ -26,7 +26,8 @@ def test_the_run_names_individuals_far_better_than_chance(tiny_run):
     assert metrics["auroc_new"]["value"] > 0.7
     for name in ("map5", "known_top1", "false_new", "false_match"):
         if metrics[name]["interval"] is None:
-            assert "an interval needs 5 groups" in metrics[name]["why"]
+            why = metrics[name]["why"]
+            assert "an interval needs 5 groups" in why or "every draw" in why
             continue
         low, high = metrics[name]["interval"]
         assert low - 1e-9 <= metrics[name]["value"] <= high + 1e-9

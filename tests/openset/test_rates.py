@@ -72,6 +72,14 @@ def test_where_both_cannot_be_held_the_ranking_is_given():
     assert "No level holds what was asked" in text
 
 
+def test_scores_that_do_not_tell_the_new_from_the_known_are_called_so():
+    found = {"false_new": {"value": 0.1}, "auroc_new": {"value": 0.52}}
+    text = rates_sentence(Rates(0.0, 1.0), (0.1, None), found)
+    assert "hardly tell new ones from known ones" in text
+    found["auroc_new"]["value"] = 0.9
+    assert "hardly" not in rates_sentence(Rates(0.0, 1.0), (0.1, None), found)
+
+
 def test_too_few_photos_for_a_rate_are_not_called_enough():
     evidence, truth = world(0, queries=12)
     policy = fit_policy("rates", evidence, truth, asked(false_new=0.01, queries=12))

@@ -33,6 +33,7 @@ _EXTRACTING = 0.25  # share that embeddings of networks that are not trained may
 _MATCHING = 0.25  # share that keypoints, matching and votes may take
 _EPOCH = 25  # steps; short, so that a killed run loses little
 _LEAST_STEPS = 250  # fewer leave a fresh margin head worse than a projection: our measurement
+_LIGHTEST_STEP = 1.5  # times a view of its photos: where that is too much, no step is timed
 _LEAST_LISTED = 10  # photos of a shortlist; with fewer, matching is left out
 _FUSING_SECONDS = 0.03  # per photo: fusions compared, policies, calibration; measured
 _REPORT_SECONDS = 8.0  # measured
@@ -171,12 +172,19 @@ def _trained(
         jitter=2,
     )
     member = Member("trained", network, look.geometry, look.augment, (stage,))
-    per_step = pace_of(photos, member, device=device).epoch_seconds(1)
+    view = seconds_per_photo(photos, look, device=device)
     # Of every fold's network: two flips, a plain view and two random ones of each photo.
-    each = 6 * seconds_per_photo(photos, look, device=device) * len(photos)
-    for count in dict.fromkeys((folds, 3, 2)):
+    each = 6 * view * len(photos)
+    # Fewer than three folds cost the networks that are only projected more than training brings,
+    # and rates carry over the worse the more the whole gallery is larger than that of a fold.
+    counts = tuple(dict.fromkeys((folds, min(folds, 3))))
+    least = _LIGHTEST_STEP * stage.batch * view
+    if seconds < counts[-1] * (each + _LEAST_STEPS * least):
+        return (), folds, 0.0, "there is no time to train one"
+    per_step = pace_of(photos, member, device=device).epoch_seconds(1)
+    for count in counts:
         steps = int((seconds - count * each) / per_step)
-        if count <= folds and steps >= count * _LEAST_STEPS:
+        if steps >= count * _LEAST_STEPS:
             most = _most_epochs(len(photos), stage.batch)
             epochs = int(np.clip(steps // (count * _EPOCH), 1, most))
             ready = dataclasses.replace(member, stages=(dataclasses.replace(stage, epochs=epochs),))
@@ -185,7 +193,7 @@ def _trained(
                 f"folds: a step takes {per_step:.2f} s here"
             )
             return (ready,), count, count * (each + epochs * _EPOCH * per_step), reason
-    steps = max(0, int((seconds - 2 * each) / per_step))
+    steps = max(0, int((seconds - counts[-1] * each) / per_step))
     reason = (
         f"{steps} training steps of {per_step:.2f} s fit, too few to better a network that is only "
         "projected, so none is trained"

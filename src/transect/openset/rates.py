@@ -24,6 +24,7 @@ __all__ = ["RATES", "Rates", "check_rates", "holds_rates", "rates_sentence", "so
 
 RATES = "rates"
 _TEMPERATURES = (0.1, 0.2, 0.5, 1.0, 2.0)  # in units of the scores' spread; our guess
+_CHANCE = 0.6  # AUROC below which the two kinds are hardly told apart; our guess
 _CLEARLY = 0.01  # of AUROC, by which a softmax must part the two kinds better; our guess
 
 
@@ -108,8 +109,14 @@ def rates_sentence(
         if name in found
     ]
     text = f"asked: {' and '.join(wanted)}; out of fold: {', '.join(came)}"
+    parted = found["auroc_new"]["value"] if "auroc_new" in found else 1.0
+    if policy.held and parted < _CHANCE:
+        text += (
+            ". The scores hardly tell new ones from known ones (.5 is chance): those called new "
+            "are little likelier new than others, so use the ranking of the known"
+        )
     if policy.held:
-        return text
+        return f"{text}."
     return (
         f"{text}. No level holds what was asked, so nobody is called new: use the ranking and the "
         "column new_probability, or ask for other rates."
