@@ -15,10 +15,13 @@ from transect.folds import read_folds
 from transect.identify.identifier import Identifier, needed_scorers
 from transect.identify.oof import fold_model
 from transect.identify.photos import whole_photos
+from transect.identify.predictor import Features, Scorers, _votes
 from transect.identify.projection import Projection
 from transect.identify.scorers import joined_vectors
 from transect.identify.sides import comparable, reachable
+from transect.matching import Keypoints, lnbnn_scores
 from transect.openset.evidence import UNKNOWN
+from transect.recipe import IdentifyDecide
 from transect.types import Quiet
 
 SHORT = with_decide(TINY, shortlist=12, min_matches=4)
@@ -88,6 +91,29 @@ def test_a_scorer_that_the_decision_does_not_hear_is_not_asked(tiny_run, asked, 
     monkeypatch.setattr("transect.identify.predictor.lnbnn_scores", refuse)
     part = identifier.decide_with(alone, new, identifier.score(new, Quiet(), ("frozen",)))
     np.testing.assert_array_equal(part.decision.ranked, whole.decision.ranked)
+
+
+def test_votes_count_by_the_root_of_an_individuals_photos():
+    rng = np.random.default_rng(0)
+
+    def made(number):
+        vectors = rng.normal(size=(30, 16)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        line = np.ones(30, np.float32)
+        return Keypoints(np.ones((30, 2), np.float32), vectors, line, line, line, (9, 9))
+
+    def features(points, owners):
+        whole = np.arange(len(points))
+        sides = np.full(len(points), "", dtype=np.str_)
+        return Features(whole, np.array(owners), sides, {}, points.__getitem__)
+
+    owners = [0, 0, 0, 0, 1, 2]
+    queries, gallery = [made(i) for i in range(3)], [made(i) for i in range(6)]
+    scorers = Scorers(("lnbnn",), {}, 4, IdentifyDecide(shortlist=0), "cpu")
+    found = _votes(scorers, features(queries, [-1] * 3), features(gallery, owners), None)
+    raw = lnbnn_scores(queries, gallery, np.array(owners))
+    np.testing.assert_allclose(found[:, :3], raw / np.sqrt([4, 1, 1]), rtol=1e-6)
+    assert (found[:, 3] == -np.inf).all()  # nobody showed it
 
 
 def test_a_shortlist_leaves_others_out(short_run):

@@ -331,7 +331,12 @@ def _judged(
 def _votes(
     scorers: Scorers, queries: Features, gallery: Features, near: NDArray[np.float32] | None
 ) -> NDArray[np.float64]:
-    """(Q, N) votes of keypoints; -inf for individuals without a photo that was looked at."""
+    """(Q, N) votes of keypoints; -inf for individuals without a photo that was looked at.
+
+    Votes add up over an individual's photos. Divided by the root of their number they rank as well
+    or better, and the level of "new" that was fitted on the galleries of folds holds for the whole
+    gallery, where individuals have more photos: see docs/experiments.md, 2026-11-28.
+    """
     columns = _shortlist(near, len(gallery), scorers.decide.shortlist)
     have = np.ones(len(gallery), bool) if gallery.counts is None else gallery.counts >= 0
     rows = np.flatnonzero(have)
@@ -349,8 +354,8 @@ def _votes(
     found = np.full((len(queries), scorers.count), -np.inf)
     for query in range(len(queries)):
         seen = rows if chosen is None else rows[chosen[query]]
-        owners = np.unique(gallery.owners[seen])
-        found[query, owners] = votes[query, owners]
+        owners, counts = np.unique(gallery.owners[seen], return_counts=True)
+        found[query, owners] = votes[query, owners] / np.sqrt(counts)
     return found
 
 
