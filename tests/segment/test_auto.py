@@ -90,26 +90,32 @@ def test_dear_decisions_look_at_fewer_images_before_training_gets_less(survey, m
     assert spent["training"] > training_share(180.0) * 180.0
 
 
-def test_the_overlap_stage_waits_for_steps_and_is_named_where_it_is_left_out(survey):
+def test_the_overlap_loss_waits_for_steps_and_is_named_where_it_is_left_out(survey):
     short, long = planned(survey, 120.0), planned(survey, 900.0)
-    assert [stage.name for stage in short.members[0].stages] == ["main"]
+    (brief,), (main,) = short.members[0].stages, long.members[0].stages
+    assert brief.loss_end is None
     assert any("Lovász" in line for line in short.why if line.startswith("left out"))
-    main, overlap = long.members[0].stages
-    assert "lovasz" in overlap.loss
-    assert (main.weight, overlap.weight, long.drop_stages) == (1.0, 1.0, True)
-    share = overlap.epochs * overlap.steps / (trained(long) / long.folds.use)
-    assert share == pytest.approx(1 / 3, abs=0.05)
+    # One course of the rate over both losses, and nothing to choose between afterwards.
+    assert ("lovasz" in main.loss, "lovasz" in main.loss_end, main.loss_change) == (
+        False, True, "switch"
+    )  # fmt: skip
+    assert not long.drop_stages
+    assert any("lovasz" in line for line in long.why)
 
 
-def test_a_very_long_training_goes_on_in_cycles_whose_snapshots_are_compared(survey, monkeypatch):
-    cost = Cost(step=0.05, window=0.001, decision=0.0005)
-    monkeypatch.setattr(auto, "cost_of", lambda *_, **__: cost)
-    (member,) = planned(survey, 3600.0).members
-    assert len(member.stages) == 5
-    assert [stage.name for stage in member.stages][-3:] == ["cycle1", "cycle2", "cycle3"]
-    assert {stage.loss for stage in member.stages[1:]} == {member.stages[1].loss}
-    lengths = [stage.epochs * stage.steps for stage in member.stages]
-    assert lengths[0] == pytest.approx(2 * lengths[1], rel=0.05)
+def test_what_is_pretrained_learns_at_one_rate_however_short_the_training(survey):
+    rates = []
+    for seconds in (120.0, 450.0, 1800.0):
+        optimizer = planned(survey, seconds).members[0].stages[0].optimizer
+        rates.append(optimizer.lr)
+        assert optimizer.lr * optimizer.encoder_lr == pytest.approx(1e-3)
+    assert rates[0] == pytest.approx(3e-3)
+    assert rates[0] > rates[1] > rates[2]
+
+
+def test_what_lies_mirrored_around_a_whole_image_is_learnt_from(tmp_path):
+    stage = planned(write_disc_survey(tmp_path / "survey")).members[0].stages[0]
+    assert stage.loss_on == "padded"
 
 
 def test_what_the_user_sets_is_planned_around_and_the_reasons_follow(survey):
@@ -137,7 +143,7 @@ def test_images_without_masks_teach_once_a_training_is_long(survey, tmp_path):
     for number in range(20):
         (root / "masks" / f"p{number}.png").unlink()
     long, short = planned(root, 1500.0), planned(root, 300.0)
-    assert [stage.data for stage in long.members[0].stages] == ["train", "train", "mixed"]
+    assert [stage.data for stage in long.members[0].stages] == ["train", "mixed"]
     assert len(long.pseudo) == 1
     assert any(phase.name == "labelling" for phase in long.plan)
     assert not short.pseudo

@@ -30,7 +30,7 @@ from transect.recipe import (
 )
 from transect.segment.cost import Cost, cost_of
 from transect.segment.dataset import MaskDataset
-from transect.segment.planning import Scale, planned_for, units
+from transect.segment.planning import Scale, losses_of, planned_for, units
 from transect.train.budget import time_for
 from transect.types import Image, Survey
 
@@ -145,9 +145,10 @@ def _reasons(
         f"folds: {recipe.folds.count}, of which {trained} trained; the {held_out:.0f} images that "
         "they hold out decide and score"
     )
+    losses = ", then ".join(losses_of(one) for one in member.stages)
     lines.append(
         f"decisions: tuned out of fold for {recipe.decide.metric}; views "
-        f"{', '.join(recipe.views)}; losses {', then '.join(one.loss for one in member.stages)}"
+        f"{', '.join(recipe.views)}; losses {losses}"
     )
     if dataset.images and recipe.pseudo:
         lines.append("pseudo-labels: images without masks are labelled once and learnt from")
@@ -171,12 +172,15 @@ def _suited(dataset: MaskDataset, facts: _Facts, device: str, seed: int) -> Reci
         batch=_batch(geometry, device),
         loss="ce + dice" if kind == "classes" else "bce + dice",
         aux=(("empty", "0.05 * bce"),) if network.image_head else (),
-        optimizer=Optimizer(name="adamw", lr=1e-3, weight_decay=1e-2, encoder_lr=0.33),
+        optimizer=Optimizer(name="adamw", lr=1e-3, weight_decay=1e-2),
         schedule=Schedule(name="cosine", warmup=0.05, floor=0.01),
         sampler="foreground" if geometry.fit == "tile" else "uniform",
         sampler_share=0.33,  # nnU-Net's share of foreground-centred patches
         average="ema",
         ema=0.98,
+        # What lies mirrored around a whole image is learnt from, too: simulated salt, 400 steps of
+        # 16 patches of 64 px: .732 against .708 and .710, empty patches .84 against .76 and .77.
+        loss_on="padded",
     )
     decide = SegmentDecide(
         metric="ap50" if kind == "instances" else "salt_map" if facts.empty_share > 0.2 else "dice",

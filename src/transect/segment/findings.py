@@ -62,7 +62,10 @@ def advice(run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> list[str]
     lines = []
     stages: Sequence[Stage] = recipe.members[0].stages
     metric = getattr(recipe.decide, "metric", "")
-    if all("lovasz" not in stage.loss for stage in stages) and metric in {"salt_map", "iou"}:
+    if all("lovasz" not in f"{stage.loss} {stage.loss_end}" for stage in stages) and metric in {
+        "salt_map",
+        "iou",
+    }:
         lines.append(
             "The measure is an overlap: a last stage with 0.1 * bce + 0.9 * lovasz_symmetric is "
             "worth a try (--recipe with an own stage, or a bundled salt recipe)."

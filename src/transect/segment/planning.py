@@ -25,7 +25,7 @@ from transect.segment.dataset import MaskDataset
 from transect.segment.pseudo import unlabelled_images
 from transect.types import Image
 
-__all__ = ["Planned", "Scale", "cheaper", "milder", "planned_for", "units"]
+__all__ = ["Planned", "Scale", "cheaper", "losses_of", "milder", "planned_for", "units"]
 
 EPOCH_STEPS = 50
 """Steps of an epoch: our choice, a kill loses about this many."""
@@ -35,9 +35,8 @@ _FEW_STEPS = 500  # fewer are worth less than more at a smaller input, see `chea
 _FULL_STEPS = (1000, 3000)  # a training until a second one pays, few and many images; our guess
 _FULL_PASSES = 60  # so many passes over the images, within these; our guess
 _LONG_STEPS = 1500  # from here on the usual rate and strong augmentation will do; our guess
-_HANDOVER_STEPS = 400  # measured with as many images: 826 steps of 8, the last third +.056
-_CYCLES_FROM = 6000  # from here on a training goes on in cycles, whose snapshots answer together
-_CYCLE_STEPS = 2000  # of a cycle, at least; both our guess
+_HANDOVER_STEPS = 400  # the second half goes to the overlap loss from so many steps on
+_OVERLAP = "0.1 * bce + 0.9 * lovasz_symmetric"
 _PSEUDO_STEPS = 1000  # a weaker teacher labels nothing well; our guess
 _LARGER = "efficientnet_lite2"  # 20 % more CPU a step of 8 patches of 128 px than lite0
 _LARGER_STEPS = 2500  # of lite0 in one training, from which lite2 is taken: our guess
@@ -181,28 +180,24 @@ def _with_stages(
     left_out: list[str],
     pinned: Callable[[Recipe], Recipe],
 ) -> tuple[Recipe, float]:
-    """Stages and their steps: the main one, the hand-over to an overlap loss, pseudo-labels."""
+    """Stages and their steps: the main one, which hands over to an overlap loss; pseudo-labels."""
     use = recipe.folds.use or recipe.folds.count
     (member,) = recipe.members
     assert isinstance(recipe.decide, SegmentDecide)
     each = cost.steps_within(seconds, recipe, dataset) // use
-    names = ["main"]
-    if dataset.kind == "binary":
-        if each >= _HANDOVER_STEPS:
-            names.append("overlap")
-        else:
-            left_out.append(f"a last third with the Lovász loss: from {_HANDOVER_STEPS} steps on")
-    cycles = int(np.clip((each - _CYCLES_FROM) // _CYCLE_STEPS + 1, 0, 3))
-    names += [f"cycle{number + 1}" for number in range(cycles)]
-    if not cycles:
-        left_out.append(f"snapshots of further cycles: from {_CYCLES_FROM} steps a training on")
+    pseudo = False
+    if dataset.kind == "binary" and each >= _HANDOVER_STEPS:
+        main = dataclasses.replace(member.stages[0], loss_end=_OVERLAP, loss_change="switch")
+        member = dataclasses.replace(member, stages=(main,))
+    elif dataset.kind == "binary":
+        left_out.append(f"a second half with the Lovász loss: from {_HANDOVER_STEPS} steps on")
     unlabelled = unlabelled_images(dataset.survey)
     rounds = 0.0
     if unlabelled:
-        windows = windows_of(unlabelled, member.geometry) * len(recipe.views) * len(names)
+        windows = windows_of(unlabelled, member.geometry) * len(recipe.views)
         rounds = use * cost.window * windows
         if each >= _PSEUDO_STEPS and rounds < 0.1 * seconds:
-            names.append("pseudo")
+            pseudo = True
             recipe = dataclasses.replace(recipe, pseudo=(PseudoRound(),))
         else:
             rounds = 0.0
@@ -210,16 +205,16 @@ def _with_stages(
                 f"pseudo-labels of the {len(unlabelled)} images without masks: from "
                 f"{_PSEUDO_STEPS} steps on, and where labelling them takes a tenth of the time"
             )
-    recipe = dataclasses.replace(recipe, drop_stages=len(names) > 1)
+    recipe = dataclasses.replace(recipe, drop_stages=pseudo)
     # A first look at the stages, so that comparing them is counted; then their steps.
     for _ in range(2):
         total = max(_LEAST_STEPS, cost.steps_within(seconds - rounds, recipe, dataset) // use)
-        staged = dataclasses.replace(recipe, members=(_staged(member, names, total),))
+        staged = dataclasses.replace(recipe, members=(_staged(member, total, pseudo=pseudo),))
         recipe = pinned(staged)
     return recipe, rounds
 
 
-def _staged(member: Member, names: Sequence[str], total: int) -> Member:
+def _staged(member: Member, total: int, *, pseudo: bool) -> Member:
     """The member with its stages, of so many steps together, and what suits their length.
 
     A short training must take longer steps: after 35, loss .90 with 3e-3, 1.17 with 1e-3. And it
@@ -228,24 +223,27 @@ def _staged(member: Member, names: Sequence[str], total: int) -> Member:
     """
     share = float(np.clip(total / _LONG_STEPS, 1 / 3, 1))
     main = member.stages[0]
-    optimizer = dataclasses.replace(main.optimizer, lr=main.optimizer.lr / share)
-    gentler = dataclasses.replace(optimizer, lr=optimizer.lr * 0.3)  # our guess
-    # The main stage is as long as two of the others.
-    parts = {name: (2 if name == "main" else 1) / (len(names) + 1) for name in names}
-    stages: list[Stage] = []
-    for name in names:
-        stage = dataclasses.replace(
-            main, name=name, optimizer=optimizer if name == "main" else gentler,
-            weight=None if len(names) == 1 else 1.0,
+    # What is pretrained learns at one rate however short the training; the rest catches up.
+    optimizer = dataclasses.replace(
+        main.optimizer,
+        lr=main.optimizer.lr / share,
+        encoder_lr=main.optimizer.encoder_lr * share,
+    )
+    main = dataclasses.replace(main, optimizer=optimizer, weight=1.0 if pseudo else None)
+    stages = [_of_steps(main, round(total * 2 / 3) if pseudo else total)]
+    if pseudo:
+        gentler = dataclasses.replace(optimizer, lr=optimizer.lr * 0.3)  # our guess
+        mixed = dataclasses.replace(
+            main, name="pseudo", optimizer=gentler, loss=main.loss_end or main.loss, loss_end=None,
+            data="mixed", pseudo_share=1 / 3,
         )  # fmt: skip
-        if name == "overlap":
-            stage = dataclasses.replace(stage, loss="0.1 * bce + 0.9 * lovasz_symmetric")
-        elif stages:
-            stage = dataclasses.replace(stage, loss=stages[-1].loss)
-        if name == "pseudo":
-            stage = dataclasses.replace(stage, data="mixed", pseudo_share=1 / 3)
-        stages.append(_of_steps(stage, round(total * parts[name])))
+        stages.append(_of_steps(mixed, round(total / 3)))
     return dataclasses.replace(member, stages=tuple(stages), augment=milder(member.augment, share))
+
+
+def losses_of(stage: Stage) -> str:
+    """The losses of a stage in words."""
+    return f"{stage.loss}, from half on {stage.loss_end}" if stage.loss_end else stage.loss
 
 
 def _of_steps(stage: Stage, steps: int) -> Stage:
@@ -263,7 +261,7 @@ def _table(
     assert isinstance(recipe.decide, SegmentDecide)
     held_out = use * math.ceil(len(dataset.images) / recipe.folds.count)
     stages = " then ".join(
-        f"{stage.epochs * (stage.steps or 0)} of {stage.loss}" for stage in member.stages
+        f"{stage.epochs * (stage.steps or 0)} of {losses_of(stage)}" for stage in member.stages
     )
     phases = [
         Phase(
