@@ -27,7 +27,9 @@ def evidence(*rights, n=240, classes=4, seed=0):
     rng = np.random.default_rng(seed)
     label = rng.integers(classes, size=n)
     members = {f"m{i}": said(label, right, rng, classes) for i, right in enumerate(rights)}
-    return Evidence(members, np.eye(classes, dtype=bool)[label], np.arange(n) % 4, "single")
+    return Evidence(
+        members, np.eye(classes, dtype=bool)[label], np.arange(n) % 4, "single", np.arange(n)
+    )
 
 
 def test_the_better_member_answers_and_of_equal_ones_the_first():
@@ -38,6 +40,7 @@ def test_the_better_member_answers_and_of_equal_ones_the_first():
         both.truth,
         both.parts,
         "single",
+        both.groups,
     )
     assert fit_decision(twins, DECIDE).source == "frozen"  # nor a mean or stack that is no better
 
@@ -52,7 +55,9 @@ def test_where_nothing_is_learned_the_trivial_answer_is_shipped_and_scored():
     rng = np.random.default_rng(3)
     label = (rng.random(400) < 0.3).astype(int)
     noise = {f"m{i}": rng.dirichlet(np.ones(2), 400).astype(np.float32) for i in range(6)}
-    given = Evidence(noise, np.eye(2, dtype=bool)[label], np.arange(400) % 5, "single")
+    given = Evidence(
+        noise, np.eye(2, dtype=bool)[label], np.arange(400) % 5, "single", np.arange(400)
+    )
     decision = fit_decision(given, DECIDE)
     assert decision.source == TRIVIAL
     _, answers, _ = nested_answers(given, DECIDE)
@@ -64,7 +69,9 @@ def test_nested_scores_do_not_rise_with_the_number_of_tries():
     rng = np.random.default_rng(1)
     label = rng.integers(2, size=60)
     noise = {f"m{i}": rng.dirichlet(np.ones(2), 60).astype(np.float32) for i in range(30)}
-    given = Evidence(noise, np.eye(2, dtype=bool)[label], np.arange(60) % 4, "single")
+    given = Evidence(
+        noise, np.eye(2, dtype=bool)[label], np.arange(60) % 4, "single", np.arange(60)
+    )
     alone = ClassifyDecide(sources=("members",), calibrate="none")
     best = max(fit_decision(given, alone).scores.values())
     _, answers, _ = nested_answers(given, alone)
@@ -85,7 +92,7 @@ def test_every_row_is_answered_by_a_decision_that_has_not_seen_it(monkeypatch):
 
 
 def test_a_decision_comes_back_from_its_files(tmp_path):
-    given = evidence(0.7, 0.7, n=300)
+    given = evidence(0.7, 0.7, n=320)
     for source in ("mean", "logistic", "lightgbm"):
         decision = fit_decision(given, ClassifyDecide(sources=(source,)))
         again = Decision.load(decision.save(tmp_path), tmp_path)
@@ -93,12 +100,16 @@ def test_a_decision_comes_back_from_its_files(tmp_path):
         assert again.rule == decision.rule
 
 
-def test_one_fold_is_halved_and_no_group_parted():
-    parts = parts_of(np.zeros(8, np.int64), list("aabbccdd"))
-    assert parts.tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
-    assert parts_of(np.array([0, 1]), ["a", "a"]).tolist() == [0, 1]
-    one = Evidence(evidence(0.9).members, evidence(0.9).truth, np.zeros(240, np.int64), "single")
-    assert len(np.unique(one.take(np.ones(240, bool)).parts)) == 2
+def test_one_fold_is_halved_at_random_and_no_group_parted():
+    groups = np.arange(40) // 2
+    parts = parts_of(np.zeros(40, np.int64), groups)
+    assert (parts[::2] == parts[1::2]).all()
+    assert parts.mean() == 0.5
+    assert len(set(parts[::4].tolist())) == 2  # not every other one: labels may alternate
+    assert parts_of(np.array([0, 1]), np.array([0, 0])).tolist() == [0, 1]
+    given = evidence(0.9)
+    left = given.take(given.parts == 2)
+    assert len(np.unique(left.parts)) == 2
 
 
 def test_many_labels_and_images_are_stacked_on_some_of_the_pairs():
@@ -108,13 +119,10 @@ def test_many_labels_and_images_are_stacked_on_some_of_the_pairs():
     assert (p.argmax(1) == given.truth.argmax(1)).mean() > 0.65
 
 
-def test_one_member_has_nothing_to_be_stacked_with():
-    assert sources_of(ClassifyDecide(), {"a": 0}) == ("a",)
-    assert sources_of(ClassifyDecide(sources=("mean",)), {"a": 0}) == ("a",)
-    assert sources_of(ClassifyDecide(), {"a": 0, "b": 0}) == (
-        "a",
-        "b",
-        "mean",
-        "logistic",
-        "lightgbm",
-    )
+def test_one_member_has_nothing_to_be_stacked_with_and_few_images_teach_no_stack():
+    assert sources_of(ClassifyDecide(), {"a": 0}, 900) == ("a",)
+    assert sources_of(ClassifyDecide(sources=("mean",)), {"a": 0}, 900) == ("a",)
+    both = {"a": 0, "b": 0}
+    assert sources_of(ClassifyDecide(), both, 900) == ("a", "b", "mean", "logistic", "lightgbm")
+    assert sources_of(ClassifyDecide(), both, 200) == ("a", "b", "mean", "logistic")
+    assert sources_of(ClassifyDecide(), both, 40) == ("a", "b", "mean")

@@ -29,7 +29,8 @@ __all__ = [
 TRIVIAL = "trivial"
 """The source that gives every image the shares of the labels."""
 
-_STACKS = ("logistic", "lightgbm")
+_STACKS = {"logistic": 100, "lightgbm": 300}
+"""Stacks, and the images that they need: with fewer they learn chance; our choice."""
 _STACKED = 40_000  # pairs of image and label that a stack is fitted on; our choice
 _EDGE = 1e-4  # of a probability, before its logit is a feature
 
@@ -46,20 +47,21 @@ class Evidence:
         truth: (N, C).
         parts: (N,) folds, or halves where there is one fold.
         kind: Of the labels.
+        groups: (N,) numbers of what belongs together and is in one part.
     """
 
     members: Mapping[str, NDArray[np.float32]]
     truth: Marks
     parts: NDArray[np.int64]
     kind: LabelKind
+    groups: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.bool_]) -> Evidence:
         """Some of the rows; one fold alone is halved, so that choices can still be compared."""
         members = {name: p[rows] for name, p in self.members.items()}
-        parts = self.parts[rows]
-        if len(np.unique(parts)) < 2:
-            parts = np.arange(len(parts), dtype=np.int64) % 2
-        return Evidence(members, self.truth[rows], parts, self.kind)
+        groups = self.groups[rows]
+        parts = parts_of(self.parts[rows], groups)
+        return Evidence(members, self.truth[rows], parts, self.kind, groups)
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,18 @@ class Decision:
         )
 
 
-def parts_of(folds: NDArray[np.int64], groups: Sequence[str]) -> NDArray[np.int64]:
-    """The folds; where there is one alone, halves of it that no group is parted by."""
+def parts_of(folds: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The folds; where there is one alone, halves of it, at random, that part no group.
+
+    Args:
+        folds: (N,).
+        groups: (N,) numbers of what belongs together.
+    """
     if len(np.unique(folds)) > 1:
         return folds
-    number = np.unique(np.asarray(groups), return_inverse=True)[1]
-    return np.asarray(number % 2, np.int64)
+    number = np.unique(groups, return_inverse=True)[1]
+    order = np.random.default_rng(0).permutation(int(number.max(initial=0)) + 1)
+    return np.asarray(order[number] % 2, np.int64)
 
 
 def fit_decision(evidence: Evidence, decide: ClassifyDecide) -> Decision:
@@ -128,7 +136,7 @@ def fit_decision(evidence: Evidence, decide: ClassifyDecide) -> Decision:
     """
     metric, kind, truth = metric_of(decide, evidence.kind), evidence.kind, evidence.truth
     prior = tuple((truth.mean(axis=0)).tolist())
-    names = (TRIVIAL, *sources_of(decide, evidence.members))
+    names = (TRIVIAL, *sources_of(decide, evidence.members, len(truth)))
     honest = {name: _held_out(name, evidence, prior) for name in names}
     found: dict[str, float] = {}
     each: dict[str, Array] = {}
@@ -184,11 +192,12 @@ def trivial_answers(evidence: Evidence, decide: ClassifyDecide) -> Marks:
     return answers
 
 
-def sources_of(decide: ClassifyDecide, members: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the sources that are compared, the simplest first."""
+def sources_of(decide: ClassifyDecide, members: Mapping[str, Any], rows: int) -> tuple[str, ...]:
+    """Names of the sources that are compared on so many rows, the simplest first."""
     found: list[str] = list(members) if "members" in decide.sources else []
     if len(members) > 1:
-        found += [name for name in ("mean", *_STACKS) if name in decide.sources]
+        wanted = ("mean", *(name for name, least in _STACKS.items() if rows >= least))
+        found += [name for name in wanted if name in decide.sources]
     return tuple(found) or tuple(members)
 
 

@@ -64,12 +64,14 @@ def decide_out_of_fold(work: Work[LabelledImages]) -> Rows:
     dataset = work.dataset
     rows = np.flatnonzero((work.folds >= 0) & (work.folds < len(work.used)))
     images = [dataset.images[i] for i in rows.tolist()]
-    groups = [image.group or f"#{image.name}" for image in images]
+    together = [image.group or f"#{image.name}" for image in images]
+    groups = np.unique(together, return_inverse=True)[1].astype(np.int64)
     evidence = Evidence(
         _stored(work, rows),
         dataset.truth[rows].astype(bool),
         parts_of(work.folds[rows], groups),
         dataset.kind,
+        groups,
     )
     p, said, share = nested_answers(evidence, decide)
     decision = fit_decision(evidence, decide)
