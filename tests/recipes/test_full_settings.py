@@ -10,6 +10,7 @@ from transect.classify import training as labelling
 from transect.classify.network import label_step
 from transect.count import reclassify
 from transect.count import training as counting
+from transect.count.boxes import LOSS
 from transect.data.inputs import Inputs
 from transect.errors import TransectError
 from transect.identify import training as recognising
@@ -129,6 +130,11 @@ def batch_of(recipe, member, stage, channels):
         return {"image": image, "target": torch.eye(5)[:2, :outputs]}
     if isinstance(member.network, Embedding):
         return {"image": image, "target": torch.eye(6)[:2]}
+    if stage.loss == LOSS:
+        boxes = torch.full((2, 4, 5), -1.0)  # on levels of every size, so that all heads learn
+        for level, side in enumerate((16.0, 40.0, 90.0, 180.0)):
+            boxes[1, level] = torch.tensor([level, 8, 8, 8 + side, 8 + side])
+        return {"image": image, "target": boxes}
     planes = 1
     if recipe.question == "count":
         planes = counting.Task(recipe.decide, classes=5).outputs
