@@ -68,13 +68,14 @@ def test_the_input_grows_with_time_and_with_the_photos(photos, paced):
             for m in recipe.members
             if not m.stages
         )
-        assert spent <= auto._EXTRACTING * seconds
+        assert spent <= (1 - auto._TRAINING) * seconds
         return [m.geometry.size_hw for m in recipe.members if not m.stages]
 
     assert sizes(448, 3600) == [(128, 128), (224, 224), (448, 448)]
-    assert sizes(448, 120) == [(128, 128), (224, 224), (320, 320)]
-    assert sizes(448, 40) == [(128, 128), (224, 224)]
-    assert sizes(448, 20) == [(128, 128)]
+    assert sizes(448, 80) == [(128, 128), (224, 224), (448, 448)]
+    assert sizes(448, 50) == [(128, 128), (224, 224), (320, 320)]
+    assert sizes(448, 20) == [(128, 128), (224, 224)]
+    assert sizes(448, 10) == [(128, 128)]
     assert sizes(120, 3600) == [(128, 128), (224, 224), (224, 224)]  # at most doubled
     assert sizes(32, 3600) == [(64, 64)]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from transect.identify.costs import MatchingCosts, matching_costs
 from transect.identify.geometry import cores
-from transect.identify.looks import frozen_looks, seconds_per_photo
+from transect.identify.looks import first_look, frozen_looks, seconds_per_photo
 from transect.identify.photos import Photos
 from transect.identify.training import pace_of, steps_of
 from transect.recipe import (
@@ -28,15 +28,15 @@ from transect.train.budget import shortened, time_for
 
 __all__ = ["plan", "within_budget"]
 
-_TRAINING = 0.5  # share of the budget that training may take; the rest decides
-_EXTRACTING = 0.25  # share that embeddings of networks that are not trained may take
-_MATCHING = 0.25  # share that keypoints, matching and votes may take
+_TRAINING = (
+    0.5  # share of the free time that training may take; embeddings and pairs share the rest
+)
 _EPOCH = 25  # steps; short, so that a killed run loses little
 _LEAST_STEPS = 250  # fewer leave a fresh margin head worse than a projection: our measurement
 _LIGHTEST_STEP = 1.5  # times a view of its photos: where that is too much, no step is timed
 _LEAST_LISTED = 10  # photos of a shortlist; with fewer, matching is left out
-_FUSING_SECONDS = 0.03  # per photo: fusions compared, policies, calibration; measured
-_REPORT_SECONDS = 8.0  # measured
+_FUSING = 0.03  # seconds per photo: fusions compared, policies, calibration; measured
+_REPORT = 0.035  # seconds per photo: pages, thumbnails, catalogue; measured
 _FALSE_NEW = 0.1  # of known individuals that may be called new: a choice, not a measurement
 _SHARE_NEW = 0.2  # our guess, where the table says nothing of unknown individuals
 
@@ -69,9 +69,19 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
             f"sides: {flanks} are told, so each is trained, projected and compared by itself; "
             "decide.sides=together does not part them"
         )
-    members, embedding, reason = frozen_looks(
-        photos, augment(photos), seconds * _EXTRACTING, device
-    )
+    encounters = len({s.group or s.key for s in photos.subjects})
+    folds, training = int(np.clip(encounters // 10, 2, 5)), 0.0
+    fusing, report = _FUSING * len(names), _REPORT * len(names)
+    free = max(seconds - fusing - report, seconds / 2)
+    first = first_look(photos, augment(photos), device)
+    trained: tuple[Member, ...] = ()
+    of_training = "no individual has two photos, so nothing is trained"
+    if len(people) >= 2 and (counts > 1).any():
+        trained, folds, training, of_training = _trained(
+            photos, first, free * _TRAINING, folds, device
+        )
+    share_of_each = (free - training) / 2
+    looks, embedding, reason = frozen_looks(photos, first, share_of_each, device)
     why.append(reason)
     decide = IdentifyDecide(
         fuse="best",
@@ -85,22 +95,14 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
         sides="separate" if flanks > 1 else "together",
     )
     shortlist, matching, reason = _shortlist(
-        len(names), seconds * _MATCHING, matching_costs(photos, decide)
+        len(names), share_of_each, matching_costs(photos, decide)
     )
     why.append(reason)
     sources = ("embedding",) if shortlist is None else ("embedding", "geometry", "lnbnn")
     decide = dataclasses.replace(decide, sources=sources, shortlist=shortlist or 0)
-    encounters = len({s.group or s.key for s in photos.subjects})
-    folds, training = int(np.clip(encounters // 10, 2, 5)), 0.0
-    reason = "no individual has two photos, so nothing is trained"
-    if len(people) >= 2 and (counts > 1).any():
-        trained, folds, training, reason = _trained(
-            photos, members[0], seconds * _TRAINING, folds, device
-        )
-        members += trained
     why.append(
         "networks: ImageNet weights, vectors projected by what photos of one individual share; "
-        f"{reason}"
+        f"{of_training}"
     )
     why.append(f"scores: {', '.join(sources)}, alone or fused, by what wins out of fold")
     why.append(
@@ -109,19 +111,19 @@ def plan(photos: Photos, *, budget_seconds: float | None, device: str, seed: int
     )
     phases = (
         Phase("timing", round(time.perf_counter() - began, 1), "of embeddings, pairs and steps"),
-        Phase("training", round(training, 1), reason),
+        Phase("training", round(training, 1), of_training),
         Phase("predicting", round(embedding, 1), "embeddings of all photos"),
         Phase(
             "deciding",
-            round(matching + _FUSING_SECONDS * len(names), 1),
+            round(matching + fusing, 1),
             f"keypoints, pairs and votes ({matching:.0f} s), fusions compared out of fold",
         ),
-        Phase("report", _REPORT_SECONDS, "scores, pages of photos, catalogue"),
+        Phase("report", round(report, 1), "scores, pages of photos, catalogue"),
     )
     return Recipe(
         name="auto",
         question="identify",
-        members=members,
+        members=(*looks, *trained),
         folds=Folds(count=folds, seed=seed),
         decide=decide,
         seed=seed,

@@ -13,7 +13,7 @@ from transect.identify.training import build_recogniser, embedding_of, inputs_of
 from transect.models.weights import LITE0, LITE2
 from transect.recipe import Augment, Embedding, Geometry, Member
 
-__all__ = ["frozen_looks", "geometry_of", "seconds_per_photo", "usual_side"]
+__all__ = ["first_look", "frozen_looks", "geometry_of", "seconds_per_photo", "usual_side"]
 
 # A first look, then what was better on real flanks (docs/experiments.md): a larger input, and a
 # larger network at the largest input that there is time for.
@@ -24,30 +24,34 @@ _VIEWS = 2  # of a photo, one of them random, whose mean stands for it; more gai
 _MOST_VIEWS = 9  # of the first look, where time is left
 
 
+def first_look(photos: Photos, augment: Augment, device: str) -> Member:
+    """The smallest network at the smallest input: what is asked in any case."""
+    side = min(_SMALLEST["cpu" if device == "cpu" else "gpu"], _ENLARGED * usual_side(photos))
+    return _look("frozen", photos, LITE0, side, augment)
+
+
 def frozen_looks(
-    photos: Photos, augment: Augment, seconds: float, device: str
+    photos: Photos, first: Member, seconds: float, device: str
 ) -> tuple[tuple[Member, ...], float, str]:
     """Choose networks that only need their vectors projected; the fusion decides who answers.
 
     Args:
         photos: All photos.
-        augment: Of random views.
+        first: From ``first_look``.
         seconds: That the embeddings of all photos may take. The first look is taken in any case.
         device: Where networks run; they are timed there.
 
     Returns:
         The members, the smallest look first; the seconds that they take; and why, in one sentence.
     """
-    largest = usual_side(photos)
-    smallest = _SMALLEST["cpu" if device == "cpu" else "gpu"]
-    first = _look("frozen", photos, LITE0, min(smallest, _ENLARGED * largest), augment)
+    largest, smallest = usual_side(photos), np.sqrt(_area(first))
     each = seconds_per_photo(photos, first, device=device) * len(photos)
     spent, members, told = _VIEWS * each, [first], []
     for backbone, sides in _LARGER:
         some = [
-            _look(f"{backbone[-5:]}-{side}", photos, backbone, side, augment)
+            _look(f"{backbone[-5:]}-{side}", photos, backbone, side, first.augment)
             for side in sides
-            if smallest < side <= _ENLARGED * largest
+            if smallest * 1.15 < side <= _ENLARGED * largest
         ]
         if not some or spent >= seconds:
             continue
