@@ -124,6 +124,8 @@ class Survey:
             each.
         void_values: Numbers in the mask files whose pixels count for nothing.
         background_values: Numbers besides 0 that mean background.
+        objects: Image name to the class, from 1 in the order of ``classes``, of each numbered
+            object of its mask, where objects.csv says it: the masks are then read as classes.
     """
 
     root: Path
@@ -144,6 +146,7 @@ class Survey:
     notes: tuple[str, ...] = ()
     void_values: tuple[int, ...] = ()
     background_values: tuple[int, ...] = ()
+    objects: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     def training(self) -> tuple[Image, ...]:
         """The images that training and folds may use."""

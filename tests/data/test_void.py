@@ -153,3 +153,58 @@ def test_near_infrared_reaches_the_network(tmp_path):
     survey = open_survey(root)
     assert picture_channels(survey.images) == 4
     assert suited_normalisation(survey.images) == "survey"
+
+
+def gdal(path, array, mask, *, beside=False, orientation=1, overview=False):
+    """A GeoTIFF with GDAL's mask: a page of subfile type 4, or NAME.tif.msk."""
+    tags = [(274, "H", 1, orientation, True)]
+    with tifffile.TiffWriter(path) as out:
+        out.write(array, extratags=tags, photometric="minisblack", compression="zlib")
+        if overview:
+            out.write(array[::2, ::2], subfiletype=1, photometric="minisblack")
+        if not beside:
+            out.write(mask != 0, subfiletype=4, photometric="minisblack")
+    if beside:
+        tifffile.imwrite(path.with_name(path.name + ".msk"), mask)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("beside", [False, True])
+def test_gdals_masks_say_which_pixels_hold_no_data(tmp_path, beside, orientation):
+    array = ramp(40, 90).astype(np.uint8)
+    mask = np.full(array.shape, 255, np.uint8)
+    mask[:10, :20] = 0
+    path = tmp_path / "a.tif"
+    gdal(path, array, mask, beside=beside, orientation=orientation, overview=True)
+    wanted = mask == 0 if orientation == 1 else np.rot90(mask == 0, -1)
+    np.testing.assert_array_equal(read_void(path), wanted)
+    pixels = read_image(path)[..., 0]
+    assert len(np.unique(pixels[wanted])) == 1  # the mean of others
+    reader = open_reader(path)
+    np.testing.assert_array_equal(reader.void(2, 3, 12, 30), wanted[2:14, 3:33])
+
+
+def test_a_gdal_mask_of_another_size_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    gdal(path, ramp().astype(np.uint8), np.zeros((4, 4), np.uint8), beside=True)
+    with pytest.raises(TransectError, match=r"a\.tif\.msk is of another size"):
+        read_image(path)
+
+
+def test_gdals_masks_count_in_a_survey_and_are_told_where_they_cannot(tmp_path):
+    from transect.data.png import write_png
+
+    (tmp_path / "images").mkdir()
+    mask = np.full((40, 60), 255, np.uint8)
+    mask[:, :30] = 0
+    gdal(tmp_path / "images" / "a.tif", ramp(40, 90).astype(np.uint8), mask)
+    write_png(tmp_path / "images" / "b.png", ramp(40, 90).astype(np.uint8))
+    tifffile.imwrite(tmp_path / "images" / "b.png.msk", mask)
+    for name in "ab":
+        write_png(tmp_path / "masks" / f"{name}.png", np.eye(40, 60, dtype=np.uint8))
+    survey = open_survey(tmp_path)
+    assert [image.void for image in survey.images] == [0.5, 0]
+    assert (mask_labels(survey, "a.tif")[:, :30] == -1).all()
+    notes = " ".join(survey.notes)
+    assert "first: b.png.msk) and are not used" in notes
+    assert "hold pixels without data" in notes

@@ -22,7 +22,7 @@ from transect.types import Image, Survey
 
 __all__ = ["KIND_WORDS", "changed_files", "counted", "fingerprint", "fold_table", "survey_summary"]
 
-_TABLES = ("points", "counts", "boxes", "identities", "labels", "images", "classes")
+_TABLES = ("points", "counts", "boxes", "identities", "labels", "images", "classes", "objects")
 KIND_WORDS = {"binary": "binary", "classes": "class", "instances": "instance"}
 
 
@@ -50,7 +50,9 @@ def fold_table(survey: Survey, *, progress: Progress | None = None) -> pd.DataFr
         if survey.mask_kind == "instances":
             table["count"] = [len(f.foreground) if f else 0 for f in facts]
         if survey.mask_kind == "classes":
-            table["class"] = [_main_class(f, survey) for f in facts]
+            table["class"] = [
+                _main_class(f, survey, i.name) for f, i in zip(facts, images, strict=True)
+            ]
     dots = survey.points if survey.points is not None else survey.boxes
     if survey.counts is not None:
         totals = survey.counts.set_index("image")[list(survey.classes)]
@@ -212,17 +214,18 @@ def _coverage(facts: MaskFacts | None, survey: Survey) -> float:
     return float(facts.pixels[wanted].sum() / max(facts.pixels[counted].sum(), 1))
 
 
-def _main_class(facts: MaskFacts | None, survey: Survey) -> str:
+def _main_class(facts: MaskFacts | None, survey: Survey, image: str) -> str:
     """The class with the most pixels, or nothing."""
     if facts is None:
         return ""
     names = dict(zip(survey.class_values, survey.classes, strict=True))
-    pairs = [
-        (int(n), names[int(v)])
-        for v, n in zip(facts.values, facts.pixels, strict=True)
-        if int(v) in names
-    ]
-    return max(pairs)[1] if pairs else ""
+    numbers = survey.objects.get(image, {})
+    sums: Counter[str] = Counter()
+    for value, n in zip(facts.values.tolist(), facts.pixels.tolist(), strict=True):
+        value = numbers.get(value, 0) if survey.objects else value
+        if value in names:
+            sums[names[value]] += n
+    return max((n, name) for name, n in sums.items())[1] if sums else ""
 
 
 def _rarest_label(survey: Survey, names: Sequence[str]) -> list[str]:

@@ -122,6 +122,7 @@ class Builder:
         self._columns: dict[str, dict[str, str]] = {}
         self._instances: dict[str, list[Instance]] = {}
         self._unlabelled: set[str] = set()
+        self._names: dict[str, str] = {}
         self._more = 0
 
     def picture(
@@ -132,7 +133,7 @@ class Builder:
         Raises:
             TransectError: If the name can be no file's, or the size is none.
         """
-        name = checked_name(clean_name(name))
+        name = self._clean(name)
         if size_hw is None and self._sizes.get(name) is None and self.pictures is not None:
             size_hw = self.pictures.size(name)
         if size_hw is not None:
@@ -150,6 +151,12 @@ class Builder:
         self._columns.setdefault(name, {}).update({k: v for k, v in columns.items() if v})
         return name
 
+    def _clean(self, name: str) -> str:
+        """A plain path; each name is looked at once, however many rows repeat it."""
+        if name not in self._names:
+            self._names[name] = checked_name(clean_name(name))
+        return self._names[name]
+
     def size(self, name: str, why: str) -> tuple[int, int]:
         """The size of a noted picture.
 
@@ -163,6 +170,10 @@ class Builder:
                 "with --images."
             )
         return size_hw
+
+    def known_size(self, name: str) -> tuple[int, int] | None:
+        """The size of a noted picture, or None if nobody knows it."""
+        return self._sizes.get(name)
 
     def add(self, name: str, instance: Instance) -> None:
         """Add an object to a noted picture."""

@@ -104,14 +104,15 @@ def read_labels(path: Path, *, limit_px: int = LIMIT_PX) -> NDArray[np.int32]:
     """Decode a mask or label picture: the stored numbers, not the colours shown.
 
     Palette pictures give their indices, bits give 0 or 1, RGB pictures are accepted if all
-    their colour channels agree, alpha is ignored.
+    their colour channels agree, alpha is ignored. Fractions are accepted if there is but one of
+    them beside 0, and become 1.
 
     Args:
         path: The file.
         limit_px: Most pixels to decode.
 
     Returns:
-        (H, W) int32, upright.
+        (H, W) int32, upright; -1 is "not labelled", the only negative label.
 
     Raises:
         TransectError: As ``read_image``, and if the picture has colours, fractions, or values
@@ -131,19 +132,36 @@ def read_labels(path: Path, *, limit_px: int = LIMIT_PX) -> NDArray[np.int32]:
             "palette picture with 0 for background and 1, 2, 3 ... for classes or objects."
         )
     if first.dtype.kind == "f" and not np.array_equal(first, np.rint(first)):
+        first = _from_fractions(path, first)
+    wide = first.dtype.itemsize > 2 or first.dtype.kind in "if"
+    low, high = (first.min(), first.max()) if wide and first.size else (0, 0)
+    if high > 2**31 - 1:
         raise TransectError(
-            f"{path} has fractions, and a mask needs whole numbers. Save it as 8-bit or 16-bit."
+            f"{path} has values from {low} to {high}, and labels run from 0 to 2147483647. "
+            "Number its objects from 1."
         )
-    if first.dtype.itemsize > 2 and first.size and (first.min() < 0 or first.max() > 2**31 - 1):
+    if low < -1:
         raise TransectError(
-            f"{path} has values from {first.min()} to {first.max()}, and labels run from 0 to "
-            "2147483647. Number its objects from 1."
-        )
-    if first.dtype.kind == "i" and first.size and first.min() < 0:
-        raise TransectError(
-            f"{path} has the negative label {first.min()}. Use 0 for background and 1, 2, 3 ..."
+            f"{path} has the negative label {low:g}. Use 0 for background, 1, 2, 3 ... for classes "
+            "or objects, and -1 for what is not labelled."
         )
     return first.astype(np.int32)
+
+
+def _from_fractions(path: Path, values: NDArray[Any]) -> NDArray[Any]:
+    """A mask of 0 and one fraction as 0 and 1; any other is asked about."""
+    some = np.unique(values)
+    if len(some) <= 2 and some[0] == 0:
+        return (values != 0).astype(np.uint8)
+    if len(some) and some[0] >= 0 and some[-1] <= 1:
+        raise TransectError(
+            f"{path} has shares from {some[0]:g} to {some[-1]:g}, as probabilities and soft masks "
+            "have, and a mask needs whole numbers. Decide at a threshold (mask > 0.5) and save 0 "
+            "and 255 as an 8-bit PNG."
+        )
+    raise TransectError(
+        f"{path} has fractions, and a mask needs whole numbers. Save it as 8-bit or 16-bit."
+    )
 
 
 def image_info(path: Path) -> tuple[tuple[int, int], int, str]:

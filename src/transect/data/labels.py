@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,14 @@ from transect.data.images import read_labels, read_void
 from transect.errors import TransectError
 from transect.types import Image, Survey
 
-__all__ = ["class_labels", "mask_labels", "size_sentence", "value_sentence"]
+__all__ = [
+    "class_labels",
+    "mask_labels",
+    "object_numbers",
+    "object_sentence",
+    "size_sentence",
+    "value_sentence",
+]
 
 
 def mask_labels(
@@ -38,32 +45,62 @@ def mask_labels(
     if image.name not in survey.masks:
         labels = np.zeros(image.size_hw, np.int32)
     else:
-        labels = _labels_from(survey.masks[image.name], image.size_hw, survey)
+        classes = survey.objects.get(image.name, {}) if survey.objects else None
+        labels = _labels_from(survey.masks[image.name], image.size_hw, survey, classes)
     if of_picture and image.void and (void := read_void(image.path)) is not None:
         labels[void] = -1
     return labels
 
 
-def _labels_from(path: Path, size_hw: tuple[int, int], survey: Survey) -> NDArray[np.int32]:
+def object_numbers(survey: Survey, name: str) -> NDArray[np.int32]:
+    """The numbers of the objects of an image's mask, where ``objects.csv`` names their classes.
+
+    Args:
+        survey: With ``objects``.
+        name: An image that has a mask.
+
+    Returns:
+        (H, W), 0 where no object is.
+
+    Raises:
+        TransectError: As ``mask_labels``.
+    """
+    labels = read_labels(survey.masks[name])
+    strange = sorted(set(np.unique(labels).tolist()) - {0, *survey.objects.get(name, {})})
+    if strange:
+        raise TransectError(object_sentence(survey.masks[name].as_posix(), strange))
+    return labels
+
+
+def _labels_from(
+    path: Path,
+    size_hw: tuple[int, int],
+    survey: Survey,
+    classes: Mapping[int, int] | None,
+) -> NDArray[np.int32]:
     """Read a mask file as ``mask_labels`` does, without looking the image up."""
     labels = read_labels(path)
     if labels.shape != tuple(size_hw):
         raise TransectError(size_sentence(path.as_posix(), labels.shape, size_hw))
     if survey.mask_kind != "classes":
-        binary = labels > 0 if survey.mask_kind == "binary" else labels
-        return _set_aside(labels, binary.astype(np.int32), survey)
+        meant = (labels > 0).astype(np.int32) if survey.mask_kind == "binary" else labels.copy()
+        meant[labels < 0] = -1
+        return _set_aside(labels, meant, survey)
     top = int(labels.max(initial=0))
-    values = class_labels(survey)
+    values = class_labels(survey) if classes is None else classes
     if top > 1 << 20:
         raise TransectError(value_sentence(path.as_posix(), [top], values))
-    table = np.full(top + 1, -2, np.int32)
-    table[0] = 0
+    # One more for -1, which is the last from either end.
+    table = np.full(top + 2, -2, np.int32)
+    table[0], table[-1] = 0, -1
     for value, index in values.items():
-        if value <= top:
+        if 0 <= value <= top:
             table[value] = index
     mapped = table[labels]
     if (mapped == -2).any():
         strange = np.unique(labels[mapped == -2]).tolist()
+        if classes is not None:
+            raise TransectError(object_sentence(path.as_posix(), strange))
         raise TransectError(value_sentence(path.as_posix(), strange, values))
     return mapped
 
@@ -94,6 +131,12 @@ def size_sentence(name: str, got: Sequence[int], want: Sequence[int]) -> str:
         f"{name} is {got[0]} x {got[1]} and its image {want[0]} x {want[1]} pixels (height x "
         f"width).{turned} Export the mask again at the size of the image."
     )
+
+
+def object_sentence(name: str, strange: Sequence[int]) -> str:
+    """The sentence for objects without a class."""
+    values = ", ".join(str(v) for v in strange[:5])
+    return f"{name} holds object {values}, which objects.csv does not name. Add its row."
 
 
 def value_sentence(name: str, strange: Sequence[int], known: Iterable[int]) -> str:

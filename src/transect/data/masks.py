@@ -53,7 +53,7 @@ def mask_facts(path: Path) -> MaskFacts:
 def _mask_facts(path: Path, modified_ns: int, size: int) -> MaskFacts:
     """Count the values of one version of a file."""
     labels = read_labels(path)
-    if labels.size and labels.max() < 1 << 20:
+    if labels.size and labels.min() >= 0 and labels.max() < 1 << 20:
         counts = np.bincount(labels.ravel())
         values = np.flatnonzero(counts)
         return MaskFacts((labels.shape[0], labels.shape[1]), values, counts[values])

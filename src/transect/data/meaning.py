@@ -99,15 +99,29 @@ def meaning_of(
 
 def _has_zero(facts: Sequence[MaskFacts]) -> bool:
     """Whether any mask has background."""
-    return any(len(fact.values) and fact.values[0] == 0 for fact in facts)
+    return any(0 in fact.values for fact in facts)
 
 
 def _void(
     facts: Sequence[MaskFacts], names: Mapping[int, str], told: MaskKind | None
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Values that are not labelled: those named so, and 255 beside small class numbers."""
+    """Values that are not labelled: those named so, -1, and 255 beside small class numbers."""
     named = tuple(v for v, name in names.items() if name.lower() in VOID)
-    sets = [set(fact.values.tolist()) - {0} for fact in facts]
+    if any(-1 in fact.values for fact in facts):
+        note = "-1 in the masks is read as void (not labelled)"
+        more, notes = _void_255(facts, names, told, named)
+        return (-1, *more), (note, *notes)
+    return _void_255(facts, names, told, named)
+
+
+def _void_255(
+    facts: Sequence[MaskFacts],
+    names: Mapping[int, str],
+    told: MaskKind | None,
+    named: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The values named as not labelled, and 255 where it means so."""
+    sets = [set(fact.values.tolist()) - {0, -1} for fact in facts]
     others = sorted({v for values in sets for v in values} - {255, *named})
     together = any(255 in values and len(values) > 1 for values in sets)
     few = others and others[-1] <= _SMALL and len(others) <= _MANY

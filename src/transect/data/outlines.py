@@ -6,7 +6,7 @@ filling it gives the same mask again, here and in every program that looks at pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from transect.errors import TransectError
 
 __all__ = [
     "box_ring",
+    "crossings",
     "ellipse_ring",
     "fill",
     "fill_window",
@@ -212,15 +213,27 @@ def signed_area(ring: NDArray[np.float64]) -> float:
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) / 2)
 
 
-def _even_odd(rings: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels whose centre has an odd number of edges to its left."""
+def crossings(
+    start: NDArray[np.float64], end: NDArray[np.float64], size_hw: tuple[int, int]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Where edges cross the rows of a picture.
+
+    Args:
+        start: (E, 2) x, y.
+        end: (E, 2) x, y.
+        size_hw: (height, width).
+
+    Yields:
+        In portions: the edge, the row, and the first column, 0 to width, whose centre is at or
+        right of the crossing.
+
+    Raises:
+        TransectError: If they go up and down so often that they cannot be an object's.
+    """
     height, width = size_hw
-    toggles = np.zeros((height, width + 1), np.uint8)
-    start = np.concatenate(rings)
-    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     # Always from top to bottom, so that an edge walked back crosses each row at the same float.
-    swap = start[:, 1] > end[:, 1]
-    start[swap], end[swap] = end[swap], start[swap]
+    swap = (start[:, 1] > end[:, 1])[:, None]
+    start, end = np.where(swap, end, start), np.where(swap, start, end)
     first = np.clip(np.ceil(start[:, 1]), 0, height).astype(np.int64)
     after = np.clip(np.ceil(end[:, 1]), 0, height).astype(np.int64)
     spans = after - first
@@ -237,7 +250,16 @@ def _even_odd(rings: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) ->
         row = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + first[owner]
         run = end[owner] - start[owner]
         x = start[owner, 0] + (row - start[owner, 1]) * (run[:, 0] / run[:, 1])
-        column = np.clip(np.ceil(x), 0, width).astype(np.int64)
+        yield owner, row, np.clip(np.ceil(x), 0, width).astype(np.int64)
+
+
+def _even_odd(rings: Sequence[NDArray[np.float64]], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixels whose centre has an odd number of edges to its left."""
+    height, width = size_hw
+    toggles = np.zeros((height, width + 1), np.uint8)
+    start = np.concatenate(rings)
+    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+    for _, row, column in crossings(start, end, size_hw):
         np.bitwise_xor.at(toggles.reshape(-1), row * (width + 1) + column, 1)
     np.bitwise_xor.accumulate(toggles, axis=1, out=toggles)
     return toggles[:, :width].astype(np.bool_)

@@ -27,11 +27,8 @@ def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Non
 
     array = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     good = pixels.dtype in (np.uint8, np.uint16) and pixels.size and pixels.ndim in (2, 3)
-    done, data = (
-        cv2.imencode(".png", np.ascontiguousarray(array), [cv2.IMWRITE_PNG_COMPRESSION, 3])
-        if good
-        else (False, None)
-    )
+    # OpenCV's own default: naming a level makes it try all filters, three times as long.
+    done, data = cv2.imencode(".png", np.ascontiguousarray(array)) if good else (False, None)
     if not done or data is None:
         raise TransectError(
             f"{path} cannot be a PNG: {pixels.shape} of {pixels.dtype}. Pass uint8 or uint16."

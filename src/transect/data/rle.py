@@ -8,6 +8,7 @@ in turn, beginning with background.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,9 @@ __all__ = [
     "code_of_counts",
     "compress_counts",
     "counts_of",
+    "counts_of_borders",
     "counts_of_code",
+    "counts_of_codes",
     "decode",
     "decode_many",
     "decompress_counts",
@@ -182,7 +185,7 @@ def counts_of(
         strip = np.zeros((height, mask.shape[1]), np.bool_)
         strip[top : top + mask.shape[0]] = mask != 0
         mask = strip
-    return _counts(_changes(mask[None]) + left * height, height * width)
+    return counts_of_borders(_changes(mask[None]) + left * height, height * width)
 
 
 def counts_of_code(text: str, size_hw: tuple[int, int], *, where: str = "the RLE") -> list[int]:
@@ -203,9 +206,38 @@ def counts_of_code(text: str, size_hw: tuple[int, int], *, where: str = "the RLE
         >>> counts_of_code("2 4", (2, 3))
         [1, 4, 1]
     """
+    return counts_of_codes([text], size_hw, names=[where])[0]
+
+
+def counts_of_codes(
+    texts: Sequence[str], size_hw: tuple[int, int], *, names: Sequence[str] | None = None
+) -> list[list[int]]:
+    """As ``counts_of_code`` for many codes of one size.
+
+    Args:
+        texts: One per mask.
+        size_hw: (height, width) of every mask.
+        names: What each is called in messages.
+
+    Returns:
+        The counts of each.
+
+    Raises:
+        TransectError: As ``decode_many``.
+
+    Example:
+        >>> counts_of_codes(["2 4", ""], (2, 3))
+        [[1, 4, 1], [6]]
+    """
     height, width = _checked_size(size_hw)
-    begins, ends = _runs([text], 0, height * width, [where])
-    return _counts(np.stack([begins, ends], axis=1).reshape(-1), height * width)
+    pixels = height * width
+    begins, ends = _runs(texts, 0, pixels, names)
+    places = np.searchsorted(begins, np.arange(len(texts) + 1) * pixels)
+    pairs = np.stack([begins, ends], axis=1)
+    return [
+        counts_of_borders(pairs[a:b].reshape(-1) - k * pixels, pixels)
+        for k, (a, b) in enumerate(itertools.pairwise(places.tolist()))
+    ]
 
 
 def code_of_counts(counts: Sequence[int] | NDArray[Any]) -> str:
@@ -397,8 +429,8 @@ def _lengths(counts: Sequence[int] | NDArray[Any], where: str) -> NDArray[np.int
     return array.astype(np.int64)
 
 
-def _counts(borders: NDArray[np.int64], pixels: int) -> list[int]:
-    """Counts from where runs begin and end in turn."""
+def counts_of_borders(borders: NDArray[np.int64], pixels: int) -> list[int]:
+    """COCO's counts from where runs begin and end in turn, over a mask of so many pixels."""
     inner = borders[:-1] if len(borders) and borders[-1] == pixels else borders
     same = np.flatnonzero(inner[1:] == inner[:-1])  # runs that touch are one
     if len(same):

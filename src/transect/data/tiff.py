@@ -33,6 +33,7 @@ CACHE_BYTES = 128 << 20
 CHANNEL_LIMIT = 4096
 """More samples per pixel than any survey camera has; beyond it a file is taken for damaged."""
 
+_MASK_AMONG = 40  # pages that are looked through for a mask; GDAL puts it before the overviews
 _DEFLATE, _LZMA, _JPEG = (8, 32946), 34925, 7
 _WRAPPED = {5: "LZW", 32773: "PackBits", 50000: "Zstandard"}
 _CCITT = {2, 3, 4}
@@ -99,7 +100,14 @@ class TiffReader:
         nodata: The number that GDAL's tag says stands for no data, or None.
     """
 
-    def __init__(self, path: Path, *, labels: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        labels: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+        page: int = 0,
+    ) -> None:
         """Read the tags and check that every segment lies inside the file.
 
         Args:
@@ -107,6 +115,7 @@ class TiffReader:
             labels: Give stored values as they are (no colour map, no stretching, integers keep
                 their type), as label images need it; bits give 0 or 1.
             cache_bytes: Unpacked segments to keep.
+            page: Which picture of the file; GDAL puts masks behind the first.
 
         Raises:
             TransectError: If the file is no TIFF, damaged, truncated, or in a form that is not
@@ -118,7 +127,7 @@ class TiffReader:
         self._cached_bytes = 0
         self._map: NDArray[Any] | None = None
         try:
-            self._parse(path)
+            mask = self._parse(path, page)
         except TransectError:
             raise
         except Exception as error:  # a parser of strangers' files may raise anything
@@ -127,15 +136,38 @@ class TiffReader:
         if self._orientation >= 5:
             height, width = width, height
         self.shape: tuple[int, int, int] = (height, width, self._channels)
+        self._mask = None if labels else self._mask_of(path, mask)
 
-    def _parse(self, path: Path) -> None:
-        """Take from the tags what windows need."""
+    def _mask_of(self, path: Path, page: int | None) -> TiffReader | None:
+        """GDAL's mask: a page of the file, else ``NAME.tif.msk`` beside it; 0 is no data.
+
+        Source: GDAL RFC 15 (band masks); the GTiff driver's internal mask is a page whose
+        NewSubfileType has bit 2.
+        """
+        beside = path.with_name(path.name + ".msk")
+        if page is not None:
+            mask = TiffReader(path, labels=True, page=page)
+        elif beside.is_file():
+            mask = TiffReader(beside, labels=True)
+        else:
+            return None
+        if mask._size != self._size:
+            raise TransectError(
+                f"{beside} is of another size than {path.name}. Make the mask again, or remove it."
+            )
+        mask._orientation, mask.shape = self._orientation, (*self.shape[:2], mask.shape[2])
+        return mask
+
+    def _parse(self, path: Path, number: int) -> int | None:
+        """Take from the tags what windows need; gives the page that is GDAL's mask."""
         import tifffile
 
         with path.open("rb") as handle, tifffile.TiffFile(handle) as file:
             order = file.byteorder
-            page: Any = file.pages.first
-            self._refuse_stacks(file, page)
+            page: Any = file.pages[number]
+            if not number:
+                self._refuse_stacks(file, page)
+            mask = _mask_page(file, page) if not number else None
             self._size = (int(page.imagelength), int(page.imagewidth))
             self._samples = int(page.samplesperpixel)
             bits = page.bitspersample
@@ -190,6 +222,7 @@ class TiffReader:
         if self.nodata is not None and self.dtype.kind != "f":
             top = np.iinfo(self.dtype).max
             self.nodata = self.nodata if self.nodata in range(top + 1) else None
+        return mask
 
     def _refuse_stacks(self, file: Any, page: Any) -> None:
         """A second page of the same size means a stack; overviews and thumbnails are skipped.
@@ -299,7 +332,7 @@ class TiffReader:
         """
         stored = self._window(top, left, height, width)
         pixels = stored[..., self._colours] if self._alpha else stored
-        void = self._void_in(stored)
+        void = self._void_in(stored, top, left)
         if void is not None and void.any():
             pixels[void] = self._fill
         return pixels
@@ -308,7 +341,7 @@ class TiffReader:
         """Which pixels of a window hold no data.
 
         Those with a number that is not finite, with GDAL's nodata number (of colour pictures: in
-        all channels), or wholly transparent.
+        all channels), wholly transparent, or outside GDAL's mask (in the file or beside it).
 
         Args:
             top: As for ``window``.
@@ -324,16 +357,17 @@ class TiffReader:
         """
         if not self.may_be_void:
             return np.zeros((height, width), np.bool_)
-        found = self._void_in(self._window(top, left, height, width))
+        found = self._void_in(self._window(top, left, height, width), top, left)
         return np.zeros((height, width), np.bool_) if found is None else found
 
     @property
     def may_be_void(self) -> bool:
         """Whether the file can hold pixels without data."""
         special = self.dtype.kind == "f" or self.nodata is not None or bool(self._alpha)
+        special = special or self._mask is not None
         return special and not self._labels
 
-    def _void_in(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    def _void_in(self, stored: NDArray[Any], top: int, left: int) -> NDArray[np.bool_] | None:
         """Which pixels of finished values, alpha included, hold no data; None if none can."""
         if not self.may_be_void:
             return None
@@ -349,6 +383,8 @@ class TiffReader:
             found |= bands
         if self._alpha:
             found |= (stored[..., list(self._alpha)] == 0).all(axis=2)
+        if self._mask is not None:
+            found |= (self._mask.window(top, left, *stored.shape[:2]) == 0).all(axis=2)
         return found
 
     @functools.cached_property
@@ -360,7 +396,7 @@ class TiffReader:
         for top in np.linspace(0, height - side[0], 8).astype(int):
             for left in np.linspace(0, width - side[1], 8).astype(int):
                 stored = self._window(int(top), int(left), *side)
-                void = self._void_in(stored)
+                void = self._void_in(stored, int(top), int(left))
                 assert void is not None  # asked only where there is a void
                 some.append(stored[~void][:, self._colours].astype(np.float64))
         known = np.concatenate(some)
@@ -502,6 +538,19 @@ class TiffReader:
         if self._bits in (1, 2, 4):
             return raw * np.uint8(255 // ((1 << self._bits) - 1))
         return raw if raw.dtype in (np.uint8, np.uint16) else raw.astype(np.float32, copy=False)
+
+
+def _mask_page(file: Any, page: Any) -> int | None:
+    """The page that GDAL keeps its mask in: of the picture's size, and no overview."""
+    for number in range(1, _MASK_AMONG):
+        try:
+            other: Any = file.pages[number]
+        except IndexError:
+            return None
+        same = (other.imagelength, other.imagewidth) == (page.imagelength, page.imagewidth)
+        if same and int(other.tags.valueof(254, 0) or 0) & 0b101 == 0b100:
+            return number
+    return None
 
 
 def _alpha_of(extra: Any, samples: int) -> tuple[int, ...]:

@@ -28,6 +28,13 @@ def with_void(survey: Survey, *, progress: Progress | None = None) -> tuple[Surv
         each picture that holds nothing else, which is left out.
     """
     able = [i for i in survey.images if i.path.suffix.lower() in _SUFFIXES]
+    others = [i for i in survey.images if i.path.suffix.lower() not in _SUFFIXES]
+    if unused := [i.name for i in others if i.path.with_name(i.path.name + ".msk").is_file()]:
+        note = (
+            f"{len(unused)} of GDAL's masks lie beside pictures that are no TIFF (first: "
+            f"{unused[0]}.msk) and are not used: save these pictures as GeoTIFF to have them count"
+        )
+        survey = replace(survey, notes=(*survey.notes, note))
     found = dict(zip((i.name for i in able), in_threads(_share, able, progress), strict=True))
     images, problems, some = [], [], []
     for image in survey.images:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transect.data.annotations import read_boxes, read_counts, read_points
 from transect.data.describe import KIND_WORDS, counted
 from transect.data.folder import Progress, in_threads
-from transect.data.labels import mask_labels
+from transect.data.labels import mask_labels, object_numbers
 from transect.data.masks import centroids, extents
 from transect.data.meaning import BACKGROUND, VOID
 from transect.data.missing import kept_apart, missing_ones, unsure_images
@@ -73,7 +73,7 @@ def with_counts(
     if points is None and counts is None:
         survey, more = with_masks(survey, names, missing, kind, progress)
         problems += more
-        if survey.mask_kind != "instances":
+        if survey.mask_kind != "instances" and not survey.objects:
             what = KIND_WORDS[survey.mask_kind or "binary"]
             raise TransectError(
                 f"{root / 'masks'} holds {what} masks, and counting needs one number per object. "
@@ -137,16 +137,21 @@ def _holding_a_dot(points: pd.DataFrame, boxes: pd.DataFrame) -> NDArray[np.bool
 def _objects(survey: Survey, progress: Progress | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The centres of the objects of instance masks as dots, and their boxes."""
 
-    def measured(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        labels = np.maximum(mask_labels(survey, name), 0)
-        return centroids(labels), extents(labels)
+    def measured(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+        if not survey.objects:
+            labels = np.maximum(mask_labels(survey, name), 0)
+            dots = centroids(labels)
+            return dots, extents(labels), [survey.classes[0]] * len(dots)
+        labels = object_numbers(survey, name)
+        kinds = [survey.objects[name][k] for k in np.unique(labels).tolist() if k]
+        return centroids(labels), extents(labels), [survey.classes[k - 1] for k in kinds]
 
     names = [image.name for image in survey.images if image.name in survey.masks]
     found = in_threads(measured, names, progress)
-    owners = np.repeat(np.array(names, object), [len(dots) for dots, _ in found])
-    dots = np.concatenate([dots for dots, _ in found] or [np.zeros((0, 2))])
-    boxes = np.concatenate([boxes for _, boxes in found] or [np.zeros((0, 4))])
-    kind = survey.classes[0]
+    owners = np.repeat(np.array(names, object), [len(dots) for dots, _, _ in found])
+    dots = np.concatenate([dots for dots, _, _ in found] or [np.zeros((0, 2))])
+    boxes = np.concatenate([boxes for _, boxes, _ in found] or [np.zeros((0, 4))])
+    kind = [label for _, _, labels in found for label in labels]
     columns = dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True))
     return (
         pd.DataFrame({"image": owners, "x": dots[:, 0], "y": dots[:, 1], "class": kind}),

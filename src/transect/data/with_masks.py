@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import get_args
 
 from transect.data.folder import Progress, in_threads
-from transect.data.labels import class_labels, size_sentence, value_sentence
+from transect.data.labels import (
+    class_labels,
+    object_sentence,
+    size_sentence,
+    value_sentence,
+)
 from transect.data.manifest import MANIFEST, read_manifest
 from transect.data.masks import MaskFacts, mask_facts
-from transect.data.meaning import Meaning, meaning_of
+from transect.data.meaning import BACKGROUND, VOID, Meaning, meaning_of
 from transect.data.missing import kept_apart, missing_ones, unsure_images
+from transect.data.objects import ObjectClasses, read_objects
 from transect.data.pairing import pair_masks
 from transect.errors import TransectError
 from transect.types import Image, MaskKind, Problem, Survey
@@ -65,6 +71,12 @@ def with_masks(
             f"none of the masks in {survey.root / 'masks'} can be used (first: {what})"
         )
     stored = read_manifest(survey.root).masks
+    notes: list[str] = []
+    named = read_objects(survey.root, survey.images, classes=_allowed(names), notes=notes)
+    if named is not None and told in (None, "classes"):
+        survey = replace(survey, masks=masks, notes=(*survey.notes, *pairs.notes, *notes))
+        survey, more = _with_objects(survey, named, facts, faulty, names)
+        return survey, [*problems, *named.problems, *more]
     meaning = meaning_of(
         [masks[name] for name in facts],
         list(facts.values()),
@@ -84,6 +96,54 @@ def with_masks(
         masks={name: path for name, path in masks.items() if name not in faulty},
     )
     return survey, problems + list(faulty.values())
+
+
+def _allowed(names: Mapping[int, str]) -> tuple[str, ...]:
+    """The classes of classes.csv that an object can have."""
+    return tuple(n for v, n in names.items() if v and n.lower() not in (*VOID, *BACKGROUND))
+
+
+def _with_objects(
+    survey: Survey,
+    named: ObjectClasses,
+    facts: Mapping[str, MaskFacts],
+    faulty: Mapping[str, Problem],
+    names: Mapping[int, str],
+) -> tuple[Survey, list[Problem]]:
+    """Masks of numbered objects whose classes a table names: read as class masks."""
+    numbers = {label: k for k, label in enumerate(named.classes, start=1)}
+    objects = {
+        image: {k: numbers[label] for k, label in some.items()}
+        for image, some in named.of_image.items()
+    }
+    broken, absent = dict(faulty), 0
+    for image, fact in facts.items():
+        there, known = set(fact.foreground.tolist()), set(objects.get(image, {}))
+        absent += len(known - there)
+        if strange := sorted(there - known):
+            shown = survey.masks[image].relative_to(survey.root).as_posix()
+            broken[image] = Problem(shown, object_sentence(shown, strange))
+    problems = list(broken.values())
+    if absent:
+        what = f"objects.csv names {absent} objects that no mask holds. Remove their rows."
+        problems.append(Problem("objects.csv", what))
+    notes = [
+        "masks number objects, and objects.csv names their classes: they are read as class masks; "
+        "if only the objects count, say --masks instances"
+    ]
+    if unused := [n for n in _allowed(names) if n not in named.classes]:
+        notes.append(unused_note(unused, "object"))
+    survey = replace(
+        survey,
+        images=tuple(i for i in survey.images if i.name not in broken),
+        masks={name: path for name, path in survey.masks.items() if name not in broken},
+        mask_kind="classes",
+        classes=named.classes,
+        class_values=tuple(numbers.values()),
+        objects=objects,
+        notes=(*survey.notes, *notes),
+    )
+    return survey, problems
 
 
 def _checked(root: Path, path: Path, image: Image) -> MaskFacts | Problem:

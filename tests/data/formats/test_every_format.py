@@ -137,7 +137,7 @@ def test_comes_back_from_every_format(name, seed, tmp_path, folder):
             in_order.sort(key=lambda i: kind_of(i) != "dot")
         if name == "cellpose":  # what lies on top is seen
             numbers = range(1, len(in_order) + 1)
-            image, _ = painted(in_order, picture.size_hw, numbers)
+            image = painted(in_order, picture.size_hw, numbers)
             in_order = list(instances_of(image, ("object",)))
         for one_given, one_found in zip(in_order, back.instances, strict=True):
             same(one_given, one_found, picture.size_hw, name)

@@ -14,7 +14,7 @@ from transect.data import rle
 from transect.data.exchange import Annotations, Builder, Instance, Pictures
 from transect.data.formats import checked
 from transect.data.formats.head import Head
-from transect.data.shapes import counts_for
+from transect.data.runs import counts_for_all
 from transect.data.tables import read_table
 from transect.errors import TransectError
 from transect.files import atomic_path, spreadsheet_safe
@@ -28,6 +28,8 @@ _CLASS = ("class", "classid", "class_id", "label", "category", "cell_type", "cla
 _EMPTY = ("", "-1", "nan", "none")
 _LOOKED_AT, _LOOKED_AT_PX = 40, 30_000_000  # codes, and pixels of one
 _CLEARLY = 0.75  # our guess: the wrong order tears a blob of ten rows into ten
+_TOGETHER = 256  # codes that are read at a time
+_Row = tuple[str, str, str, str]  # place, picture, code, class
 _CELL = 256 << 20  # bytes of one RLE; Python's csv stops at 128 KiB otherwise
 
 
@@ -72,7 +74,7 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         table.get("height", blank),
         table.get("width", blank),
     )
-    rows: list[tuple[str, str, str, str]] = []  # place, picture, code, class
+    rows: list[_Row] = []
     for line, text, code, label, height, width in zip(*columns, strict=True):
         where = f"{path.name} line {line}"
         try:
@@ -85,22 +87,52 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         except TransectError as error:
             builder.problem(path.name, error)
     by_row = _row_by_row(rows, builder)
-    for where, name, code, label in rows:
+    for (where, name, _, label), counts in zip(rows, _counts(rows, by_row, builder), strict=True):
         try:
-            height_px, width_px = builder.size(name, "a run-length code needs it")
-            size_hw = (width_px, height_px) if by_row else (height_px, width_px)
-            counts = rle.counts_of_code(code, size_hw, where=where)
+            if isinstance(counts, TransectError):
+                raise counts
             if by_row:
-                turned = rle.mask_of_counts(counts, size_hw, where=where).T
-                counts = rle.counts_of(np.ascontiguousarray(turned))
                 builder.reread("run lengths row by row, told by the shapes that they give")
-            builder.add(name, Instance(checked.label(label, where), counts=tuple(counts)))
+            builder.add(name, Instance(checked.label(label, where), counts=counts))
         except TransectError as error:
             builder.problem(path.name, error)
     return builder.done()
 
 
-def _row_by_row(rows: Sequence[tuple[str, str, str, str]], builder: Builder) -> bool:
+def _counts(
+    rows: Sequence[_Row], by_row: bool, builder: Builder
+) -> Iterator[tuple[int, ...] | TransectError]:
+    """The counts of every code, or why there are none; codes of one size are read together."""
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        sizes = {builder.known_size(name) for _, name, _, _ in some}
+        whole = next(iter(sizes)) if len(sizes) == 1 and not by_row else None
+        if whole is not None:
+            try:
+                codes, places = [r[2] for r in some], [r[0] for r in some]
+                yield from map(tuple, rle.counts_of_codes(codes, whole, names=places))
+                continue
+            except TransectError:
+                pass  # one by one, then, for all but the faulty
+        for row in some:
+            try:
+                yield _one(row, by_row, builder)
+            except TransectError as error:
+                yield error
+
+
+def _one(row: _Row, by_row: bool, builder: Builder) -> tuple[int, ...]:
+    """The counts of one code."""
+    where, name, code, _ = row
+    height, width = builder.size(name, "a run-length code needs it")
+    if not by_row:
+        return tuple(rle.counts_of_code(code, (height, width), where=where))
+    counts = rle.counts_of_code(code, (width, height), where=where)
+    turned = rle.mask_of_counts(counts, (width, height), where=where).T
+    return tuple(rle.counts_of(np.ascontiguousarray(turned)))
+
+
+def _row_by_row(rows: Sequence[_Row], builder: Builder) -> bool:
     """Whether codes run along rows: objects are then in fewer pieces than along columns.
 
     The competitions of Kaggle count down the columns; Sartorius, UW-Madison and a few others count
@@ -156,7 +188,8 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
                 )
             name = spreadsheet_safe(picture.name)
             solid = [i for i in picture.instances if i.has_area or i.box is not None]
-            codes = [(rle.code_of_counts(counts_for(i, picture.size_hw)), i.label) for i in solid]
+            every = counts_for_all(solid, picture.size_hw)
+            codes = [(rle.code_of_counts(c), i.label) for c, i in zip(every, solid, strict=True)]
             for code, label in codes or [("", "")]:
                 label_cell = [spreadsheet_safe(label)] if several else []
                 table.writerow([name, code, *picture.size_hw, *label_cell])

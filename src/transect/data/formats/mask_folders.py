@@ -100,7 +100,7 @@ def cellpose_made(annotations: Annotations) -> Annotations:
     for picture in annotations.pictures:
         kept = list(picture.instances)
         if kept and picture.size_hw is not None:
-            kept = visible(kept, picture.size_hw, False, tally)
+            kept = visible(kept, picture.size_hw, tally)
         other = sum(i.label != "object" for i in kept)
         if other:
             tally.tell("cellpose numbers objects and names no class", lost=False, objects=other)
@@ -135,7 +135,7 @@ def write_cellpose(
         count = len(picture.instances)
         if count > 65535:
             raise TransectError(f"{picture.name} has {count} objects, and 65535 fit. Cut it.")
-        image, _ = painted(picture.instances, picture.size_hw, range(1, count + 1))
+        image = painted(picture.instances, picture.size_hw, range(1, count + 1))
         target = safe_join(path, stem_of(picture.name) + "_masks.png")
         write_png(target, image.astype(np.uint16))
         written.append(target)

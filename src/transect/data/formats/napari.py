@@ -126,32 +126,30 @@ def _add(table: pd.DataFrame, shown: str, name: str, builder: Builder) -> None:
         k: table[c].tolist() if c in table else [""] * len(table)
         for k, c in (("label", label), ("identity", "identity"), ("confidence", "confidence"))
     }
-    shapes = "shape-type" in table
-    keys = (
-        table["index"].tolist()
-        if shapes and "index" in table
-        else [str(i) for i in range(len(table))]
-    )
-    for key, rows in pd.Series(range(len(table))).groupby(keys, sort=False):
-        first = int(rows.iloc[0])
-        where = f"{shown} line {table['line'].iloc[first]}"
+    lines, kinds = table["line"].tolist(), table.get("shape-type")
+    kind_of = None if kinds is None else kinds.tolist()
+    keys = table["index"].tolist() if kind_of and "index" in table else range(len(table))
+    rows: dict[Any, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    for key, inside in rows.items():
+        first = inside[0]
+        where = f"{shown} line {lines[first]}"
         try:
             common: dict[str, Any] = {
                 "label": checked.label(columns["label"][first], f"{where}: class"),
                 "identity": checked.optional_text(columns["identity"][first], where),
                 "confidence": checked.confidence(columns["confidence"][first], where),
             }
-            ring = places[rows.to_numpy()]
+            ring = places[inside]
             if not np.isfinite(ring).all():
                 raise TransectError(
                     f"{where}: shape {key} has an axis that is no number. Correct it."
                 )
-            if not shapes:
+            if kind_of is None:
                 builder.add(name, Instance(**common, point=(float(ring[0, 0]), float(ring[0, 1]))))
                 continue
-            builder.add(
-                name, _instance(str(table["shape-type"].iloc[first]), ring, common, where, builder)
-            )
+            builder.add(name, _instance(kind_of[first], ring, common, where, builder))
         except TransectError as error:
             builder.problem(shown, error)
 

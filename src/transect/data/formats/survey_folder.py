@@ -24,16 +24,19 @@ from transect.data.formats.head import Head
 from transect.data.formats.image_labels import label_rows
 from transect.data.formats.label_images import instances_of, painted
 from transect.data.label_table import read_labels
+from transect.data.labels import object_numbers
 from transect.data.manifest import Manifest, read_manifest, write_manifest
+from transect.data.objects import OBJECTS_HEADER
 from transect.data.png import write_png
+from transect.data.runs import counts_of_labels
 from transect.data.shapes import box_of
 from transect.data.survey import mask_labels, open_survey
 from transect.data.tables import read_table, table_file
 from transect.errors import TransectError
 from transect.files import atomic_path, safe_join, spreadsheet_safe, write_text
-from transect.types import IMAGE_COLUMNS, Image, LabelKind, MaskKind, Problem
+from transect.types import IMAGE_COLUMNS, Image, LabelKind, MaskKind, Problem, Survey
 
-__all__ = ["NAME", "is_survey", "matches", "read", "write", "write_tables"]
+__all__ = ["NAME", "is_survey", "matches", "read", "write", "write_objects", "write_tables"]
 
 NAME = "survey"
 _TABLES = ("points", "counts", "boxes", "identities", "labels")
@@ -90,8 +93,7 @@ def read(
         classes = tuple(dict.fromkeys([*named, *classes]))
         for image in survey.images:
             if image.name in survey.masks:
-                labels = mask_labels(survey, image.name, of_picture=False)
-                for instance in instances_of(labels, named[:1] if numbered else named):
+                for instance in _objects(survey, image.name, numbered):
                     builder.add(image.name, instance)
     for problem in found:
         builder.problem(problem.name, problem.what, why="file or row left out", objects=0)
@@ -107,9 +109,10 @@ def read(
 def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = None) -> list[Path]:
     """Write a survey folder; pictures are hard-linked where the disk allows it, else copied.
 
-    Objects of one class become instance masks, of several classes class masks; a single object
-    per picture a binary mask. Where objects overlap the smaller one is on top. A picture that
-    nobody has labelled gets the split ``test``, and no mask.
+    Objects become instance masks, with their classes in ``objects.csv`` if there are several;
+    where no picture has two objects of one class, class masks or binary masks say the same. Where
+    objects overlap the smaller one is on top. A picture that nobody has labelled gets the split
+    ``test``, and no mask.
 
     Args:
         annotations: As ``survey_made.made`` leaves them.
@@ -129,6 +132,10 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
     written: list[Path] = []
     solid = [i for p in annotations.pictures for i in p.instances if i.has_area]
     labels = [c for c in annotations.classes if c in {i.label for i in solid}]
+    kind = _kind(annotations, labels)
+    # One depth for all masks, so that a survey is of one kind as a whole.
+    most = max(max(_numbers(p, labels, kind), default=0) for p in annotations.pictures)
+    depth = np.uint8 if most < 256 else np.uint16
     stems = Counter(stem_of(p.name) for p in annotations.pictures)
     for picture in annotations.pictures:
         key = pictures.find(picture.name)
@@ -138,25 +145,35 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
         if solid and picture.labelled:
             name = picture.name if stems[stem_of(picture.name)] > 1 else stem_of(picture.name)
             target = safe_join(path / "masks", f"{name}.png")
-            write_png(target, _mask(picture, labels, annotations))
+            write_png(target, _mask(picture, labels, kind).astype(depth))
             written.append(target)
     written += write_tables(annotations, path)
+    if kind == "instances" and len(labels) > 1:
+        written.append(write_objects(annotations, path))
     words = _words(annotations)
     if annotations.classes and (solid or any(table_file(path, name) for name in _TABLES[:3])):
         order = [*labels, *(c for c in annotations.classes if c not in labels)]
         rows = [("value", "name"), *enumerate(map(spreadsheet_safe, order), start=1)]
         # A binary mask holds 255 where it holds anything.
-        if solid and _binary(annotations, labels):
+        if kind == "binary":
             rows[1] = (255, rows[1][1])
         written.append(_write_rows(path / "classes.csv", rows))
-    kind: MaskKind | None = None
-    if solid:
-        kind = "binary" if _binary(annotations, labels) else "instances"
     each: LabelKind = "single" if all(len(some) == 1 for some in words.values()) else "several"
-    manifest = Manifest("classes" if len(labels) > 1 else kind, labels=each if words else None)
+    manifest = Manifest(kind, labels=each if words else None)
     if (file := write_manifest(path, manifest)) is not None:
         written.append(file)
     return written
+
+
+def _objects(survey: Survey, name: str, numbered: bool) -> Iterable[Instance]:
+    """The objects of one mask, or its classes."""
+    if survey.objects:
+        classes = survey.objects.get(name, {})
+        for number, counts in counts_of_labels(object_numbers(survey, name)):
+            yield Instance(survey.classes[classes[number] - 1], counts=counts)
+        return
+    labels = mask_labels(survey, name, of_picture=False)
+    yield from instances_of(labels, survey.classes[:1] if numbered else survey.classes)
 
 
 def _columns(image: Image) -> dict[str, str | None]:
@@ -216,7 +233,8 @@ def _tell(file: Path, kept: int, problems: Sequence[Problem], builder: Builder) 
     every, broken = read_table(file, ["image"])
     for problem in problems:
         builder.problem(problem.name, problem.what, why=f"row of {file.name}", objects=0)
-    builder.tally.tell(f"row of {file.name}", objects=len(every) + len(broken) - kept)
+    if lost := len(every) + len(broken) - kept:
+        builder.tally.tell(f"row of {file.name}", objects=lost)
 
 
 def _place(source: Path, target: Path) -> None:
@@ -235,33 +253,48 @@ def _place(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _binary(annotations: Annotations, labels: Sequence[str]) -> bool:
-    """Whether no picture has more than one object with an area, all of one class."""
-    most = max(sum(i.has_area for i in p.instances) for p in annotations.pictures)
-    return len(labels) == 1 and most <= 1
+def _kind(annotations: Annotations, labels: Sequence[str]) -> MaskKind | None:
+    """The simplest masks that hold all objects with an area; None if there is none."""
+    if not labels:
+        return None
+    per_class = (Counter(i.label for i in p.instances if i.has_area) for p in annotations.pictures)
+    if max(max(n.values(), default=0) for n in per_class) > 1:
+        return "instances"
+    return "classes" if len(labels) > 1 else "binary"
 
 
-def _mask(
-    picture: Picture, labels: Sequence[str], annotations: Annotations
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _numbers(picture: Picture, labels: Sequence[str], kind: MaskKind | None) -> list[int]:
+    """The number of each object with an area in a picture's mask."""
+    solid = [i.label for i in picture.instances if i.has_area]
+    if len(solid) > 65535:
+        raise TransectError(f"{picture.name} has {len(solid)} objects, and 65535 fit. Cut it.")
+    if kind == "instances":
+        return list(range(1, len(solid) + 1))
+    return [255 if kind == "binary" else 1 + labels.index(label) for label in solid]
+
+
+def _mask(picture: Picture, labels: Sequence[str], kind: MaskKind | None) -> NDArray[np.int32]:
     """The mask of one picture: binary, instances or classes."""
     assert picture.size_hw is not None  # matched pictures have their file's size
     solid = [i for i in picture.instances if i.has_area]
-    if len(solid) > 65535:
-        raise TransectError(f"{picture.name} has {len(solid)} objects, and 65535 fit. Cut it.")
-    binary = _binary(annotations, labels)
-    numbers = (
-        [255] * len(solid)
-        if binary
-        else range(1, len(solid) + 1)
-        if len(labels) == 1
-        else [1 + labels.index(i.label) for i in solid]
-    )
-    image, _ = painted(solid, picture.size_hw, numbers)
-    # One depth for all masks: an instance survey is 16-bit as a whole.
-    if binary or (len(labels) > 1 and len(labels) < 256):
-        return image.astype(np.uint8)
-    return image.astype(np.uint16)
+    return painted(solid, picture.size_hw, _numbers(picture, labels, kind))
+
+
+def write_objects(annotations: Annotations, path: Path) -> Path:
+    """Write ``objects.csv``: the class of each object with an area, numbered as in the masks.
+
+    Args:
+        annotations: What to write.
+        path: The folder.
+
+    Returns:
+        The file.
+    """
+    rows: list[Sequence[Any]] = [OBJECTS_HEADER]
+    for picture in annotations.pictures:
+        name, solid = spreadsheet_safe(picture.name), (i for i in picture.instances if i.has_area)
+        rows += [(name, k, spreadsheet_safe(i.label)) for k, i in enumerate(solid, start=1)]
+    return _write_rows(path / "objects.csv", rows)
 
 
 def write_tables(annotations: Annotations, path: Path) -> list[Path]:

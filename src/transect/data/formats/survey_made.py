@@ -32,7 +32,7 @@ def made(annotations: Annotations) -> Annotations:
     for picture in annotations.pictures:
         kept = _among_outlines(picture.instances, solid, tally)
         if picture.size_hw is not None and any(i.has_area for i in kept):
-            kept = visible(kept, picture.size_hw, len(solid) > 1, tally)
+            kept = visible(kept, picture.size_hw, tally)
         pictures.append(replace(picture, instances=_said(kept, tally)))
     return replace(annotations, pictures=tuple(pictures), told=tally.done())
 
