@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transect.data.exchange import Annotations, Pictures
 from transect.data.fitting import cut_to_pictures, kind_of, matched
-from transect.data.formats import FORMATS, detect, format_of, survey_folder
+from transect.data.formats import FORMATS, colour_masks, detect, format_of, survey_folder
 from transect.data.images import IMAGE_SUFFIXES
 from transect.data.tally import Tally, Told, tally_lines
 from transect.errors import TransectError
@@ -177,10 +177,11 @@ def read_annotations(
     chosen = format_of(source_format or detect(source))
     if not source.exists():
         raise TransectError(f"{source} does not exist. Name the annotations' file or folder.")
-    if masks is not None and chosen.name != "survey":
+    by_kind = {"survey": survey_folder.read, "colour-masks": colour_masks.read_colours}
+    if masks is not None and chosen.name not in by_kind:
         raise TransectError(f"--masks is for surveys, and {source} is {chosen.name}. Leave it out.")
     pictures = _pictures(source, images, chosen.name)
-    read = chosen.read if masks is None else partial(survey_folder.read, mask_kind=masks)
+    read = chosen.read if masks is None else partial(by_kind[chosen.name], mask_kind=masks)
     try:
         annotations = read(source, pictures=pictures)
     except OSError as error:
@@ -273,7 +274,7 @@ def _pictures(source: Path, images: Path | None, name: str) -> Pictures | None:
     """The pictures: as told, else in or beside the source."""
     if images is not None:
         return Pictures(images)
-    if name in ("survey", "folders", "class-folders"):
+    if name in ("survey", "folders", "class-folders", "dsb2018", "colour-masks"):
         return Pictures(source) if source.is_dir() else None
     chosen = format_of(name)
     if chosen.pictures_in is not None:

@@ -90,6 +90,11 @@ def cut_to_pictures(annotations: Annotations) -> Annotations:
     A picture reaches from -0.5 to its width minus 0.5. Dots have a pixel of slack on the far
     side, where tools differ.
 
+    Of boxes and dots that are equal to the last digit in place, class and identity one is kept, as
+    Ultralytics does (ultralytics/yolov5#12176, "duplicate labels removed"): nobody draws a box
+    twice to the last digit, while merged exports hold it twice. Each is told, for rounded
+    positions of crowded objects may coincide (ultralytics/ultralytics#8515).
+
     Args:
         annotations: Pictures without a size are passed over.
 

@@ -67,6 +67,8 @@ def with_masks(
         what = next(iter(faulty.values())).what
         if "has colours" in what and (survey.root / "labelmap.txt").is_file():
             what += f" Or let transect convert {survey.root} OUT read the colours of labelmap.txt."
+        elif "has colours" in what:
+            what += f" Or let transect convert {survey.root} OUT read a class or object per colour."
         raise TransectError(
             f"none of the masks in {survey.root / 'masks'} can be used (first: {what})"
         )

@@ -9,6 +9,7 @@ from transect.data.formats import (
     camtrap,
     coco,
     coco_results,
+    colour_masks,
     cvat,
     dicom,
     dotdotgoose,
@@ -50,18 +51,49 @@ FORMATS: dict[str, Format] = {
         Format(
             "cvat-masks",
             "CVAT segmentation masks: labelmap.txt and colours",
-            mask_folders.matches_cvat,
-            mask_folders.read_cvat,
+            colour_masks.matches_cvat,
+            colour_masks.read_cvat,
+            colour_masks.write_cvat,
+            frozenset({"outline", "empty"}),
             own_pictures=True,
-            pictures_in=mask_folders.cvat_pictures,
+            pictures_in=colour_masks.cvat_pictures,
+            make=colour_masks.cvat_made,
+        ),
+        Format(
+            "voc-masks",
+            "VOC segmentation: JPEGImages, SegmentationClass, SegmentationObject",
+            colour_masks.matches_voc,
+            colour_masks.read_voc,
+            own_pictures=True,
+            pictures_in=colour_masks.cvat_pictures,
+            unwritten="write cvat-masks, which has VOC's folders and colours",
         ),
         Format(
             "nnunet",
             "nnU-Net raw data set: imagesTr, labelsTr, dataset.json",
             mask_folders.matches_nnunet,
             mask_folders.read_nnunet,
+            mask_folders.write_nnunet,
+            frozenset({"outline", "empty", "unlabelled"}),
             own_pictures=True,
             pictures_in=mask_folders.nnunet_pictures,
+            make=mask_folders.nnunet_made,
+        ),
+        Format(
+            "dsb2018",
+            "a folder per picture: ID/images/ID.png, ID/masks/*.png (DSB 2018)",
+            mask_folders.matches_dsb,
+            mask_folders.read_dsb,
+            own_pictures=True,
+            unwritten="a file per object; write cellpose",
+        ),
+        Format(
+            "colour-masks",
+            "images/ and masks/ in colours that no table names",
+            colour_masks.matches_colours,
+            colour_masks.read_colours,
+            own_pictures=True,
+            unwritten="write cvat-masks, which names its colours",
         ),
         Format(
             "survey",
@@ -172,6 +204,7 @@ FORMATS: dict[str, Format] = {
             "ImageJ table of results: Label,X,Y",
             imagej.matches_results,
             imagej.read_results,
+            unwritten="ImageJ does not read it back; write imagej (ROIs)",
         ),
         Format(
             "napari",
@@ -242,6 +275,7 @@ FORMATS: dict[str, Format] = {
             dotted.matches,
             dotted.read,
             own_pictures=True,
+            unwritten="dots are not painted into photos; write table",
             pictures_in=dotted.plain_folder,
         ),
         Format(
@@ -261,7 +295,13 @@ FORMATS: dict[str, Format] = {
             labelme.write,
             _SHAPES - {"word"} | {"identity", "empty"},
         ),
-        Format("dicom", "DICOM slices", dicom.matches, dicom.read),
+        Format(
+            "dicom",
+            "DICOM slices",
+            dicom.matches,
+            dicom.read,
+            unwritten="holds pictures, no annotations",
+        ),
         Format(
             "cellpose",
             "Cellpose label images: NAME_masks.png or .tif",
@@ -287,6 +327,7 @@ FORMATS: dict[str, Format] = {
             image_labels.matches_folders,
             image_labels.read_folders,
             own_pictures=True,
+            unwritten="would copy every picture; write labels",
         ),
         Format(
             "folders",
@@ -356,5 +397,7 @@ def format_lines() -> list[str]:
     for one in FORMATS.values():
         able = "read, write" if one.write else "read"
         lines.append(f"  {one.name:<{width}}  {able:<11}  {one.what}")
+        if one.unwritten:
+            lines.append(f"  {'':<{width}}  {'':<11}  not written: {one.unwritten}")
     names = ", ".join(refused.name for refused in REFUSED)
     return [*lines, "", *textwrap.wrap(f"known and not read, with what to do instead: {names}", 98)]

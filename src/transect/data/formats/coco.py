@@ -1,6 +1,9 @@
 """COCO: one JSON with images, categories and annotations (polygons, both RLEs, boxes, keypoints).
 
 Boxes and polygons count from the outer corner of the picture, keypoints from pixel centres.
+Sources: pycocotools fills a polygon from 0 to the width to the whole picture (our tests use it as
+oracle); COCO's keypoints are whole numbers of pixels from 0, to which detectron2 adds 0.5 for that
+reason (its tutorial on custom datasets).
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ class Format:
             means one of them.
         pictures_in: The folder of its pictures, where that is not ``images/`` or its own.
         make: What it makes of annotations beyond leaving out what it cannot hold.
+        unwritten: Why it is not written, and what to write instead, if it is not.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Format:
     own_pictures: bool = False
     pictures_in: Callable[[Path], Path] | None = None
     make: Callable[[Annotations], Annotations] | None = None
+    unwritten: str = ""
 
     def fit(self, annotations: Annotations) -> Annotations:
         """What of annotations it can hold; everything else is told in them."""

@@ -1,42 +1,46 @@
-"""Folders of masks as tools lay them out: Cellpose (``_masks``), nnU-Net, CVAT's colour masks."""
+"""Folders of label images as tools lay them out: Cellpose (``_masks``), nnU-Net, DSB 2018."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from transect.data.exchange import Annotations, Builder, Pictures
+from transect.data.cells import numbers
+from transect.data.exchange import Annotations, Builder, Instance, Pictures
 from transect.data.folder import list_pictures, stem_of
 from transect.data.formats import checked
 from transect.data.formats.head import Head
 from transect.data.formats.label_images import instances_of, painted, visible
+from transect.data.formats.table import write_rows
 from transect.data.images import read_image, read_labels
+from transect.data.objects import OBJECTS_HEADER
 from transect.data.png import write_png
+from transect.data.runs import counts_of_labels
+from transect.data.tables import read_table
 from transect.data.tally import Tally
 from transect.errors import TransectError
-from transect.files import safe_join
+from transect.files import safe_join, spreadsheet_safe, write_json
 
 __all__ = [
     "cellpose_made",
-    "cvat_pictures",
     "matches_cellpose",
-    "matches_cvat",
+    "matches_dsb",
     "matches_nnunet",
+    "nnunet_made",
     "nnunet_pictures",
     "read_cellpose",
-    "read_cvat",
+    "read_dsb",
     "read_nnunet",
     "write_cellpose",
+    "write_nnunet",
 ]
 
 _MASKS = re.compile(r"(.*)_(?:cp_)?masks")
 _CASE = re.compile(r"(.*)_(\d{4})")
-_PICTURES, _CLASSES, _OBJECTS = "JPEGImages", "SegmentationClass", "SegmentationObject"
 
 
 # --- Cellpose -----------------------------------------------------------------------------------
@@ -51,6 +55,8 @@ def matches_cellpose(head: Head) -> bool:
 
 def read_cellpose(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     """Read Cellpose's label images: every number is an object of its own.
+
+    Cellpose names no class; an ``objects.csv`` (image,object,class), as we write it, does.
 
     Args:
         path: The folder.
@@ -69,6 +75,7 @@ def read_cellpose(path: Path, *, pictures: Pictures | None = None) -> Annotation
         raise TransectError(f"{path} has no NAME_masks.tif. Save masks as TIFF or PNG in Cellpose.")
     pictures = pictures or Pictures(path)
     builder = Builder(pictures)
+    classes = _classes_beside(path / "objects.csv", builder)
     for stem, file in masks.items():
         shown = file.relative_to(path).as_posix()
         options = (stem, f"{stem}_img", f"{stem}_image", stem.removesuffix("_img"))
@@ -83,8 +90,8 @@ def read_cellpose(path: Path, *, pictures: Pictures | None = None) -> Annotation
             builder.problem(shown, error, objects=0, pictures=1)
             continue
         name = builder.picture(name)
-        for instance in instances_of(labels, ("object",)):
-            builder.add(name, instance)
+        for number, counts in counts_of_labels(labels):
+            builder.add(name, Instance(classes.get((stem, number), "object"), counts=counts))
     known = {pictures.find(o) for stem in masks for o in (stem, f"{stem}_img", f"{stem}_image")}
     for name in pictures.paths:
         if name not in known and not _MASKS.fullmatch(stem_of(name)):
@@ -101,18 +108,17 @@ def cellpose_made(annotations: Annotations) -> Annotations:
         kept = list(picture.instances)
         if kept and picture.size_hw is not None:
             kept = visible(kept, picture.size_hw, tally)
-        other = sum(i.label != "object" for i in kept)
-        if other:
-            tally.tell("cellpose numbers objects and names no class", lost=False, objects=other)
-        plain = tuple(replace(i, label="object") for i in kept)
-        pictures.append(replace(picture, instances=plain))
-    return replace(annotations, pictures=tuple(pictures), classes=("object",), told=tally.done())
+        if other := sum(i.label != "object" for i in kept):
+            why = "classes are in objects.csv, which Cellpose does not read"
+            tally.tell(why, lost=False, objects=other)
+        pictures.append(replace(picture, instances=tuple(kept)))
+    return replace(annotations, pictures=tuple(pictures), told=tally.done())
 
 
 def write_cellpose(
     annotations: Annotations, path: Path, *, pictures: Pictures | None = None
 ) -> list[Path]:
-    """Write ``NAME_masks.png`` per picture, to be put beside the pictures.
+    """Write ``NAME_masks.png`` per picture, to be put beside the pictures, and objects.csv.
 
     Args:
         annotations: As ``cellpose_made`` leaves them; every picture needs its size.
@@ -139,7 +145,24 @@ def write_cellpose(
         target = safe_join(path, stem_of(picture.name) + "_masks.png")
         write_png(target, image.astype(np.uint16))
         written.append(target)
+    if annotations.classes not in ((), ("object",)):
+        rows = [
+            (spreadsheet_safe(stem_of(p.name)), k, spreadsheet_safe(i.label))
+            for p in annotations.pictures
+            for k, i in enumerate(p.instances, start=1)
+        ]
+        written += write_rows(path / "objects.csv", OBJECTS_HEADER, rows)
     return written
+
+
+def _classes_beside(file: Path, builder: Builder) -> dict[tuple[str, int], str]:
+    """Classes of numbered objects by the stem of their mask, if there is a table of them."""
+    if not file.is_file():
+        return {}
+    table, problems = read_table(file, OBJECTS_HEADER)
+    builder.rows(problems, why="row of objects.csv: class not known")
+    rows = zip(table["image"], numbers(table["object"]), table["class"], strict=True)
+    return {(str(name), int(k)): str(label) for name, k, label in rows if k == k and label}
 
 
 # --- nnU-Net ------------------------------------------------------------------------------------
@@ -185,7 +208,7 @@ def read_nnunet(path: Path, *, pictures: Pictures | None = None) -> Annotations:
         what = f"{name} is a further channel of its picture; passed over. Merge the channels."
         builder.problem(name, what, why="further channel of a picture", objects=0)
     for shown, file in files.items():
-        found = pictures.find(f"{stem_of(shown)}_0000")
+        found = pictures.find(f"{stem_of(shown)}_0000") or pictures.find(stem_of(shown))
         try:
             if found is None:
                 raise TransectError(
@@ -229,106 +252,137 @@ def _nnunet_labels(file: Path) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-# --- CVAT's segmentation masks ------------------------------------------------------------------
+def nnunet_made(annotations: Annotations) -> Annotations:
+    """What class masks can tell apart: objects under others, and of one class, are told."""
+    tally = Tally(annotations.told)
+    pictures = []
+    for picture in annotations.pictures:
+        kept = list(picture.instances)
+        if kept and picture.size_hw is not None:
+            kept = visible(kept, picture.size_hw, tally)
+        labels = Counter(i.label for i in kept)
+        if merged := sum(n for n in labels.values() if n > 1):
+            why = "of one class on one picture: nnU-Net does not number objects"
+            tally.tell(why, lost=False, objects=merged)
+        pictures.append(replace(picture, instances=tuple(kept)))
+    return replace(annotations, pictures=tuple(pictures), told=tally.done())
 
 
-def matches_cvat(head: Head) -> bool:
-    """Whether a folder has labelmap.txt beside colour masks."""
-    folder = head.path
-    return (
-        head.is_dir
-        and (folder / "labelmap.txt").is_file()
-        and _folder_of_classes(folder) is not None
-    )
+def write_nnunet(
+    annotations: Annotations, path: Path, *, pictures: Pictures | None = None
+) -> list[Path]:
+    """Write a raw data set of nnU-Net 2: imagesTr, labelsTr and dataset.json, all PNG.
 
-
-def cvat_pictures(path: Path) -> Path:
-    """The folder of its pictures."""
-    return path / (_PICTURES if (path / _PICTURES).is_dir() else "images")
-
-
-def read_cvat(path: Path, *, pictures: Pictures | None = None) -> Annotations:
-    """Read CVAT's "Segmentation mask 1.1", or any colour masks with a labelmap.txt.
-
-    With ``SegmentationObject`` every colour there is an object; without it there is one object per
-    class and picture.
+    A colour picture is one file ``CASE_0000.png`` with three channels, as nnU-Net's reader of
+    natural images has it (its example: dataset 120, RoadSegmentation). Pictures that nobody has
+    labelled go to imagesTs.
 
     Args:
-        path: The folder with labelmap.txt, and SegmentationClass or masks.
-        pictures: The pictures: JPEGImages or images.
+        annotations: As ``nnunet_made`` leaves them.
+        path: The folder, ``DatasetXXX_Name``; it must not hold a data set yet.
+        pictures: The picture files.
 
     Returns:
-        The annotations; colours that the map does not name are left out and listed.
+        The files written, pictures aside.
 
     Raises:
-        TransectError: If the map cannot be read.
+        TransectError: If there are no pictures, or they cannot be PNGs of one kind.
     """
-    folder = _folder_of_classes(path)
-    if folder is None:
-        raise TransectError(f"{path} has neither {_CLASSES} nor masks. Name CVAT's folder.")
-    colours = _labelmap(path / "labelmap.txt")
-    pictures = pictures or Pictures(cvat_pictures(path))
+    if pictures is None:
+        raise TransectError("nnU-Net needs the pictures. Name their folder with --images.")
+    if (path / "dataset.json").exists():
+        raise TransectError(f"{path} already holds a data set. Choose another folder.")
+    classes, written, channels = list(annotations.classes), list[Path](), set[int]()
+    for picture in annotations.pictures:
+        key = pictures.find(picture.name)
+        if key is None or picture.size_hw is None:
+            raise TransectError(f"{picture.name} is not in {pictures.folder}. Add it.")
+        case = stem_of(picture.name).replace("/", "__").replace(" ", "_")
+        image = read_image(pictures.paths[key])
+        channels.add(image.shape[2])
+        flat = image[..., 0] if image.shape[2] == 1 else image
+        folder = "imagesTr" if picture.labelled else "imagesTs"
+        target = safe_join(path / folder, f"{case}_0000.png")
+        if target.exists():
+            raise TransectError(f"two pictures would be called {case}. Rename {picture.name}.")
+        write_png(target, flat)
+        if picture.labelled:
+            values = [1 + classes.index(i.label) for i in picture.instances]
+            mask = painted(picture.instances, picture.size_hw, values)
+            target = safe_join(path / "labelsTr", f"{case}.png")
+            few = len(classes) < 256
+            write_png(target, mask.astype(np.uint8) if few else mask.astype(np.uint16))
+            written.append(target)
+    if len(channels) > 1:
+        raise TransectError(
+            f"some pictures have {min(channels)} channels and some {max(channels)}, and nnU-Net "
+            "needs the same in all. Convert them in two parts."
+        )
+    bands = ("grey",) if channels == {1} else ("red", "green", "blue")
+    said = {
+        "channel_names": {str(k): name for k, name in enumerate(bands)},
+        "labels": {"background": 0, **{name: k for k, name in enumerate(classes, start=1)}},
+        "numTraining": len(written),
+        "file_ending": ".png",
+    }
+    write_json(path / "dataset.json", said)
+    return [*written, path / "dataset.json"]
+
+
+# --- DSB 2018 -----------------------------------------------------------------------------------
+
+
+def matches_dsb(head: Head) -> bool:
+    """Whether folders of pictures hold images/ and masks/, as the Data Science Bowl 2018 has it."""
+    return head.is_dir and not (head.path / "images").is_dir() and bool(_dsb_cases(head.path)[:1])
+
+
+def read_dsb(path: Path, *, pictures: Pictures | None = None) -> Annotations:
+    """Read ``ID/images/ID.png`` with ``ID/masks/*.png``, a mask file per object.
+
+    Args:
+        path: The folder of the IDs.
+        pictures: Not needed: they lie in ``path``.
+
+    Returns:
+        The annotations; what is faulty is left out and listed. An ID without masks/ has not been
+        labelled.
+
+    Raises:
+        TransectError: If there is no such folder.
+    """
+    cases = _dsb_cases(path)
+    if not cases:
+        raise TransectError(f"{path} has no ID/images beside ID/masks. Name the folder of the IDs.")
+    pictures = Pictures(path)
     builder = Builder(pictures)
-    for shown, file in list_pictures(folder)[0].items():
-        found = pictures.find(stem_of(shown))
-        try:
-            if found is None:
-                raise TransectError(f"{folder.name}/{shown} has no picture of that name. Add it.")
-            codes = _codes(file)
-            if pictures.size(found) != codes.shape:
-                raise TransectError(f"{folder.name}/{shown} is of another size than its picture.")
-            apart = path / _OBJECTS / shown
-            objects = _codes(apart) if apart.is_file() else None
-        except TransectError as error:
-            builder.problem(shown, error, objects=0, pictures=1)
+    for case in cases:
+        inside = list(list_pictures(case / "images")[0])
+        if len(inside) != 1:
+            what = f"{case.name}/images holds {len(inside)} pictures, and one is needed. Mend it."
+            builder.problem(case.name, what, objects=0, pictures=1)
             continue
-        name = builder.picture(found)
-        for code in np.unique(codes).tolist():
-            label = colours.get(code)
-            if label is None:
-                rgb = (code >> 16, code >> 8 & 255, code & 255)
-                what = (
-                    f"{folder.name}/{shown} has the colour {rgb}, which labelmap.txt does not name."
-                )
-                builder.problem(
-                    shown, f"{what} Add it.", why="colour that labelmap.txt does not name"
-                )
-            elif label.lower() != "background":
-                inside = codes == code
-                numbers = (
-                    inside.astype(np.int32) if objects is None else np.where(inside, objects, 0)
-                )
-                for instance in instances_of(numbers, (label,)):
-                    builder.add(name, instance)
-    return builder.done(label for label in colours.values() if label.lower() != "background")
-
-
-def _folder_of_classes(path: Path) -> Path | None:
-    """The folder of the masks of classes."""
-    return next((path / n for n in (_CLASSES, "masks") if (path / n).is_dir()), None)
-
-
-def _labelmap(file: Path) -> Mapping[int, str]:
-    """Colours as one number to names: lines ``label:r,g,b:parts:actions``."""
-    found: dict[int, str] = {}
-    for number, line in enumerate(checked.read_text(file, 1 << 20).splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
+        name = builder.picture(f"{case.name}/images/{inside[0]}")
+        if not (case / "masks").is_dir():
+            builder.unlabelled(name)
+            builder.reread("no masks: not labelled yet", objects=0, pictures=1)
             continue
-        where = f"{file.name} line {number}"
-        cells = line.split(":")
-        values = cells[1].split(",") if len(cells) > 1 else []
-        if len(values) != 3:
-            raise TransectError(f"{where} is not 'label:r,g,b::'. Export it again.")
-        red, green, blue = (checked.integer(v, where) for v in values)
-        found[red << 16 | green << 8 | blue] = checked.label(cells[0].strip(), where)
-    return found
+        for shown, file in list_pictures(case / "masks")[0].items():
+            try:
+                labels = read_labels(file)
+                if labels.shape != builder.known_size(name):
+                    raise TransectError(f"{case.name}/masks/{shown} is of another size. Mend it.")
+                found = list(instances_of((labels > 0).astype(np.int32), ("object",)))
+                if not found:
+                    raise TransectError(f"{case.name}/masks/{shown} is empty. Remove it.")
+            except TransectError as error:
+                builder.problem(name, error)
+                continue
+            builder.add(name, found[0])
+    return builder.done()
 
 
-def _codes(file: Path) -> NDArray[np.int32]:
-    """A colour mask with each colour as one number, (H, W)."""
-    image = read_image(file)
-    if image.dtype != np.uint8:
-        raise TransectError(f"{file.name} is no 8-bit picture. Export it again.")
-    rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
-    wide = rgb.astype(np.int32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+def _dsb_cases(path: Path) -> list[Path]:
+    """The folders of a data set, if one of them holds images/ and masks/."""
+    inside = sorted(p for p in path.iterdir() if (p / "images").is_dir()) if path.is_dir() else []
+    return inside if any((p / "masks").is_dir() for p in inside) else []

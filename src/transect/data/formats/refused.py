@@ -60,6 +60,13 @@ def _seg_npy(head: Head) -> bool:
     return head.path.name.endswith("_seg.npy")
 
 
+def _brush_pngs(head: Head) -> bool:
+    """Whether a folder holds a PNG per brush label, as Label Studio exports them."""
+    return (
+        head.is_dir and next(head.path.glob("task-*-annotation-*-by-*-tag-*.png"), None) is not None
+    )
+
+
 def _retinanet(head: Head) -> bool:
     """Whether a table begins with a row instead of a header: path,x1,y1,x2,y2,class."""
     cells = head.columns
@@ -129,6 +136,41 @@ REFUSED: tuple[Refused, ...] = (
         "Label Studio's CSV",
         lambda head: {"annotator", "lead_time"} <= set(head.columns),
         "Export JSON from Label Studio.",
+        first=True,
+    ),
+    Refused(
+        "a folder of Label Studio's brush PNGs",
+        _brush_pngs,
+        "Its names do not say which picture is meant; export JSON, which holds the brush, too.",
+        first=True,
+    ),
+    Refused(
+        "COCO panoptic JSON",
+        lambda head: any(
+            isinstance(a, dict) and "segments_info" in a
+            for a in (head.first.get("annotations") or [None])[:1]
+        ),
+        "Convert it to COCO instances (panopticapi's panoptic2detection_coco_format.py).",
+        first=True,
+    ),
+    Refused(
+        "a table of OpenImages",
+        lambda head: {"imageid", "labelname", "xmin", "xmax"} <= set(head.columns),
+        "Its positions are shares of the picture; export COCO, e.g. by FiftyOne.",
+        first=True,
+    ),
+    Refused(
+        "a table of QuPath's measurements",
+        lambda head: (
+            "image" in head.columns and any(c.startswith("centroid_x") for c in head.columns)
+        ),
+        "Export GeoJSON from QuPath (File, Export objects), which has the outlines.",
+        first=True,
+    ),
+    Refused(
+        "a table of CellProfiler",
+        lambda head: "imagenumber" in head.columns and "objectnumber" in head.columns,
+        "Save the objects as label images (ConvertObjectsToImage, uint16) into masks/.",
         first=True,
     ),
     Refused(

@@ -135,7 +135,6 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
     kind = _kind(annotations, labels)
     # One depth for all masks, so that a survey is of one kind as a whole.
     most = max(max(_numbers(p, labels, kind), default=0) for p in annotations.pictures)
-    depth = np.uint8 if most < 256 else np.uint16
     stems = Counter(stem_of(p.name) for p in annotations.pictures)
     for picture in annotations.pictures:
         key = pictures.find(picture.name)
@@ -145,7 +144,8 @@ def write(annotations: Annotations, path: Path, *, pictures: Pictures | None = N
         if solid and picture.labelled:
             name = picture.name if stems[stem_of(picture.name)] > 1 else stem_of(picture.name)
             target = safe_join(path / "masks", f"{name}.png")
-            write_png(target, _mask(picture, labels, kind).astype(depth))
+            mask = _mask(picture, labels, kind)
+            write_png(target, mask.astype(np.uint8) if most < 256 else mask.astype(np.uint16))
             written.append(target)
     written += write_tables(annotations, path)
     if kind == "instances" and len(labels) > 1:

@@ -131,8 +131,13 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
 
     The columns of many tools are understood (see ``IMAGE_COLUMNS``): corners, x, y, width and
     height, or a cell ``[x, y, width, height]``. Positions under our own names are ours (see
-    ``exchange``); those of other tools count from the outer corner. A row without a position says
-    that there is nothing on its picture.
+    ``exchange``). Boxes of other tools count from the outer corner of the picture, so that its
+    width is a coordinate, and are moved by half a pixel; their dots are taken to name a pixel, as
+    a click does. A row without a position says that there is nothing on its picture.
+
+    Sources: fizyr/keras-retinanet#847 ("top left of the image is 0,0"); torchvision's RetinaNet,
+    which DeepForest trains, wants ``0 <= x1 < x2 <= W`` (pytorch/vision#1868). For dots no tool
+    that we found states a convention: a whole number is a pixel, by our choice.
 
     Args:
         path: The table.

@@ -37,6 +37,9 @@ def read(path: Path, *, pictures: Pictures | None = None) -> Annotations:
     A corner 1 is the first pixel, and the box holds both corner pixels. Files in which a corner
     is 0 count from 0 and from outer corners, as several tools write them.
 
+    Sources: the VOC 2012 development kit, "the top-left pixel in the image has coordinates (1,1)";
+    labelImg's author says the same of its files (HumanSignal/labelImg#19).
+
     Args:
         path: An XML file, or a folder of them at any depth.
         pictures: Where sizes are looked up that a file does not tell.
