@@ -67,3 +67,24 @@ def test_other_negative_labels_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", blob(-2, np.int16))
     with pytest.raises(TransectError, match="negative label -2"):
         read_labels(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize(("under", "shown"), [(255, 255), (9, 0), (0, 7)])
+def test_transparent_pixels_of_masks_show_nothing(tmp_path, mode, under, shown):
+    from PIL import Image
+
+    wanted = blob(1, bool)
+    colour = np.where(wanted, shown, under).astype(np.uint8)
+    alpha = np.where(wanted, 255, 0).astype(np.uint8)
+    bands = [colour] * (len(mode) - 1) + [alpha]
+    Image.fromarray(np.stack(bands, axis=2)).save(tmp_path / "a.png")
+    assert (read_labels(tmp_path / "a.png") > 0).tolist() == wanted.tolist()
+    bands[-1] = np.full_like(alpha, 255)  # opaque: the colours count
+    Image.fromarray(np.stack(bands, axis=2)).save(tmp_path / "b.png")
+    assert (read_labels(tmp_path / "b.png") == colour).all()
+
+
+def test_masks_that_may_be_inverted_are_told(tmp_path):
+    black = [255 - blob(255, np.uint8, place) for place in (3, 12)]
+    assert any("the masks are inverted" in n for n in open_survey(masks(tmp_path, *black)).notes)

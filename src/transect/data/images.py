@@ -104,8 +104,8 @@ def read_labels(path: Path, *, limit_px: int = LIMIT_PX) -> NDArray[np.int32]:
     """Decode a mask or label picture: the stored numbers, not the colours shown.
 
     Palette pictures give their indices, bits give 0 or 1, RGB pictures are accepted if all
-    their colour channels agree, alpha is ignored. Fractions are accepted if there is but one of
-    them beside 0, and become 1.
+    their colour channels agree, wholly transparent pixels give 0. Fractions are accepted if there
+    is but one of them beside 0, and become 1.
 
     Args:
         path: The file.
@@ -283,12 +283,25 @@ def _decoded(path: Path, limit_px: int, *, labels: bool) -> NDArray[Any]:
             image.load()
             array = _stored(image) if labels else _shown(image)
         if array.ndim == 3 and array.shape[2] in (2, 4):
-            array = array[..., :-1]  # alpha
+            array = _under_alpha(array) if labels else array[..., :-1]
     except TransectError:
         raise
     except Exception as error:  # decoders may raise anything on strangers' bytes
         raise damaged(path, error) from error
     return oriented(array if array.ndim == 3 else array[..., None], orientation)
+
+
+def _under_alpha(array: NDArray[Any]) -> NDArray[Any]:
+    """The numbers of a mask with alpha: what is wholly transparent shows nothing.
+
+    Drawing programs keep any colour under transparent pixels, white for instance; a mask whose
+    colour is 0 everywhere that it can be seen is drawn in its alpha alone.
+    """
+    colours, alpha = array[..., :-1], array[..., -1:]
+    if (alpha == alpha.reshape(-1)[:1]).all():
+        return colours
+    colours = np.where(alpha == 0, 0, colours).astype(array.dtype)
+    return colours if colours.any() else alpha
 
 
 def _shown(image: Any) -> NDArray[Any]:

@@ -31,6 +31,10 @@ _MANY = 64
 """More classes than any survey that we know of has; our guess."""
 
 
+_INVERTED = 0.85
+"""Share of foreground from which binary masks may be inverted; our guess."""
+
+
 @dataclass(frozen=True)
 class Meaning:
     """How masks are to be read.
@@ -94,6 +98,11 @@ def meaning_of(
         kind, why = _guess(paths, facts, found, union, names, bool(background), objects)
     if kind != "instances" and len(union) > 1 and not background and not _has_zero(facts):
         notes += ("no mask holds 0: every pixel is taken to belong to a class",)
+    if kind == "binary" and (share := 1 - _share(facts, 0)) > _INVERTED:
+        notes += (
+            f"{100 * share:.0f} % of the mask pixels are foreground ({_shown(union)}): if the "
+            "objects are the black ones, the masks are inverted; save them the other way round",
+        )
     return Meaning(kind, union, void, background, why, notes)
 
 

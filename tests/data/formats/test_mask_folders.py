@@ -221,6 +221,7 @@ REFUSED = {
     "COCO panoptic": ("a.json", b'{"images": [], "annotations": [{"segments_info": []}]}'),
     "OpenImages": ("a.csv", b"ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\n"),
     "QuPath's measurements": ("a.tsv", "Image\tClass\tCentroid X µm\tCentroid Y µm\n".encode()),
+    "without a header": ("a.csv", b"seal,10,5,20,10,a.jpg,80,60\n"),
     "CellProfiler": ("a.csv", b"ImageNumber,ObjectNumber,Location_Center_X\n"),
 }
 

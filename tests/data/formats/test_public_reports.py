@@ -1,5 +1,7 @@
 """Further files in the shapes of public bug reports, each with its source and its right value."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from transect.data.convert import convert, read_annotations
 from transect.data.formats import detect
 from transect.data.shapes import mask_of
 from transect.data.tally import lost_objects
+from transect.errors import TransectError
 
 
 def test_labelimg_59_no_size_and_no_suffix(tmp_path):
@@ -195,3 +198,27 @@ def test_camera_traps_227_a_detector_that_wrote_whole_windows_paths(tmp_path):
     value = {"images": [entry], "detection_categories": {"1": "animal"}}
     annotations, _ = read_annotations(put(tmp_path / "md.json", value), images=tmp_path)
     assert [p.name for p in annotations.pictures] == ["Bushnell_13_b/IMG_1.JPG"]
+
+
+def test_the_class_column_of_make_sense(tmp_path):
+    # SkalskiP/make-sense#150
+    picture(tmp_path, "a.png")
+    names = "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height"
+    file = put(tmp_path / "labels.csv", f"{names}\nseal,10,5,20,10,a.png,80,60\n")
+    found, _ = read_annotations(file)
+    assert [(i.label, i.box) for p in found.pictures for i in p.instances] == [
+        ("seal", (9.5, 4.5, 29.5, 14.5))
+    ]
+
+
+def test_json_of_another_encoding_is_named(tmp_path):
+    picture(tmp_path, "a.png")
+    shape = {"label": "\u6d77\u8c79", "shape_type": "rectangle", "points": [[1, 1], [9, 9]]}
+    value = {"imagePath": "a.png", "imageHeight": 60, "imageWidth": 80, "shapes": [shape]}
+    text = json.dumps(value, ensure_ascii=False)
+    (tmp_path / "a.json").write_bytes(text.encode("gbk"))
+    with pytest.raises(TransectError, match=r"not in UTF-8.*save it as UTF-8"):
+        read_annotations(tmp_path)
+    (tmp_path / "a.json").write_bytes(text.encode("utf-16"))
+    found, _ = read_annotations(tmp_path)
+    assert found.classes == ("\u6d77\u8c79",)

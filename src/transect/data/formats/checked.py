@@ -81,7 +81,14 @@ def read_json(path: Path, *, limit: int = JSON_LIMIT) -> Any:
     """
     data = read_bytes(path, limit)
     try:
-        value = json.loads(data.decode("utf-8-sig"))
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TransectError(
+            f"{path} is not in UTF-8 (byte {error.start}), so its words cannot be told; it may be "
+            "in GBK, Shift JIS or Latin-1. Open it in a text editor and save it as UTF-8."
+        ) from error
+    try:
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise TransectError(
             f"{path} is not valid JSON ({str(error)[:120]}). Export it again."

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from transect.data.formats.head import Head
+from transect.data.images import IMAGE_SUFFIXES
 from transect.errors import TransectError
 
 __all__ = ["REFUSED", "Refused", "refusal"]
@@ -67,11 +69,20 @@ def _brush_pngs(head: Head) -> bool:
     )
 
 
-def _retinanet(head: Head) -> bool:
-    """Whether a table begins with a row instead of a header: path,x1,y1,x2,y2,class."""
+def _panoptic(head: Head) -> bool:
+    """Whether a COCO file has segments instead of objects."""
+    entries = head.first.get("annotations")
+    first = entries[0] if isinstance(entries, list) and entries else None
+    return isinstance(first, dict) and "segments_info" in first
+
+
+def _no_header(head: Head) -> bool:
+    """Whether a table begins with a row: it names a picture and holds four numbers, or blanks."""
     cells = head.columns
-    figures = [c.replace(".", "", 1).replace("-", "", 1).isdigit() for c in cells[1:5]]
-    return len(cells) == 6 and len(figures) == 4 and (all(figures) or not any(cells[1:5]))
+    named = any(Path(c).suffix in IMAGE_SUFFIXES for c in cells)
+    figures = sum(c.replace(".", "", 1).removeprefix("-").isdigit() for c in cells)
+    blank = len(cells) == 6 and not any(cells[1:5])
+    return named and (figures >= 2 or blank)
 
 
 REFUSED: tuple[Refused, ...] = (
@@ -146,10 +157,7 @@ REFUSED: tuple[Refused, ...] = (
     ),
     Refused(
         "COCO panoptic JSON",
-        lambda head: any(
-            isinstance(a, dict) and "segments_info" in a
-            for a in (head.first.get("annotations") or [None])[:1]
-        ),
+        _panoptic,
         "Convert it to COCO instances (panopticapi's panoptic2detection_coco_format.py).",
         first=True,
     ),
@@ -179,9 +187,10 @@ REFUSED: tuple[Refused, ...] = (
         "Export COCO from BIIGLE.",
     ),
     Refused(
-        "a table without a header (keras-retinanet)",
-        _retinanet,
-        "Write image_path,xmin,ymin,xmax,ymax,label as its first line.",
+        "a table without a header (as of keras-retinanet, make-sense)",
+        _no_header,
+        "Write the names of its columns as the first line, e.g. "
+        "image_path,xmin,ymin,xmax,ymax,label or label,x,y,width,height,image.",
     ),
     Refused("a QuPath project", _ends(".qpproj", ".qpdata"), "Export GeoJSON from QuPath."),
     Refused("a Timelapse database", _ends(".ddb", ".tdb"), "Export CSV from Timelapse."),

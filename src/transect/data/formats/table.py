@@ -61,6 +61,15 @@ CLASS_COLUMNS = (
     "species",
     "class_name",
     "labelname",
+    "label_name",
+    "class_label",
+    "category_name",
+    "object_class",
+    "scientific_name",
+    "scientificname",
+    "common_name",
+    "taxon",
+    "tag",
     "type",
 )
 _SCORES = ("confidence", "score", "conf", "probability")
