@@ -214,22 +214,3 @@ def test_vocs_folders_keep_objects_and_classes(tmp_path, kind, end):
     names = ["__ignore__", "_background_", "seal", *"bcdefghijklmn", "pup"]
     (tmp_path / "class_names.txt").write_text("\n".join(names))
     assert areas(read_annotations(tmp_path)[0])[0][1:] == [("seal", 100), ("pup", 100)]
-
-
-REFUSED = {
-    "Label Studio's brush PNGs": ("task-1-annotation-2-by-1-tag-red-0.png", b""),
-    "COCO panoptic": ("a.json", b'{"images": [], "annotations": [{"segments_info": []}]}'),
-    "OpenImages": ("a.csv", b"ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\n"),
-    "QuPath's measurements": ("a.tsv", "Image\tClass\tCentroid X µm\tCentroid Y µm\n".encode()),
-    "without a header": ("a.csv", b"seal,10,5,20,10,a.jpg,80,60\n"),
-    "CellProfiler": ("a.csv", b"ImageNumber,ObjectNumber,Location_Center_X\n"),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_is_not_read_is_named(what, tmp_path):
-    name, content = REFUSED[what]
-    (tmp_path / name).write_bytes(content)
-    path = tmp_path if name.endswith(".png") else tmp_path / name
-    with pytest.raises(TransectError, match=what):
-        detect(path)

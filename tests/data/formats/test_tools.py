@@ -395,7 +395,17 @@ SAMPLES = {
     "a manifest of SageMaker": ("a.manifest", b'{"source-ref": "s3://a"}'),
     "Label Studio's CSV": ("a.csv", b"image,id,label,annotator,lead_time\n"),
     "a report of BIIGLE": ("a.csv", b"annotation_label_id,label_id,points\n"),
-    "a table without a header (keras-retinanet)": ("a.csv", b"b.jpg,1,2,3,4,cow\n"),
+    "a table without a header (as of keras-retinanet, make-sense)": (
+        "a.csv",
+        b"seal,10,5,20,10,a.jpg,80,60\n",
+    ),
+    "a folder of Label Studio's brush PNGs": (
+        "task-1-annotation-2-by-1-tag-red-0.png",
+        b"\x89PNG",
+    ),
+    "a table of OpenImages": ("a.csv", b"ImageID,LabelName,XMin,XMax,YMin,YMax\n"),
+    "a table of QuPath's measurements": ("a.tsv", "Image\tClass\tCentroid X µm\n".encode()),
+    "a table of CellProfiler": ("a.csv", b"ImageNumber,ObjectNumber,Location_Center_X\n"),
     "a QuPath project": ("a.qpproj", b"{}"),
     "a Timelapse database": ("a.ddb", b"SQLite format 3"),
     "KML": ("a.kml", b"<kml/>"),
@@ -415,7 +425,7 @@ def test_a_format_that_is_known_is_refused_by_its_name(tmp_path, refused):
     name, content = SAMPLES[refused.name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TransectError) as caught:
-        detect(tmp_path / name)
+        detect(tmp_path if "folder" in refused.name else tmp_path / name)
     assert f"is {refused.name}, which is not read. {refused.instead}" in str(caught.value)
 
 

@@ -69,13 +69,6 @@ def _brush_pngs(head: Head) -> bool:
     )
 
 
-def _panoptic(head: Head) -> bool:
-    """Whether a COCO file has segments instead of objects."""
-    entries = head.first.get("annotations")
-    first = entries[0] if isinstance(entries, list) and entries else None
-    return isinstance(first, dict) and "segments_info" in first
-
-
 def _no_header(head: Head) -> bool:
     """Whether a table begins with a row: it names a picture and holds four numbers, or blanks."""
     cells = head.columns
@@ -153,12 +146,6 @@ REFUSED: tuple[Refused, ...] = (
         "a folder of Label Studio's brush PNGs",
         _brush_pngs,
         "Its names do not say which picture is meant; export JSON, which holds the brush, too.",
-        first=True,
-    ),
-    Refused(
-        "COCO panoptic JSON",
-        _panoptic,
-        "Convert it to COCO instances (panopticapi's panoptic2detection_coco_format.py).",
         first=True,
     ),
     Refused(
