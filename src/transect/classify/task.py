@@ -15,6 +15,7 @@ from transect.augment.validity import POLICIES
 from transect.classify import auto, demonstration
 from transect.classify.concluding import keep_doubtful_labels, keep_worst
 from transect.classify.dataset import LabelledImages, labelled_images
+from transect.classify.held_out import held_out_labels
 from transect.classify.members import facts_of, keep_vectors, logistic_path, stored_vectors
 from transect.classify.network import embedding_of, regresses
 from transect.classify.oof import decide_out_of_fold, predict_held_out
@@ -24,6 +25,7 @@ from transect.classify.rules import metric_of
 from transect.classify.scoring import METRIC_WORDS, METRICS_OF, rows_of, scores_of, unit_values
 from transect.classify.training import fit_fold, fit_logistic
 from transect.classify.writing import LabelWriter, submit_labels
+from transect.data.exchange import Instance
 from transect.ensemble.calibration import CALIBRATIONS
 from transect.errors import TransectError
 from transect.folds import folds_once
@@ -309,6 +311,10 @@ class ClassifyTask:
     def simulate(self, folder: Path, *, seed: int, progress: Progress) -> Path:
         """See ``demonstration.simulate``."""
         return demonstration.simulate(folder, seed=seed, progress=progress)
+
+    def held_out(self, run: RunFolder, survey: Survey, image: Image) -> list[Instance]:
+        """Labels by networks and decisions that did not see the image."""
+        return list(held_out_labels(run, image.name))
 
     def judge(
         self,

@@ -9,6 +9,7 @@ import { type Geometry, LineString, MultiPolygon, Point, Polygon } from "ol/geom
 import { defaults } from "ol/interaction/defaults";
 import TileLayer from "ol/layer/Tile";
 import VectorLayer from "ol/layer/Vector";
+import VectorImageLayer from "ol/layer/VectorImage";
 import { Projection } from "ol/proj";
 import TileImage from "ol/source/TileImage";
 import VectorSource from "ol/source/Vector";
@@ -22,6 +23,7 @@ import { type Mark, tile } from "./api";
 import { colourOf, faded } from "./colours";
 
 const TILE = 256;
+const MANY = 2000; // marks beyond which zooming moves a picture of them, drawn anew when it ends
 
 export type XY = [number, number];
 
@@ -53,18 +55,20 @@ export class Canvas {
   private readonly marks = new VectorSource<Feature<Geometry>>();
   private readonly proposed = new VectorSource<Feature<Geometry>>();
   private readonly cursor = new Feature<Geometry>();
-  private readonly markLayer: VectorLayer;
+  private readonly drawn: VectorLayer;
+  private readonly pictured: VectorImageLayer;
   private readonly proposedLayer: VectorLayer;
   private readonly styles = new Map<string, Style[]>();
   private selected = new Set<string>();
+  private many = false;
+  private shown = true;
   private size: [number, number] = [1, 1];
 
   constructor(target: HTMLElement, private readonly classes: string[]) {
-    this.markLayer = new VectorLayer({
-      source: this.marks,
-      style: (feature) => this.styleOf(feature as Feature<Geometry>),
-      renderBuffer: 32,
-    });
+    const source = this.marks;
+    const ofMark = (feature: unknown) => this.styleOf(feature as Feature<Geometry>);
+    this.drawn = new VectorLayer({ source, style: ofMark, renderBuffer: 32 });
+    this.pictured = new VectorImageLayer({ source, style: ofMark, renderBuffer: 32, imageRatio: 1.5 });
     const dashed = new Stroke({ color: "#fff", width: 2, lineDash: [6, 5] });
     const under = new Stroke({ color: "#000", width: 3, lineDash: [6, 5] });
     const dot = (stroke: Stroke) => new CircleStyle({ radius: 8, stroke });
@@ -82,7 +86,8 @@ export class Canvas {
       interactions: defaults({ doubleClickZoom: false, keyboard: false, altShiftDragRotate: false,
         pinchRotate: false, shiftDragZoom: false }),
       layers: [
-        this.markLayer,
+        this.drawn,
+        this.pictured,
         this.proposedLayer,
         new VectorLayer({ source: this.sketch, style: line }),
         new VectorLayer({ source: new VectorSource({ features: [this.cursor, this.line] }), style: line }),
@@ -109,7 +114,7 @@ export class Canvas {
         tileUrlFunction: ([z, x, y]) => tile(name, z, x, y),
       });
     const layers = this.map.getLayers();
-    while (layers.getLength() > 4) layers.removeAt(0);
+    while (layers.getLength() > 5) layers.removeAt(0);
     // Enlarged, pixels are squares; made smaller, they are mixed.
     layers.insertAt(0, new TileLayer({ extent, source: source(true), minResolution: 1 }));
     layers.insertAt(1, new TileLayer({ extent, source: source(false), maxResolution: 1 }));
@@ -149,6 +154,8 @@ export class Canvas {
   }
 
   setMarks(marks: Mark[]): void {
+    this.many = marks.length > MANY;
+    this.showMarks(this.shown);
     this.marks.clear(true);
     this.marks.addFeatures(marks.map((mark) => this.featureOf(mark)));
   }
@@ -169,7 +176,6 @@ export class Canvas {
   select(ids: string[]): void {
     this.selected = new Set(ids);
     this.marks.changed();
-    this.markLayer.changed();
   }
 
   // The marks at a place, the smallest first.
@@ -183,7 +189,7 @@ export class Canvas {
         const area = "getArea" in geometry ? (geometry as MultiPolygon).getArea() : 0;
         found.push([area, String(feature.getId())]);
       },
-      { hitTolerance: 6, layerFilter: (layer) => layer === this.markLayer },
+      { hitTolerance: 6, layerFilter: (layer) => layer === this.drawn || layer === this.pictured },
     );
     return found.sort((a, b) => a[0] - b[0]).map(([, id]) => id);
   }
@@ -219,7 +225,9 @@ export class Canvas {
   }
 
   showMarks(shown: boolean): void {
-    this.markLayer.setVisible(shown);
+    this.shown = shown;
+    this.drawn.setVisible(shown && !this.many);
+    this.pictured.setVisible(shown && this.many);
   }
 
   showProposed(shown: boolean): void {
