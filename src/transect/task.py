@@ -279,7 +279,8 @@ class Section:
     """A part of the report that a question adds to the common frame.
 
     Attributes:
-        place: After which part of the frame it stands: data, score, decisions, examples.
+        place: After which part of the frame it stands: top, data, score, decisions, examples. What
+            is added at the top stands in the head of the page: up to three large pictures.
         fill: Called with the page (``report.page.Page``), which begins the section itself.
     """
 

@@ -130,11 +130,21 @@ def test_links_lead_to_pages_beside_this_one_and_nowhere_else():
 def test_numbers_stand_at_the_right():
     rows = [["a", 1234567, "0.91 ± 0.02", "12 %", None], ["b", 3.14159, "1", "3 %", float("nan")]]
     text = Page("t").section("s").table(["name", "x", "y", "z", "w"], rows).html()
-    assert '<td class="n">1,234,567</td>' in text
-    assert '<td class="n">3.142</td>' in text
-    assert '<td class="n">0.91 ± 0.02</td>' in text
-    assert '<td class="n">–</td>' in text
-    assert "<td>a</td>" in text
+    assert 'class="n">1,234,567</td>' in text
+    assert 'class="n">3.142</td>' in text
+    assert 'class="n">0.91 ± 0.02</td>' in text
+    assert 'class="n">–</td>' in text
+    assert '<td data-label="name">a</td>' in text
+
+
+def test_a_sentence_that_begins_with_a_number_is_no_number():
+    rows = [["1 of 31 identities are contradicted by answers that are sure of themselves."]]
+    assert 'class="n"' not in Page("t").section("s").table(["what"], rows).html()
+
+
+def test_a_chart_stands_below_its_title():
+    chart = charts.bars({"a": 1.0}, title="time of training")
+    assert '<p class="title">Time of training</p>' in Page("t").figure(chart).html()
 
 
 def test_long_tables_are_cut_and_say_so():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ __all__ = ["AuditReport", "Finding", "Link", "Severity"]
 Severity = Literal["fault", "warning", "note"]
 _ORDER = {"fault": 0, "warning": 1, "note": 2}
 _SHOWN = 5
+_NAMED = 12  # images of a group of findings that are named on a page
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,12 @@ class AuditReport:
             out.append(f"{len(self.groups)} images get a group that keeps them together")
         return tuple(out)
 
+    def _totals(self) -> str:
+        """What was looked at and found, in one sentence."""
+        count = Counter(str(finding.severity) for finding in self.findings)
+        found = ", ".join(f"{count[s]} {s}{'s' * (count[s] != 1)}" for s in _ORDER if count[s])
+        return f"{self.facts.get('images', 0)} images were looked at: {found}."
+
     def fill(self, page: Any) -> None:
         """Add everything to a page of the report room.
 
@@ -134,10 +142,11 @@ class AuditReport:
         for note in self.facts.get("notes", ()):
             page.text(f"{note[0].upper()}{note[1:]}.")
         if self.findings:
-            rows = [
-                (f.severity, f.kind, f.text, f.fix, ", ".join(f.images[:20])) for f in self.findings
-            ]
-            page.table(("severity", "kind", "what", "mend", "images"), rows)
+            page.text(self._totals())
+            page.table(
+                ("severity", "kind", "how many", "what", "what to do", "images"),
+                [_grouped(group) for group in groups_of_findings(self.findings)],
+            )
         else:
             page.text(f"{self.facts.get('images', 0)} images looked at, nothing found.")
         shown = []
@@ -147,6 +156,25 @@ class AuditReport:
                 shown.append((picture[..., ::-1] if picture.ndim == 3 else picture, title))
         if shown:
             page.pictures(shown, large=True)
+
+
+def groups_of_findings(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings that need the same thing to be done, together: fifty missing files are one."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        shape = re.sub(r"\S*[/.\d]\S*", "", finding.fix)  # without names and numbers
+        groups.setdefault((finding.severity, finding.kind, shape), []).append(finding)
+    return list(groups.values())
+
+
+def _grouped(group: Sequence[Finding]) -> tuple[str, str, int, str, str, str]:
+    """A row of a table for findings of one kind."""
+    first = group[0]
+    text = first.text if len(group) == 1 else f"{first.text} And {len(group) - 1} like it."
+    names = list(dict.fromkeys(name for finding in group for name in finding.images))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    shown = ", ".join(names[:_NAMED]) + more
+    return first.severity, first.kind, len(group), text, first.fix, shown
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

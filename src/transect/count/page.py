@@ -39,6 +39,7 @@ METRIC_WORDS = {
 def sections_of(run: RunFolder) -> Sequence[Section]:
     """What the report on counts shows beyond the common frame."""
     found = [
+        Section("top", lambda page: _three(page, run)),
         Section("data", lambda page: _totals_note(page, run)),
         Section("score", lambda page: _counts(page, run)),
         Section("decisions", lambda page: _choice(page, run.read_json("oof/choice.json"))),
@@ -193,6 +194,23 @@ def _confusion(page: Page, run: RunFolder) -> None:
     page.section("Confusion", lead="Points matched to dots: rows are the truth.")
     labels = [*decided["classes"], "nothing"]
     page.figure(charts.matrix(run.read_json("oof/confusion.json"), labels, title="confusion"))
+
+
+def _three(page: Page, run: RunFolder) -> None:
+    """The largest error, a middling one and the least of those that are shown, at the top."""
+    path = run.oof() / "worst.json"
+    kept = run.read_json("oof/worst.json") if path.is_file() else []
+    if not kept:
+        return
+    page.key([(RIGHT, "right"), (MISSED, "missed"), (INVENTED, "invented")])
+    chosen = sorted({0, len(kept) // 2, len(kept) - 1})
+    page.pictures(
+        [
+            (read_image(safe_join(run.oof(), str(kept[i]["file"]))), str(kept[i]["caption"]))
+            for i in chosen
+        ],
+        large=True,
+    )
 
 
 def _worst(page: Page, run: RunFolder) -> None:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transect.errors import TransectError
 from transect.files import read_json, write_json
+from transect.metrics import higher_is_better, title_of
+from transect.metrics.score import interval_text
 from transect.run import RunFolder
 
-__all__ = ["Entry", "entry_of", "write_leaderboard"]
+__all__ = ["Entry", "entry_of", "places", "write_leaderboard"]
 
 
 @dataclass(frozen=True)
@@ -52,24 +55,34 @@ def write_leaderboard(folder: Path, entries: Sequence[Entry]) -> Path:
 
     done = [entry for entry in entries if entry.error is None and entry.scores]
     main = next(iter(done[0].scores)) if done else ""
-    # Counts are scored by errors; everything else is better when it is larger.
-    sign = 1 if main.startswith(("rmse", "mae", "mape")) else -1
+    sign = -1 if main and _more_is_better(main) else 1
     done = sorted(done, key=lambda entry: sign * entry.scores[main]["value"])
-    rows: list[list[Any]] = []
-    for entry in done:
-        record = entry.scores[main]
-        low, high = record.get("interval") or (None, None)
-        folds = record.get("folds") or []
-        spread = max(folds) - min(folds) if len(folds) > 1 else None
-        rows.append([entry.name, record["value"], low, high, spread, round(entry.seconds)])
     page = Page("Leaderboard", subtitle=f"{len(entries)} runs on one survey")
-    page.section(
-        main or "No run finished",
-        lead="Out of fold, with 95 % intervals. Runs whose intervals overlap widely are equals.",
-    )
-    if rows:
-        headers = ["recipe", main, "low", "high", "between folds", "seconds"]
-        page.table(headers, rows, best=0)
+    if done:
+        page.section(
+            title_of(main)[:1].upper() + title_of(main)[1:],
+            lead="Out of fold, with 95 % intervals. Runs that share a place are tied: the best "
+            "of them lies within the interval of the others, or there is no interval to tell.",
+        )
+        page.table(
+            ["place", "recipe", title_of(main), "95 % interval", "between folds", "seconds"],
+            [
+                _row(entry, place, main)
+                for entry, place in zip(done, places(done, main), strict=True)
+            ],
+        )
+        page.links((f"{entry.name}/report.html", f"report of {entry.name}") for entry in done)
+        page.section("All metrics", lead="The same runs; not every metric is better when larger.")
+        names = list(dict.fromkeys(name for entry in done for name in entry.scores))
+        page.table(
+            ["metric", *(entry.name for entry in done)],
+            [
+                [title_of(name), *(e.scores.get(name, {}).get("value") for e in done)]
+                for name in names
+            ],
+        )
+    else:
+        page.section("No run finished")
     failed = [entry for entry in entries if entry.error is not None]
     if failed:
         page.section("Failed", lead="They did not stop the others.")
@@ -82,3 +95,37 @@ def write_leaderboard(folder: Path, entries: Sequence[Entry]) -> Path:
         ],
     )
     return page.write(folder / "leaderboard.html")
+
+
+def places(done: Sequence[Entry], main: str) -> list[str]:
+    """The place of every run, best first: "1", or "1 (tied)" with the runs that it cannot beat.
+
+    Args:
+        done: Best first.
+        main: The metric.
+    """
+    leads, lead = [], 0
+    for number, entry in enumerate(done):
+        ends = entry.scores[main].get("interval")
+        top = float(done[lead].scores[main]["value"])
+        tied = ends is None or ends[0] <= top <= ends[1]
+        lead = lead if tied else number
+        leads.append(lead)
+    return [f"{lead + 1}{' (tied)' if leads.count(lead) > 1 else ''}" for lead in leads]
+
+
+def _row(entry: Entry, place: str, main: str) -> list[Any]:
+    """A run in the table of the main metric."""
+    record = entry.scores[main]
+    folds = record.get("folds") or []
+    spread = max(folds) - min(folds) if len(folds) > 1 else None
+    ends = interval_text(record.get("interval"))
+    return [place, entry.name, record["value"], ends, spread, round(entry.seconds)]
+
+
+def _more_is_better(metric: str) -> bool:
+    """Which way a metric is better; one that nobody listed: more is."""
+    try:
+        return higher_is_better(metric)
+    except TransectError:
+        return True

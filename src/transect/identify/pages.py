@@ -51,6 +51,7 @@ def sections_of(run: RunFolder) -> Sequence[Section]:
     """What the report on individuals shows beyond the common frame."""
     compared, facts = run.read_json("oof/compared.json"), run.read_json("facts.json")
     return (
+        Section("top", lambda page: _three(page, run, _answers(run), facts)),
         Section("data", lambda page: _survey(page, facts, compared)),
         Section("score", lambda page: _probabilities(page, _answers(run))),
         Section("decisions", lambda page: _sources(page, compared, facts)),
@@ -209,6 +210,24 @@ def _queries(
         page.text(
             f"{len(order) - MOST} more, answered rightly or unsurely, are in oof/answers.csv."
         )
+
+
+def _three(
+    page: Page, run: RunFolder, answers: dict[str, NDArray[Any]], facts: dict[str, Any]
+) -> None:
+    """The surest right answer and the two surest mistakes, each beside its candidates."""
+    chance = answers["probability"][:, 0]
+    right = answers["ranked"][:, 0] == answers["truth"]
+    draw = _drawer(run, answers, facts, Album(run.path / "album"))
+    surest = np.argsort(-chance, kind="stable")
+    chosen = [*surest[right[surest]][:1], *surest[~right[surest]][:2]]
+    shown = [draw(int(query), places=False).pictures for query in chosen]
+    if any(shown):
+        page.key([(RIGHT, "the true individual"), (INVENTED, "the answer that was given")])
+        page.text(
+            "Each row: the photo that is asked about, then its candidates, the nearest first."
+        )
+        page.pictures([pictures[0] for pictures in shown if pictures], wide=True)
 
 
 def _drawer(

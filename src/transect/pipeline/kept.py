@@ -19,9 +19,11 @@ _CHANGING = {
     "cache",
     "calibration.json",
     "card.md",
+    "figures",
     "catalogue",  # keeps digests of its own
     "keypoints",
     "log.txt",
+    "queries",
     "report.html",
     "spent.json",
 }

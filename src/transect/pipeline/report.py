@@ -20,6 +20,7 @@ from transect.pipeline.verdict import scored, trivial_rows, verdict_on
 from transect.recipe import Recipe
 from transect.report import charts
 from transect.report.card import model_card
+from transect.report.figures import write_figures
 from transect.report.page import Page
 from transect.run import RunFolder, recipe_digest
 from transect.task import Rows, Task
@@ -56,6 +57,7 @@ def write_report(task: Task[Any, Any], run: RunFolder) -> Path:
     verdict = verdict_on(metrics)
     page.note(verdict.sentence, kind=_KIND_OF[verdict.use])
     page.facts(task.headline(run))
+    _gains(page, metrics)
     sections = task.sections(run)
 
     def add(place: str) -> None:
@@ -63,6 +65,7 @@ def write_report(task: Task[Any, Any], run: RunFolder) -> Path:
             if section.place == place:
                 section.fill(page)
 
+    add("top")
     page.section("The survey", lead="What was found in the folder, and how folds divide it.")
     for line in data.get("summary", []):
         page.text(str(line))
@@ -93,7 +96,26 @@ def write_report(task: Task[Any, Any], run: RunFolder) -> Path:
     packages = run.read_json("environment.json")["packages"]
     page.table(["package", "version"], sorted(packages.items()), folded="Versions used")
     write_text(run.path / "card.md", _card(task, run, recipe, data, metrics))
+    write_figures(page.drawings, run.path / "figures")
     return page.write(run.path / "report.html")
+
+
+def _gains(page: Page, metrics: Mapping[str, Score]) -> None:
+    """The figure that the verdict rests on: the gain over every trivial answer."""
+    for main, score in list(metrics.items())[:1]:
+        rows = [(o.name, o.gain, *o.interval) for o in score.trivial if o.interval is not None]
+        if rows:
+            page.figure(
+                charts.intervals(
+                    rows,
+                    title="Gain over answers that need no training",
+                    x_label=f"gain: {title_of(main)}",
+                    reference=0.0,
+                    reference_word="no gain",
+                ),
+                f"Paired on {score.count} held-out units, with 95 % intervals from groups drawn "
+                "whole. Right of the line, the run is better.",
+            )
 
 
 def again(run: RunFolder) -> list[str]:
@@ -130,7 +152,13 @@ def _scores(page: Page, metrics: Mapping[str, Score], words: Mapping[str, str]) 
     if metrics[main].trivial:
         page.heading("Beside answers that need no training")
         page.table(
-            ["answer", title_of(main), "gain of the run", "95 % interval of the gain", ""],
+            [
+                "answer",
+                title_of(main),
+                "gain of the run",
+                "95 % interval of the gain",
+                "no interval because",
+            ],
             trivial_rows(metrics[main]),
             caption=f"On the same {metrics[main].count} held-out units; what is tuned of a trivial "
             "answer is tuned on other folds. A gain above 0 is for the run.",

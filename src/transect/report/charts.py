@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from transect.report.svg import HEIGHT, WIDTH, Axes, Svg, cut, tick_text
+from transect.report.svg import HEIGHT, WIDTH, Axes, Data, Svg, cut, tick_text
 
 __all__ = [
     "Interval",
@@ -68,7 +69,8 @@ def lines(
     for i, (x, y) in enumerate(data.values()):
         inside = np.where(np.isfinite(y), np.clip(y, *axes.y), np.nan)
         axes.line(zip(x, inside, strict=True), _css(i))
-    return axes.draw()
+    columns = {name: {"x": x.tolist(), "y": y.tolist()} for name, (x, y) in data.items()}
+    return Data("line", title, x_label, y_label, columns).of(axes.draw())
 
 
 def threshold_curve(
@@ -113,7 +115,8 @@ def threshold_curve(
         "value",
         anchor="start" if right else "end",
     )
-    return axes.draw()
+    columns = {y_label: {"x": x.tolist(), "y": y.tolist()}}
+    return Data("line", title, x_label, y_label, columns).of(axes.draw())
 
 
 def histogram(
@@ -160,14 +163,18 @@ def histogram(
             words = f"{name}: {_word(edges[k], log)} to {_word(edges[k + 1], log)}: {height[k]:.3g}"
             clear = " clear" if len(data) > 1 else ""
             axes.box(edges[k] + gap, 0, edges[k + 1] - gap, height[k], _css(i) + clear, tip=words)
+    middles = ((edges[:-1] + edges[1:]) / 2).tolist()
+    table = Data(
+        "bars", title, f"log10 of {x_label}" if log else x_label, y_label,
+        {name: {"x": middles, "y": height.tolist()} for name, height in heights.items()},
+    )  # fmt: skip
     if not log:
-        return axes.draw()
+        return table.of(axes.draw())
     powers = range(math.ceil(low), math.floor(high) + 1)
     if len(powers) < 2:
-        return axes.draw(
-            x_ticks=[(v, tick_text(_round(10**v))) for v in (low, (low + high) / 2, high)]
-        )
-    return axes.draw(x_ticks=[(float(p), tick_text(10.0**p)) for p in powers])
+        places = [(v, tick_text(_round(10**v))) for v in (low, (low + high) / 2, high)]
+        return table.of(axes.draw(x_ticks=places))
+    return table.of(axes.draw(x_ticks=[(float(p), tick_text(10.0**p)) for p in powers]))
 
 
 def bars(values: Mapping[str, float], *, title: str, unit: str = "", most: int = 30) -> Svg:
@@ -200,7 +207,10 @@ def bars(values: Mapping[str, float], *, title: str, unit: str = "", most: int =
         axes.box(0, i + 0.18, value, i + 0.82, "s0", tip=f"{name}: {value:.6g}{unit}")
         axes.text(axes.px(value) + 6, axes.py(i + 0.5) + 4, f"{_number(value)}{unit}", "value")
         words.append((i + 0.5, name))
-    return axes.draw(x_ticks=(), y_ticks=words, grid="", axis=False)
+    names, sizes = list(shown), list(shown.values())
+    columns: dict[str, dict[str, list[Any]]] = {"": {"x": names, "y": sizes}}
+    drawn = axes.draw(x_ticks=(), y_ticks=words, grid="", axis=False)
+    return Data("bars", title, "", unit.strip(), columns).of(drawn)
 
 
 def reliability_diagram(
@@ -233,7 +243,8 @@ def reliability_diagram(
     for a, b, count in zip(x, y, n, strict=True):
         radius = 3 + 5 * math.sqrt(count / n.max())
         axes.dot(a, b, "s0", radius=radius, tip=f"said {a:.2f}, seen {b:.2f}, {count:.0f} cases")
-    return axes.draw(grid="xy")
+    columns = {"": {"x": x.tolist(), "y": y.tolist(), "cases": n.tolist()}}
+    return Data("dots", title, axes.x_label, axes.y_label, columns).of(axes.draw(grid="xy"))
 
 
 def scatter(
@@ -285,7 +296,12 @@ def scatter(
     for i in keep:
         tip = f"{names[int(i)]}: {a[i]:.4g}, {b[i]:.4g}" if names is not None else ""
         axes.dot(a[i], b[i], "s0 clear", radius=radius, tip=tip)
-    return axes.draw(grid="xy")
+    own: dict[str, list[Any]] = {"x": a[keep].tolist(), "y": b[keep].tolist()}
+    if low is not None and high is not None:
+        own |= {"low": bottom[keep].tolist(), "high": top[keep].tolist()}
+    if names is not None:
+        own["name"] = [names[int(i)] for i in keep]
+    return Data("dots", title, x_label, y_label, {"": own}).of(axes.draw(grid="xy"))
 
 
 def fold_dots(scores: Mapping[str, ArrayLike], *, title: str, x_label: str = "score") -> Svg:
@@ -314,7 +330,8 @@ def fold_dots(scores: Mapping[str, ArrayLike], *, title: str, x_label: str = "sc
         place = min(max(axes.px(mean), axes.left + 20), WIDTH - 36)
         axes.text(place, axes.py(i) + 4, _number(mean), "value", anchor="middle")
         words.append((y, name))
-    return axes.draw(y_ticks=words, grid="x")
+    columns = {name: {"x": v.tolist(), "y": [name] * len(v)} for name, v in rows.items()}
+    return Data("dots", title, x_label, "", columns).of(axes.draw(y_ticks=words, grid="x"))
 
 
 def intervals(
@@ -357,7 +374,9 @@ def intervals(
         tip = f"{name}: {value:.4g} ({low:.4g} to {high:.4g})"
         axes.dot(value, y, "s1" if off else "s0", radius=5, tip=tip)
         words.append((y, name))
-    return axes.draw(y_ticks=words, grid="x")
+    labels, values, lows, highs = (list(column) for column in zip(*kept, strict=True))
+    columns = {"": {"x": values, "y": labels, "low": lows, "high": highs}}
+    return Data("intervals", title, x_label, "", columns).of(axes.draw(y_ticks=words, grid="x"))
 
 
 def matrix(counts: ArrayLike, labels: Sequence[str], *, title: str, most: int = 12) -> Svg:
@@ -394,11 +413,13 @@ def matrix(counts: ArrayLike, labels: Sequence[str], *, title: str, most: int = 
             place = (axes.px(j + 0.5), axes.py(i + 0.5) + 4)
             axes.text(*place, tick_text(_round(table[i, j])), css, anchor="middle")
     room = max(2, int((WIDTH - 16 - axes.left) / size / 7.2) - 1)
-    return axes.draw(
+    drawn = axes.draw(
         x_ticks=[(j + 0.5, cut(name, room)) for j, name in enumerate(names)],
         y_ticks=[(i + 0.5, name) for i, name in enumerate(names)],
         grid="",
     )
+    columns = {name: {"x": names, "y": table[i].tolist()} for i, name in enumerate(names)}
+    return Data("matrix", title, "predicted", "truth", columns).of(drawn)
 
 
 def _css(i: int) -> str:

@@ -36,6 +36,7 @@ _LEVELS = (
 
 _KINDS = ("info", "good", "warn", "bad")
 _MOST_ROWS = 500
+_LONGEST_NUMBER = 32
 _NUMBER = re.compile(
     r"^[-+−±<>≤≥~]*\s*\d[\d\s.,_]*(e[-+]?\d+)?\s*(%|x|×|s|ms|px|MB|GB|MiB|GiB|h|min)?"
     r"(\s*(±|\+/-|to|of|–|-|/|\(|\[)\s*[-+−±]?\d.*)?$"
@@ -99,7 +100,7 @@ class _Picture:
 @dataclass
 class _Pictures:
     pictures: list[_Picture]
-    large: bool
+    size: str
     dropped: int = 0
 
 
@@ -121,7 +122,7 @@ class Page:
     Example:
         >>> page = Page("Nuclei").section("Score", lead="Higher is better.")
         >>> text = page.table(["metric", "value"], [["Dice", 0.9]]).text("Done <3").html()
-        >>> "Done &lt;3" in text and '<td class="n">0.9</td>' in text
+        >>> "Done &lt;3" in text and '>0.9</td>' in text
         True
     """
 
@@ -136,6 +137,7 @@ class Page:
         self.title, self.subtitle, self.footer = str(title), str(subtitle), str(footer)
         self.head: list[tuple[str, Any]] = []
         self.sections: list[_Section] = []
+        self.drawings: list[tuple[str, Svg]] = []
 
     def section(self, title: str, *, lead: str = "") -> Page:
         """Begin a section.
@@ -185,7 +187,7 @@ class Page:
         Args:
             drawing: From ``report.charts``.
             caption: Below.
-            title: Above.
+            title: Above; the drawing's own by default.
 
         Raises:
             TransectError: If the drawing is not one of ours.
@@ -197,7 +199,9 @@ class Page:
             )
         from markupsafe import Markup
 
-        figure = _Figure(Markup(drawing), str(title), str(caption))  # Svg is escaped when made
+        # Svg is escaped when made
+        figure = _Figure(Markup(drawing), str(title) or drawing.heading, str(caption))
+        self.drawings.append((figure.title, drawing))
         blocks = self._blocks()
         if blocks and blocks[-1][0] == "figures":
             blocks[-1][1].figures.append(figure)
@@ -230,13 +234,18 @@ class Page:
         return self._add("links", _Links(listed))
 
     def pictures(
-        self, pictures: Iterable[tuple[NDArray[np.uint8], str]], *, large: bool = False
+        self,
+        pictures: Iterable[tuple[NDArray[np.uint8], str]],
+        *,
+        large: bool = False,
+        wide: bool = False,
     ) -> Page:
         """Pictures in a grid; they are shrunk until the page keeps within its limit.
 
         Args:
             pictures: (H, W, 3) or (H, W) uint8 arrays with their captions.
-            large: Two in a row instead of four.
+            large: Two or three in a row instead of four.
+            wide: One in a row.
         """
         kept = []
         for array, caption in pictures:
@@ -246,7 +255,7 @@ class Page:
                     f"{array.dtype}. Use report.pictures.shown."
                 )
             kept.append(_Picture(array, _shortened(str(caption)), str(caption)))
-        return self._add("pictures", _Pictures(kept, large))
+        return self._add("pictures", _Pictures(kept, "wide" if wide else "large" if large else ""))
 
     def table(
         self,
@@ -274,7 +283,7 @@ class Page:
         if len(raw) > len(kept):
             caption = f"{caption} {len(raw) - len(kept)} more rows are not shown.".strip()
         right = [
-            bool(kept) and all(_NUMBER.match(row[c]) or row[c] in ("", "–") for row in kept)
+            bool(kept) and all(_is_number(row[c]) or row[c] in ("", "–") for row in kept)
             for c in range(len(headers))
         ]
         titles = [str(header) for header in headers]
@@ -409,6 +418,11 @@ def _shown(value: Any) -> str:
             return "–"
         return f"{number:,.0f}" if 1e4 <= abs(number) < 1e15 else f"{number:.4g}"
     return str(value)
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number, perhaps with its interval, and not a sentence."""
+    return len(cell) <= _LONGEST_NUMBER and _NUMBER.match(cell) is not None
 
 
 def _shortened(text: str) -> str:

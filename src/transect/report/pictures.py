@@ -37,6 +37,7 @@ RIGHT = (86, 180, 233)  # sky blue
 MISSED = (240, 228, 66)  # yellow
 INVENTED = (213, 94, 0)  # vermilion
 _RIM = (18, 22, 28)
+_FILL = 0.22  # strength of a fill: what lies below is still seen where two of them meet
 _LEAST_PX = 320  # smaller pictures are enlarged before lines are drawn over them
 
 
@@ -95,7 +96,7 @@ def overlay(
     *,
     least_px: int = _LEAST_PX,
 ) -> NDArray[np.uint8]:
-    """Draw the outlines of true objects in sky blue and of predicted ones in orange.
+    """Draw true objects in sky blue and predicted ones in orange: thin fills with outlines.
 
     Args:
         image: (H, W, C) as read.
@@ -112,7 +113,13 @@ def overlay(
     result = _enlarged(shown(image), factor)
     # The true line lies inside the objects, the predicted one outside: both are seen where they
     # agree. A picture is looked at at a third of its size, so lines widen with it.
-    width = max(1, round(max(result.shape[:2]) / 280))
+    width = max(2, round(max(result.shape[:2]) / 280))
+    for labels, colour in ((truth, TRUTH), (predicted, PREDICTED)):
+        if labels is not None:
+            inside = _enlarged_labels(np.asarray(labels) != 0, factor)
+            result[inside] = (result[inside] * (1 - _FILL) + np.array(colour) * _FILL).astype(
+                np.uint8
+            )
     true = None if truth is None else _line(truth, factor, width, outside=False)
     guess = None if predicted is None else _line(predicted, factor, width, outside=True)
     lines = [line for line in (true, guess) if line is not None]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-__all__ = ["HEIGHT", "WIDTH", "Axes", "Svg", "cut", "tick_text", "ticks"]
+__all__ = ["HEIGHT", "WIDTH", "Axes", "Data", "Svg", "cut", "tick_text", "ticks"]
 
 WIDTH, HEIGHT = 480, 300
 """Of a chart, in its own units; letters of 13 units can be read on a phone 360 px wide."""
@@ -18,9 +19,42 @@ _LETTER = 6.7  # mean width of a letter of 13 units
 
 
 class Svg(str):
-    """Text that is known to be a drawing of ours, with everything from outside escaped."""
+    """Text that is known to be a drawing of ours, with everything from outside escaped.
 
-    __slots__ = ()
+    Attributes:
+        data: What is drawn, for tables and for papers; None for a drawing of words.
+    """
+
+    data: Data | None = None
+
+    @property
+    def heading(self) -> str:
+        """What the drawing shows, with a capital."""
+        return f"{self.data.title[:1].upper()}{self.data.title[1:]}" if self.data else ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The numbers behind a chart.
+
+    Attributes:
+        kind: How they are drawn: line, dots or bars.
+        title: What is shown.
+        x_label: With its unit.
+        y_label: With its unit.
+        series: Name to its columns: x, y, and low and high where there are intervals.
+    """
+
+    kind: str
+    title: str
+    x_label: str
+    y_label: str
+    series: Mapping[str, Mapping[str, Sequence[Any]]]
+
+    def of(self, drawing: Svg) -> Svg:
+        """The drawing that shows these."""
+        drawing.data = self
+        return drawing
 
 
 @dataclass
@@ -155,7 +189,7 @@ class Axes:
                 )
             room = int((self.left - 10) / _LETTER)
             self.text(self.left - 8, y + 4, cut(word, room), anchor="end")
-        for value, word in _numbers(self.x, 6) if x_ticks is None else x_ticks:
+        for value, word in self._fitting() if x_ticks is None else x_ticks:
             x = self.px(value)
             if "x" in grid:
                 self.parts.append(
@@ -182,6 +216,15 @@ class Axes:
             + "".join(self.parts)
             + "</svg>"
         )
+
+    def _fitting(self) -> list[tuple[float, str]]:
+        """Round numbers below the drawing, as many as stand side by side without touching."""
+        room = WIDTH - 16 - self.left
+        for count in (6, 5, 4, 3):
+            found = _numbers(self.x, count)
+            if sum(len(word) * _LETTER + 12 for _, word in found) <= room:
+                return found
+        return _numbers(self.x, 2)
 
     def _legend_places(self) -> list[tuple[float, int]]:
         """Where each entry of the legend begins, and in which row."""

@@ -34,6 +34,7 @@ METRIC_WORDS = {
 def sections_of(run: RunFolder) -> Sequence[Section]:
     """What the report on masks shows beyond the common frame."""
     return (
+        Section("top", lambda page: _three(page, run)),
         Section("data", lambda page: _data(page, run.read_json("facts.json"))),
         Section("score", lambda page: _calibration(page, run)),
         Section("decisions", lambda page: _decisions(page, run)),
@@ -128,6 +129,23 @@ def _pictures(page: Page, run: RunFolder) -> None:
             (read_image(safe_join(run.path / "gallery", entry["file"])), _caption(entry))
             for entry in entries
         )
+
+
+def _three(page: Page, run: RunFolder) -> None:
+    """One of the best, one of the less good, one of the worst, at the top of the page."""
+    gallery = run.read_json("gallery.json")
+    best = [entry for entry in gallery if entry["kind"] == "best"]
+    worst = [entry for entry in gallery if entry["kind"] == "worst"]
+    chosen = [("best", best[:1]), ("among the worst", worst[-1:]), ("worst", worst[:1])]
+    page.key([(TRUTH, "truth"), (PREDICTED, "prediction, out of fold")])
+    page.pictures(
+        [
+            (read_image(safe_join(run.path / "gallery", e["file"])), f"{word}: {_caption(e)}")
+            for word, entries in chosen
+            for e in entries
+        ],
+        large=True,
+    )
 
 
 def _caption(entry: dict[str, Any]) -> str:
