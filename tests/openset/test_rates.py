@@ -74,10 +74,24 @@ def test_where_both_cannot_be_held_the_ranking_is_given():
 
 def test_scores_that_do_not_tell_the_new_from_the_known_are_called_so():
     found = {"false_new": {"value": 0.1}, "auroc_new": {"value": 0.52}}
-    text = rates_sentence(Rates(0.0, 1.0), (0.1, None), found)
+    text = rates_sentence(Rates(1.0), (0.1, None), found)
     assert "hardly tell new ones from known ones" in text
     found["auroc_new"]["value"] = 0.9
-    assert "hardly" not in rates_sentence(Rates(0.0, 1.0), (0.1, None), found)
+    assert "hardly" not in rates_sentence(Rates(1.0), (0.1, None), found)
+
+
+def test_candidates_behind_the_leader_do_not_move_a_rate():
+    """The whole gallery has more of them than the gallery of a fold."""
+    rng = np.random.default_rng(0)
+    truth = np.where(np.arange(600) < 400, 0, UNKNOWN)
+    lead = rng.normal(size=600)
+    behind = lead - np.where(truth == 0, 2.0, 0.1)  # a softmax would part the two kinds
+    few = Evidence(np.tile([0, 1], (600, 1)), np.stack([lead, behind], axis=1))
+    policy = fit_policy("rates", few, truth, asked(false_new=0.2, queries=600))
+    more = np.stack([lead, lead - 0.05, lead - 0.1, lead - 0.15], axis=1)
+    many = Evidence(np.tile([0, 1, 2, 3], (600, 1)), more)
+    assert came(policy, few, truth)[0] == pytest.approx(0.2, abs=0.01)
+    assert came(policy, many, truth) == came(policy, few, truth)
 
 
 def test_too_few_photos_for_a_rate_are_not_called_enough():
@@ -93,7 +107,7 @@ def test_a_level_by_hand():
     scores = np.arange(1.0, 10.0)[:, None]
     evidence = Evidence(np.zeros((9, 1), np.int64), scores)
     policy = Rates.fit(evidence, np.zeros(9, np.int64), asked(false_new=0.2, queries=9))
-    assert policy == Rates(0.0, 2.0)
+    assert policy == Rates(2.0)
     unknown = np.full(9, UNKNOWN)
     policy = Rates.fit(evidence, unknown, asked(false_match=0.2, queries=9))
     assert 8 < policy.level < 8.001
@@ -102,11 +116,11 @@ def test_a_level_by_hand():
 def test_a_query_without_candidates_is_new():
     evidence = Evidence(np.full((1, 1), -2), np.full((1, 1), -FAR))
     for held in (0, 1):
-        assert Rates(0.0, 0.5, held).rank(evidence, top_k=1)[0, 0] == UNKNOWN
+        assert Rates(0.5, held).rank(evidence, top_k=1)[0, 0] == UNKNOWN
 
 
 def test_json_round_trip():
-    policy = Rates(0.25, 0.5, 0)
+    policy = Rates(0.5, 0)
     assert policy_from_json(json.loads(json.dumps(policy_to_json(policy)))) == policy
 
 

@@ -2,7 +2,10 @@
 
 The user chooses one of the rates, or both. The level is a quantile of what queries of that kind
 reached out of fold, so the rate holds for new photos of the same survey whatever the share of
-unknown among them. Where both are asked for and no level holds both, nobody is called new: the
+unknown among them. What is compared with the level is the leader's own score: a softmax over the
+candidates parted the two kinds no better on new photos, and its rates did not carry over to the
+whole gallery, which has more candidates than that of a fold (docs/experiments.md, 2026-11-28).
+Where both are asked for and no level holds both, nobody is called new: the
 ranking of the known is given, beside the probability of being new.
 """
 
@@ -16,16 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.errors import TransectError
-from transect.metrics.identify import auroc
 from transect.openset.evidence import FAR, UNKNOWN, Evidence, FitOptions, clipped, insert_unknown
 from transect.recipe import IdentifyDecide
 
 __all__ = ["RATES", "Rates", "check_rates", "holds_rates", "rates_sentence", "softened"]
 
 RATES = "rates"
-_TEMPERATURES = (0.1, 0.2, 0.5, 1.0, 2.0)  # in units of the scores' spread; our guess
 _CHANCE = 0.6  # AUROC below which the two kinds are hardly told apart; our guess
-_CLEARLY = 0.01  # of AUROC, by which a softmax must part the two kinds better; our guess
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,12 @@ class Rates:
     """A leader at or above the level is believed.
 
     Attributes:
-        temperature: Of the softmax over the candidates that gives the leader's strength; 0 takes
-            the leader's own score.
         level: Below it a query is new.
         held: 1 if the level holds what was asked for; 0 if nothing does, and only the ranking of
             the known is given.
     """
 
     name: ClassVar[str] = RATES
-    temperature: float
     level: float
     held: int = 1
 
@@ -50,23 +47,22 @@ class Rates:
         if not self.held:
             everybody = np.where(evidence.scores[:, 0] > -FAR, top_k, 0)
             return insert_unknown(evidence.identities, everybody, top_k)
-        strong = strength(evidence, self.temperature) >= self.level
+        strong = evidence.scores >= self.level
         return insert_unknown(evidence.identities, strong.sum(axis=1), top_k)
 
     def margin(self, evidence: Evidence) -> NDArray[np.float64]:
-        """The leader's strength less the level."""
-        return strength(evidence, self.temperature)[:, 0] - self.level
+        """The leader's score less the level."""
+        return evidence.scores[:, 0] - self.level
 
     @staticmethod
     def fit(evidence: Evidence, truth: NDArray[np.int64], options: FitOptions) -> Rates:
-        """Choose the strength that parts known from unknown best, then the level.
+        """Choose the level.
 
         Raises:
             TransectError: If no rate is asked for, or one is not between 0 and 1.
         """
         check_rates(options.false_new, options.false_match)
-        temperature = _best_temperature(evidence, truth)
-        lead = strength(evidence, temperature)[:, 0]
+        lead = evidence.scores[:, 0]
         known = np.sort(lead[truth != UNKNOWN])
         unknown = np.sort(lead[truth == UNKNOWN])
         levels = []
@@ -77,9 +73,9 @@ class Rates:
         real = [level for level in levels if level is not None]
         if len(real) < len(levels):  # too few photos for a level: the middle of the two kinds
             middle = [float(np.median(part)) for part in (known, unknown) if len(part)]
-            return Rates(temperature, clipped(np.mean(middle)), 0)
+            return Rates(clipped(np.mean(middle)), 0)
         held = len(real) == 1 or real[0] >= real[1]
-        return Rates(temperature, clipped(np.mean(real)), int(held))
+        return Rates(clipped(np.mean(real)), int(held))
 
 
 def rates_sentence(
@@ -146,32 +142,12 @@ def check_rates(false_new: float | None, false_match: float | None) -> None:
             )
 
 
-def strength(evidence: Evidence, temperature: float) -> NDArray[np.float64]:
-    """(Q, K) what a level is compared with: scores, or their softmax over the candidates."""
-    return softened(evidence.scores, temperature) if temperature > 0 else evidence.scores
-
-
 def softened(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """(Q, K) softmax over the candidates of each query; 0 where there is nobody."""
     real = scores > -FAR
     top = np.where(real[:, :1], scores[:, :1], 0.0)
     power = np.exp(np.where(real, (scores - top) / temperature, -np.inf))
     return power / np.maximum(power.sum(axis=1, keepdims=True), 1e-300)
-
-
-def _best_temperature(evidence: Evidence, truth: NDArray[np.int64]) -> float:
-    """The softmax that parts the two kinds best; 0 for the plain score unless one is clearly so."""
-    unknown = truth == UNKNOWN
-    if unknown.all() or not unknown.any():
-        return 0.0
-    real = evidence.scores[evidence.scores > -FAR]
-    unit = max(float(np.std(real)), 1e-9) if len(real) > 1 else 1.0
-    best, value = 0.0, auroc(-evidence.scores[:, 0], unknown) + _CLEARLY
-    for factor in _TEMPERATURES:
-        parted = auroc(-strength(evidence, factor * unit)[:, 0], unknown)
-        if parted > value:
-            best, value = factor * unit, parted
-    return best
 
 
 def _level_of_false_new(known: NDArray[np.float64], rate: float) -> float | None:
