@@ -32,8 +32,15 @@ fix: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The site is written to site/; `make docs EXTRAS=dev,docs` installs what builds it.
 docs: $(STAMP)
 	$(BIN)/python docs/build_reference.py
+	$(BIN)/python -m mkdocs build --quiet
+
+# What is uploaded: a wheel and an sdist, looked into before anybody installs them.
+package: $(STAMP)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m zipfile -l dist/transect-*.whl | grep -q "transect/py.typed"
 
 # The page of `transect review`, from its source in web/review; needs Node 20 or newer.
 review-bundle:

@@ -1,6 +1,7 @@
 """Mistakes that people make at a keyboard: one sentence each, and what was meant."""
 
 import os
+import sys
 
 import pytest
 
@@ -104,3 +105,16 @@ def test_nothing_is_written_inside_what_is_read(survey, capsys, tmp_path):
 def test_auto_is_a_recipe_that_can_be_asked_about(capsys):
     assert main(["recipes", "auto"]) == 0
     assert "plans for every question: segment, count" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_commands_and_options(shell, capsys):
+    pytest.importorskip("shtab")
+    assert main(["completion", shell]) == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("predict", "--budget", "doctor"))
+
+
+def test_without_the_library_completion_names_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert "transect[completion]" in said(["completion", "bash"], capsys)

@@ -8,8 +8,15 @@ from pathlib import Path
 
 from transect.cli.bars import Bars
 from transect.cli.format import told_next
+from transect.errors import TransectError
 
-__all__ = ["convert_command", "demo_command", "doctor_command", "recipes_command"]
+__all__ = [
+    "completion_command",
+    "convert_command",
+    "demo_command",
+    "doctor_command",
+    "recipes_command",
+]
 
 _SHOWN = 20  # sentences of a conversion; the table that follows adds all of them up
 
@@ -44,6 +51,21 @@ def recipes_command(options: argparse.Namespace) -> int:
     print("\nNAME is one of these, DATA a survey:")
     told_next("", "recipes", "NAME")
     told_next("", "train", "DATA", "--recipe", "NAME")
+    return 0
+
+
+def completion_command(options: argparse.Namespace) -> int:
+    """Print a script that completes commands and options in a shell."""
+    try:
+        import shtab
+    except ImportError as error:
+        raise TransectError(
+            "completion needs shtab, which is not installed. Run: pip install "
+            "'transect[completion]'."
+        ) from error
+    from transect.cli.parser import parser_of_words
+
+    print(shtab.complete(parser_of_words(), shell=options.shell))
     return 0
 
 

@@ -19,6 +19,7 @@ from transect.cli.answering import (
 from transect.cli.asking import AskingParser
 from transect.cli.auditing import audit_command
 from transect.cli.helping import (
+    completion_command,
     convert_command,
     demo_command,
     doctor_command,
@@ -235,6 +236,8 @@ def parser_of_words() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0)
     _machine(demo)
 
+    shell = _command(commands, "completion", completion_command, "complete words in your shell")
+    shell.add_argument("shell", choices=("bash", "zsh"))
     doctor = _command(commands, "doctor", doctor_command, "look at the installation")
     doctor.add_argument("--json", action="store_true")
     return parser
