@@ -126,3 +126,26 @@ def test_one_member_has_nothing_to_be_stacked_with_and_few_images_teach_no_stack
     assert sources_of(ClassifyDecide(), both, 900) == ("a", "b", "mean", "logistic", "lightgbm")
     assert sources_of(ClassifyDecide(), both, 200) == ("a", "b", "mean", "logistic")
     assert sources_of(ClassifyDecide(), both, 40) == ("a", "b", "mean")
+
+
+def test_a_lead_that_chance_would_give_is_no_reason_to_leave_the_simpler_source():
+    from transect.classify.deciding import _chosen
+
+    simple = np.zeros(100)
+    simple[:80] = 1
+    luck, better = simple.copy(), simple.copy()
+    luck[:5], luck[80:86] = 0, 1  # five lost, six won
+    better[80:90] = 1
+    for other, wanted in ((luck, "frozen"), (better, "trained")):
+        each = {"frozen": simple, "trained": other}
+        assert _chosen({name: v.mean() for name, v in each.items()}, each) == wanted
+
+
+def test_a_stack_answers_rows_that_it_was_not_fitted_on(monkeypatch):
+    from transect.classify import deciding
+
+    given, seen = evidence(0.7, 0.7, n=120), []
+    fitted = deciding._fitted
+    monkeypatch.setattr(deciding, "_fitted", lambda n, m, t: seen.append(len(t)) or fitted(n, m, t))
+    deciding._held_out("logistic", given, [0.25] * 4)
+    assert seen == [90] * 4
