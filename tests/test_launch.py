@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from transect.errors import TransectError
-from transect.launch import Job, run_jobs
+from transect.launch import Job, Launch, launch_said, launched, run_jobs
 
 HERE = "tests.test_launch"
 
@@ -23,6 +23,13 @@ def odd():
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(marker):
+    if not os.path.exists(marker):  # noqa: PTH110
+        open(marker, "w").close()  # noqa: PTH123
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
 
 
 def not_json():
@@ -72,11 +79,50 @@ def test_several_devices_run_in_processes_and_survive_a_dead_one(monkeypatch):
     assert [r.name for r in results] == ["a", "b", "c", "d", "e"]
     assert results[0].value["twice"] == 2
     assert int(results[0].value["threads"]) >= 1
-    assert "ended with code -9" in results[1].error
+    assert "ended with code -9 before it was done, 3 times" in results[1].error
     assert results[2].error == "no pictures in this fold. Add some."
     assert "not JSON" in results[3].error
     assert results[4].value["twice"] == 10
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_begun_again(tmp_path, caplog):
+    jobs = [Job(name, f"{HERE}:die_once", {"marker": str(tmp_path / name)}) for name in "ab"]
+    results = run_jobs(jobs, devices=["cpu", "cpu"])
+    assert [result.value for result in results] == ["done", "done"]
+    assert caplog.text.count("was killed and is begun again") == 2
+
+
+@pytest.mark.slow
+def test_two_ray_workers_do_the_same_and_a_killed_one_is_repeated(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine starts slowly
+    ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    try:
+        jobs = [Job(f"j{n}", f"{HERE}:double", {"number": n}) for n in range(3)]
+        jobs += [
+            Job("k", f"{HERE}:die_once", {"marker": str(tmp_path / "k")}),
+            Job("f", f"{HERE}:fail"),
+        ]
+        results = run_jobs(jobs, how="ray")
+    finally:
+        ray.shutdown()
+    assert [result.value["twice"] for result in results[:3]] == [0, 2, 4]
+    assert results[3].value == "done"
+    assert results[4].error == "no pictures in this fold. Add some."
+
+
+def test_what_the_user_says_holds_within_and_no_longer():
+    assert launch_said() == Launch()
+    with launched("local", 3, 1):
+        assert launch_said() == Launch("local", 3, 1)
+        assert launch_said().places(("cuda:0", "cuda:1")) == ("cuda:0", "cuda:1", "cuda:0")
+    assert launch_said().places(("cpu",)) == ("cpu",)
+    with pytest.raises(TransectError, match="workers must be 1 or more"), launched("local", 0):
+        pass
+    with pytest.raises(TransectError, match="Did you mean 'ray'"), launched("rya"):
+        pass
 
 
 def test_each_process_sees_its_own_gpu(monkeypatch):

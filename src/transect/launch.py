@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
@@ -9,7 +10,8 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -17,9 +19,65 @@ from typing import Any
 
 from transect.errors import TransectError, unknown_name
 
-__all__ = ["Job", "JobResult", "devices_here", "run_jobs"]
+__all__ = ["Job", "JobResult", "Launch", "devices_here", "launch_said", "launched", "run_jobs"]
 
 _LOG = logging.getLogger(__name__)
+ATTEMPTS = 3  # of a job whose process was killed; one that raises is not repeated
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where independent jobs run.
+
+    Attributes:
+        how: ``local`` or ``ray``.
+        workers: Processes at a time here; None takes one per GPU, and one where there is none.
+        threads: CPU threads of each process; None shares the cores out.
+    """
+
+    how: str = "local"
+    workers: int | None = None
+    threads: int | None = None
+
+    def places(self, devices: Sequence[str]) -> tuple[str, ...]:
+        """The devices on which jobs run, one at a time on each, some of them named twice."""
+        if self.workers is None:
+            return tuple(devices)
+        return tuple(devices[number % len(devices)] for number in range(self.workers))
+
+
+_SAID: ContextVar[Launch | None] = ContextVar("launch", default=None)
+
+
+@contextlib.contextmanager
+def launched(
+    how: str = "local", workers: int | None = None, threads: int | None = None
+) -> Iterator[None]:
+    """Run the independent jobs of all that is done within as the user says (``--launch``).
+
+    Args:
+        how: ``local`` or ``ray``.
+        workers: Processes at a time; None takes one per GPU.
+        threads: CPU threads of each; None shares the cores out.
+
+    Raises:
+        TransectError: On an unknown ``how``, or fewer workers or threads than one.
+    """
+    if how not in ("local", "ray"):
+        raise unknown_name("launch", how, ["local", "ray"])
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None and number < 1:
+            raise TransectError(f"{name} must be 1 or more; got {number}. Leave it out, or give 1.")
+    token = _SAID.set(Launch(how, workers, threads))
+    try:
+        yield
+    finally:
+        _SAID.reset(token)
+
+
+def launch_said() -> Launch:
+    """What the user says of independent jobs."""
+    return _SAID.get() or Launch()
 
 
 @dataclass(frozen=True)
@@ -74,6 +132,9 @@ def run_jobs(
     progress: Progress | None = None,
 ) -> list[JobResult]:
     """Run all jobs; one that fails is reported, and the others go on.
+
+    A job whose process is killed is begun again, up to three times in all: a job finds what it
+    had done, or does it again.
 
     Args:
         jobs: In the order in which they are begun.
@@ -176,12 +237,14 @@ def _in_processes(
     free = list(devices)
     waiting = list(range(len(jobs)))
     running: dict[Connection, tuple[int, str, BaseProcess, float]] = {}
+    begun = [0] * len(jobs)
     results: dict[int, JobResult] = {}
-    threads = str(max(1, (os.cpu_count() or 1) // len(devices)))
+    threads = str(launch_said().threads or max(1, (os.cpu_count() or 1) // len(devices)))
     try:
         while waiting or running:
             while waiting and free:
                 number, device = waiting.pop(0), free.pop(0)
+                begun[number] += 1
                 ours, theirs = context.Pipe(duplex=False)
                 process: BaseProcess = context.Process(target=_child, args=(texts[number], theirs))
                 with _Environment(_variables(device, threads)):
@@ -192,8 +255,17 @@ def _in_processes(
                 assert isinstance(pipe, Connection)
                 number, device, process, began = running.pop(pipe)
                 seconds = time.monotonic() - began
-                results[number] = _received(jobs[number].name, pipe, process, seconds)
                 free.append(device)
+                result = _received(jobs[number].name, pipe, process, seconds)
+                if result is None and begun[number] < ATTEMPTS:
+                    _LOG.warning("%s was killed and is begun again", jobs[number].name)
+                    waiting.insert(0, number)
+                    continue
+                results[number] = result or JobResult(
+                    jobs[number].name, None, f"its process ended with code {process.exitcode} "
+                    f"before it was done, {ATTEMPTS} times. Was it killed, or out of memory?", "",
+                    seconds,
+                )  # fmt: skip
                 _tell(progress, len(results), len(jobs), results[number])
     finally:
         for pipe, (_, _, process, _) in running.items():
@@ -203,17 +275,14 @@ def _in_processes(
     return [results[number] for number in range(len(jobs))]
 
 
-def _received(name: str, pipe: Connection, process: BaseProcess, seconds: float) -> JobResult:
-    """The result that a process sent, or that it died."""
-    try:
-        result = JobResult(**{"seconds": seconds, **json.loads(pipe.recv_bytes())})
-        process.join()
-    except EOFError:
-        process.join()
-        result = JobResult(
-            name, None, f"its process ended with code {process.exitcode} before it was done. "
-            "Was it killed, or out of memory?", "", seconds,
-        )  # fmt: skip
+def _received(
+    name: str, pipe: Connection, process: BaseProcess, seconds: float
+) -> JobResult | None:
+    """The result that a process sent; None if it died before."""
+    result = None
+    with contextlib.suppress(EOFError, ConnectionResetError):
+        result = JobResult(**{"name": name, "seconds": seconds, **json.loads(pipe.recv_bytes())})
+    process.join()
     pipe.close()
     return result
 
@@ -260,7 +329,7 @@ def _on_ray(jobs: Sequence[Job], progress: Progress | None) -> list[JobResult]:
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     gpus = 1 if ray.cluster_resources().get("GPU", 0) > 0 else 0
-    remote = ray.remote(num_gpus=gpus)(_ray_task)
+    remote = ray.remote(num_gpus=gpus, max_retries=ATTEMPTS - 1)(_ray_task)
     pending = {remote.remote(text): number for number, text in enumerate(texts)}
     results: dict[int, JobResult] = {}
     while pending:

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        with stoppable(for_good=argv is None), _read_as_said(options):
+        with stoppable(for_good=argv is None), _read_as_said(options), _launch_said(options):
             return int(options.call(options) or 0)
     except TransectError as error:
         print(f"transect: {error}", file=sys.stderr)
@@ -47,6 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _launch_said(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """Run independent jobs as ``--launch`` and ``--workers`` say, whatever the command."""
+    said = {name: getattr(options, name, None) for name in ("launch", "workers")}
+    if not any(value is not None for value in said.values()):
+        return contextlib.nullcontext()
+    from transect.launch import launched
+
+    return launched(said["launch"] or "local", said["workers"], options.threads)
 
 
 def _read_as_said(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:

@@ -115,6 +115,7 @@ def parser_of_words() -> argparse.ArgumentParser:
     )
     train.add_argument("--trials", type=int, default=20, metavar="N", help="of --tune (default 20)")
     _machine(train)
+    _launched(train)
 
     score = _command(commands, "score", score_command, "every metric of a run with its spread")
     score.add_argument(
@@ -288,6 +289,16 @@ def _machine(parser: argparse.ArgumentParser) -> None:
     """The options that say where work is done."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def _launched(parser: argparse.ArgumentParser) -> None:
+    """The options that say where independent jobs (folds and members) are done."""
+    parser.add_argument(
+        "--launch",
+        choices=("local", "ray"),
+        help="independent jobs: one per GPU of this machine (default), or on a Ray cluster",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time on this machine")
 
 
 def _scale(text: str) -> float | str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from transect.data.survey import open_survey
 from transect.errors import TransectError
-from transect.launch import Job, devices_here, run_jobs
+from transect.launch import Job, launch_said, run_jobs
 from transect.recipe import Member
 from transect.run import RunFolder
 from transect.task import Dataset, Task, Work
@@ -31,15 +31,18 @@ class Reopen:
         root: The survey's folder.
         question: As ``open_survey`` takes it.
         missing: As ``open_survey`` takes it.
-        devices: Where jobs run, one at a time on each; fewer than two train in this process.
-        how: ``local`` or ``ray``.
+        devices: Of this machine that jobs may run on.
     """
 
     root: str
     question: str
     missing: str | None
     devices: tuple[str, ...] = ()
-    how: str = "local"
+
+    def elsewhere(self) -> bool:
+        """Whether jobs go to other processes: on Ray, or several at a time here."""
+        launch = launch_said()
+        return launch.how != "local" or len(launch.places(self.devices or ("cpu",))) > 1
 
 
 def fit_round(task: Task[D, Any], work: Work[D], number: int, reopen: Reopen | None) -> None:
@@ -60,7 +63,7 @@ def fit_round(task: Task[D, Any], work: Work[D], number: int, reopen: Reopen | N
     Team(work.device).wait()
     for wave in waves(work.recipe.members):
         with spent.on("training"):
-            if reopen is not None and (len(reopen.devices) > 1 or reopen.how != "local"):
+            if reopen is not None and reopen.elsewhere():
                 _fit_elsewhere(work, wave, number, reopen)
             else:
                 for member in wave:
@@ -93,7 +96,13 @@ def waves(members: Sequence[Member]) -> list[list[Member]]:
 
 
 def fit_job(
-    run: str, member: str, fold: int, number: int, device: str, survey: dict[str, Any]
+    run: str,
+    member: str,
+    fold: int,
+    number: int,
+    device: str,
+    survey: dict[str, Any],
+    threads: int | None = None,
 ) -> None:
     """Train one member on one fold in a process of its own.
 
@@ -104,8 +113,12 @@ def fit_job(
         number: The round.
         device: As this process sees it.
         survey: root, question and missing of ``Reopen``.
+        threads: CPU threads; None leaves what the process was begun with.
     """
     from transect.pipeline.tasks import task_of
+    from transect.train.process import prepare_process
+
+    prepare_process(threads)
 
     folder = RunFolder.open(Path(run))
     recipe = folder.recipe()
@@ -129,6 +142,7 @@ def _fit_elsewhere(work: Work[Any], wave: Sequence[Member], number: int, reopen:
     """Hand the members of a wave and their folds to ``launch``; all must succeed."""
     where = {k: v for k, v in asdict(reopen).items() if k in ("root", "question", "missing")}
     device = "cuda" if work.device.startswith("cuda") else work.device
+    launch = launch_said()
     jobs = [
         Job(
             f"{member.name}, fold {fold}",
@@ -140,6 +154,7 @@ def _fit_elsewhere(work: Work[Any], wave: Sequence[Member], number: int, reopen:
                 "number": number,
                 "device": device,
                 "survey": where,
+                "threads": launch.threads,
             },
         )
         for member in wave
@@ -147,8 +162,8 @@ def _fit_elsewhere(work: Work[Any], wave: Sequence[Member], number: int, reopen:
     ]
     results = run_jobs(
         jobs,
-        how=reopen.how,
-        devices=reopen.devices or devices_here(),
+        how=launch.how,
+        devices=launch.places(reopen.devices or (work.device,)),
         progress=lambda done, count, result: work.progress.step("training", done, count),
     )
     failed = [result for result in results if result.error is not None]

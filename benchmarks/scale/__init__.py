@@ -1,0 +1,1 @@
+"""How cost grows with the work: ``python -m benchmarks.scale [PART...]``."""
