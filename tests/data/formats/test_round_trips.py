@@ -129,6 +129,15 @@ def test_survey_with_classes_boxes_and_identities(tmp_path, pictures):
     assert facts(found) == facts(given)
 
 
+def test_a_survey_whose_tables_were_read_whole_is_complete(tmp_path, pictures):
+    given = annotated("polygon", "box", "point", "word", "identity")
+    write_annotations(given, tmp_path / "survey", pictures=pictures)
+    result = convert(tmp_path / "survey", tmp_path / "back.json")
+    assert result.problems == ()
+    assert [t.why for t in result.told if t.lost] == []
+    assert result.complete
+
+
 def test_survey_is_not_written_over_another(tmp_path, pictures):
     write_annotations(annotated("point"), tmp_path / "survey", pictures=pictures)
     with pytest.raises(Exception, match="already holds a survey"):
