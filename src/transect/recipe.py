@@ -217,6 +217,9 @@ class Augment:
         grid_p: Its probability.
         barrel: Barrel and pincushion coefficient.
         barrel_p: Its probability.
+        piecewise: Piecewise affine: standard deviation, as a share of the side, by which the
+            4 x 4 nodes of a mesh of triangles move.
+        piecewise_p: Its probability.
         crop: Largest share cut from each side before resizing back.
         crop_p: Its probability.
         border: reflect, edge or zero, for what the warp brings in.
@@ -267,6 +270,8 @@ class Augment:
     grid_p: float = 0.0
     barrel: float = 0.0
     barrel_p: float = 0.0
+    piecewise: float = 0.0
+    piecewise_p: float = 0.0
     crop: float = 0.0
     crop_p: float = 0.0
     border: str = "reflect"
@@ -624,7 +629,8 @@ class IdentifyDecide:
             lnbnn; or the name of a member.
         fuse: best, mean, power, logistic, svm, knn, lightgbm, xgboost.
         power: Alpha of the power mean.
-        to_identity: max, mean, sum or prototype.
+        to_identity: max, mean, sum or prototype, from photos; or classes: the probabilities of the
+            network's own classes, which know only the individuals that it was trained on.
         policies: Compared out of fold; names of ``identify`` policies.
         share_new: Prior share of unknown queries, or None: from the training table.
         false_new: Share of known individuals that may be called new; with it, or the next, the

@@ -28,6 +28,7 @@ GEOMETRY = {
     "perspective": Augment(perspective=0.2, perspective_p=1.0),
     "grid": Augment(grid=0.3, grid_p=1.0),
     "barrel": Augment(barrel=0.2, barrel_p=1.0),
+    "piecewise": Augment(piecewise=0.04, piecewise_p=1.0),
     "crop": Augment(crop=0.2, crop_p=1.0),
 }
 EVERYTHING = Augment(
@@ -47,6 +48,8 @@ EVERYTHING = Augment(
     grid_p=1.0,
     barrel=0.1,
     barrel_p=1.0,
+    piecewise=0.02,
+    piecewise_p=1.0,
     crop=0.1,
     crop_p=1.0,
 )

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["STEEPEST", "nodes", "spread", "unfolded"]
+__all__ = ["STEEPEST", "nodes", "piecewise_affine", "spread", "unfolded"]
 
 # A field steeper than this would fold the picture over itself, and points had no place.
 STEEPEST = 0.7
@@ -41,6 +41,41 @@ def spread(length: int, step: int, smooth: bool) -> NDArray[np.float32]:
     near = (1.5 * away - 2.5) * away**2 + 1
     far = ((-0.5 * away + 2.5) * away - 4) * away + 2
     return np.where(away < 1, near, np.where(away < 2, far, 0)).astype(np.float32)
+
+
+def piecewise_affine(moves: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Move the nodes of a mesh of triangles; what is between follows by one affine map each.
+
+    Args:
+        moves: (2, R, C) dx, dy of the nodes, which lie evenly from corner to corner; two each
+            way at least.
+        size_hw: (height, width) of the field.
+
+    Returns:
+        (2, H, W) float32: linear within the two triangles of every cell.
+
+    References:
+        imgaug's PiecewiseAffine, after skimage.transform.PiecewiseAffineTransform.
+
+    Example:
+        >>> corner = np.array([[[0, 0], [0, 4]], [[0, 0], [0, 0]]], np.float32)
+        >>> piecewise_affine(corner, (3, 3))[0].tolist()
+        [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0], [0.0, 2.0, 4.0]]
+    """
+    places = [
+        np.linspace(0, n - 1, max(side, 2), dtype=np.float32)[:side]
+        for n, side in zip(moves.shape[1:], size_hw, strict=True)
+    ]
+    (row, down), (column, across) = (
+        (cell := np.minimum(place.astype(np.intp), n - 2), place - cell)
+        for place, n in zip(places, moves.shape[1:], strict=True)
+    )
+    row, down = row[:, None], down[:, None]
+    near, far = moves[:, row, column], moves[:, row + 1, column + 1]
+    right, below = moves[:, row, column + 1], moves[:, row + 1, column]
+    upper = near + across * (right - near) + down * (below - near)
+    lower = far + (1 - across) * (below - far) + (1 - down) * (right - far)
+    return np.where(across + down <= 1, upper, lower).astype(np.float32)
 
 
 def unfolded(field: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -66,6 +66,7 @@ def check_augment(spec: Augment) -> None:
             f"augment.scale must be a positive range; got {spec.scale}. Give (smallest, largest)."
         )
     bounds = {"crop": 0.5, "perspective": 0.5, "grid": 0.5, "aspect": 1.0, "cutout": 1.0}
+    bounds["piecewise"] = 0.5
     for name, below in bounds.items():
         if not 0 <= getattr(spec, name) < below:
             raise TransectError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.augment.draws import Draws
-from transect.augment.fields import nodes, spread, unfolded
+from transect.augment.fields import nodes, piecewise_affine, spread, unfolded
 from transect.augment.pixels import Pixels, by_fours
 from transect.recipe import Augment
 
@@ -26,6 +26,7 @@ _BORDERS = {
     "zero": cv2.BORDER_CONSTANT,
 }
 _GRID_CELLS = 5
+_MESH = 4  # nodes each way of a piecewise affine map, as imgaug has them
 
 
 @dataclass(frozen=True)
@@ -329,7 +330,7 @@ def _inset(share: float, draws: Draws, right: float, bottom: float) -> Matrix:
 
 
 def _drawn_field(spec: Augment, draws: Draws, height: int, width: int) -> Floats | None:
-    """The sum of the elastic, grid and barrel displacements, (2, H, W) pixels, or None."""
+    """The sum of the elastic, grid, barrel and piecewise displacements, (2, H, W), or None."""
     field: Floats | None = None
     if spec.elastic and draws.chance(spec.elastic_p):
         # Nodes this far apart, joined smoothly, vary as noise blurred by the sigma does.
@@ -345,6 +346,11 @@ def _drawn_field(spec: Augment, draws: Draws, height: int, width: int) -> Floats
         y = (np.arange(height, dtype=np.float32) - (height - 1) / 2)[:, None]
         growth = np.float32(4 * strength / (height**2 + width**2)) * (x * x + y * y)
         bent = np.stack([growth * x, growth * y])
+        field = bent if field is None else field + bent
+    if spec.piecewise and draws.chance(spec.piecewise_p):
+        largest = np.array([width, height], np.float32)[:, None, None] * np.float32(spec.piecewise)
+        noise = draws.rng.standard_normal((2, _MESH, _MESH), dtype=np.float32) * largest
+        bent = piecewise_affine(noise, (height, width))
         field = bent if field is None else field + bent
     return None if field is None else unfolded(field)
 

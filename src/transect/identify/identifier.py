@@ -253,7 +253,8 @@ class Identifier:
         geometry = None
         if "geometry" in names:
             geometry = GeometryModel.load(geometry_file(self.run, self.fold))
-        return Scorers(names, models, len(self.people), self.decide, self.device, geometry)
+        people = tuple(str(name) for name in self.people)
+        return Scorers(names, models, people, self.decide, self.device, geometry)
 
     def _gallery(self, names: Sequence[str]) -> Features:
         """The catalogue's photos of known individuals."""

@@ -112,27 +112,31 @@ def fold_model(run: RunFolder, member: Member, fold: int) -> FoldModel:
     folder = run.fold(member.name, fold)
     counts = tuple(int(c) for c in read_json(folder / "counts.json"))
     channels = int(run.read_json("inputs.json")["channels"])
+    named = folder / "classes.json"
+    classes = tuple(str(c) for c in read_json(named)) if named.is_file() else ()
     projections = tuple(
         load_projection(folder / f"projection{number}.npz")
         for number in range(len(list(folder.glob("projection*.npz"))))
     )
     if not member.stages:
-        return FoldModel(member, (), counts, projections, channels)
+        return FoldModel(member, (), counts, projections, channels, classes)
     done = read_json(folder / "done.json")
     snapshots = tuple(
         (safe_join(folder, str(entry["file"])), float(entry["weight"]))
         for entry in done["snapshots"]
         if float(entry["weight"]) > 0
     )
-    return FoldModel(member, snapshots, counts, projections, channels)
+    return FoldModel(member, snapshots, counts, projections, channels, classes)
 
 
 def write_counts(
     run: RunFolder, member: Member, fold: int, names: NDArray[np.str_], unknown: str
 ) -> None:
-    """Keep the number of training photos per class, which the margin head needs."""
+    """Keep the classes and their numbers of training photos, which the margin head needs."""
     counts = training_labels(names, unknown)[1]
     write_json(run.fold(member.name, fold) / "counts.json", counts)
+    classes = np.unique(names[names != unknown]).tolist()
+    write_json(run.fold(member.name, fold) / "classes.json", classes)
 
 
 def embed_photos(
@@ -230,7 +234,7 @@ def score_held_out(
     """
     asked = fold_queries(photos, folds, recipe, people)
     features = _features(run, recipe, photos, people, progress)
-    scorers = [_scorers(run, recipe, ask.fold, len(people), device) for ask in asked]
+    scorers = [_scorers(run, recipe, ask.fold, people, device) for ask in asked]
     data = str([s.key for s in photos.subjects])
     where = run.path / "oof" / "pairs"
     if "geometry" in source_names(recipe):
@@ -270,13 +274,15 @@ def score_held_out(
     return found
 
 
-def _scorers(run: RunFolder, recipe: Recipe, fold: int, count: int, device: str) -> Scorers:
+def _scorers(
+    run: RunFolder, recipe: Recipe, fold: int, people: NDArray[np.str_], device: str
+) -> Scorers:
     """One fold's scorers, without its judge of views."""
     decide = recipe.decide
     assert isinstance(decide, IdentifyDecide)
     names = source_names(recipe)
     models = {m.name: {fold: fold_model(run, m, fold)} for m in recipe.members if m.name in names}
-    return Scorers(names, models, count, decide, device)
+    return Scorers(names, models, tuple(people.tolist()), decide, device)
 
 
 def _features(

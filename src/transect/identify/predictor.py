@@ -85,7 +85,7 @@ class Scorers:
     Attributes:
         names: Scorers that are asked, in the order of the recipe.
         models: Member to its models by fold: one out of fold, all for new photos.
-        count: Number of individuals.
+        people: Names of the individuals, sorted.
         decide: How scores are made.
         device: Where pair heads run.
         geometry: What judges pairs; None if geometry is not asked.
@@ -93,10 +93,15 @@ class Scorers:
 
     names: tuple[str, ...]
     models: Mapping[str, Mapping[int, FoldModel]]
-    count: int
+    people: tuple[str, ...]
     decide: IdentifyDecide
     device: str
     geometry: GeometryModel | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of individuals."""
+        return len(self.people)
 
 
 @dataclass(frozen=True)
@@ -250,8 +255,9 @@ def _by_networks(
                     mine,
                     partial(gallery.prototypes, (member, fold), scorers.count),
                     gallery.owners,
-                    scorers.count,
+                    scorers.people,
                     scorers.decide,
+                    device=scorers.device,
                 )
             )
             share = scores / np.float32(len(models))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transect.data.inputs import Inputs
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path
+from transect.identify.classes import asked_one_by_one, check_classes, class_scores
 from transect.identify.embedding import embed_with, joined_views, unit
 from transect.identify.photos import Photos
 from transect.identify.projection import Projection, fit_projection
@@ -60,6 +61,9 @@ def source_names(recipe: Recipe) -> tuple[str, ...]:
             "the recipe has no source of scores: decide.sources names none of its members. Add "
             "geometry, or a member."
         )
+    for member in recipe.members:
+        if member.name in names:
+            check_classes(member, decide)
     return names
 
 
@@ -73,6 +77,7 @@ class FoldModel:
         counts: Photos per identity of its training.
         projections: One per snapshot, or none.
         channels: Of the cut-outs that it was trained on.
+        classes: Names of the individuals of its training, in the order of its classes.
     """
 
     member: Member
@@ -80,6 +85,7 @@ class FoldModel:
     counts: tuple[int, ...]
     projections: tuple[Projection, ...] = ()
     channels: int = 3
+    classes: tuple[str, ...] = ()
 
     def models(self, device: str) -> list[tuple[torch.nn.Module, float]]:
         """The networks."""
@@ -221,19 +227,36 @@ def identity_scores(
     queries: NDArray[np.float32],
     centres: Callable[[], NDArray[np.float32]],
     owners: NDArray[np.int64],
-    count: int,
+    people: Sequence[str],
     decide: IdentifyDecide,
+    *,
+    device: str = "cpu",
 ) -> NDArray[np.float64]:
     """(Q, N) scores of identities from those of photos, as the recipe joins them.
 
     ``centres`` gives the (N, D) prototypes of the gallery where the recipe asks for them.
+
+    With ``classes`` they are the probabilities of the network's own classes; an individual that
+    it was not trained on has none and is no candidate.
     """
+    count = len(people)
+    if decide.to_identity == "classes" and not is_siamese(fold.member):
+        network = embedding_of(fold.member)
+        return class_scores(
+            fold.models(device),
+            queries,
+            fold.classes,
+            people,
+            binary=asked_one_by_one(network),
+            mirrored=network.flip_labels,
+        )
     if decide.to_identity == "prototype" and not is_siamese(fold.member):
         table = np.asarray(queries @ centres().T, np.float64)
         absent = ~np.isin(np.arange(count), owners)
         table[:, absent] = -np.inf
         return table
-    how = "mean" if decide.to_identity == "prototype" else decide.to_identity
+    others = {"prototype": "mean", "classes": "max"}  # of a Siamese network, which has neither
+    how = others.get(decide.to_identity, decide.to_identity)
     return to_identity(scores, owners, count, how=how)
 
 

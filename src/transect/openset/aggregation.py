@@ -11,7 +11,7 @@ from transect.errors import TransectError, unknown_name
 
 __all__ = ["TO_IDENTITY", "by_encounter", "power_mean", "prototypes", "to_identity"]
 
-TO_IDENTITY = ("max", "mean", "sum", "top2", "prototype")
+TO_IDENTITY = ("max", "mean", "sum", "top2", "prototype", "classes")
 
 
 def to_identity(
@@ -29,7 +29,8 @@ def to_identity(
         identities: (G,) 0 .. count-1; below 0 a picture belongs to nobody.
         count: N identities.
         how: max (the whale kernel), mean (yu4u), sum (of what lies above ``level``; whale 5th),
-            top2 (mean of the two best). ``prototype`` works on embeddings: see ``prototypes``.
+            top2 (mean of the two best). ``prototype`` and ``classes`` work on embeddings: see
+            ``prototypes`` and ``identify.classes``.
         level: Of ``sum``.
 
     Returns:
@@ -37,8 +38,8 @@ def to_identity(
         without a picture above the level keeps its best score less 1e6, so that those with a sum
         come first and the others stay in order.
     """
-    if how not in TO_IDENTITY or how == "prototype":
-        raise unknown_name("to_identity of scores", how, TO_IDENTITY[:-1])
+    if how not in TO_IDENTITY or how in TO_IDENTITY[-2:]:
+        raise unknown_name("to_identity of scores", how, TO_IDENTITY[:-2])
     owners = np.asarray(identities)
     used = np.flatnonzero(owners >= 0)
     used = used[np.argsort(owners[used], kind="stable")]

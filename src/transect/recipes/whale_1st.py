@@ -6,8 +6,7 @@ individuals apart.
 
 Where we differ, and what it still lacks:
 
-* Scores are cosines of embeddings. His were class probabilities, averaged with those of the
-  mirrored photo's mirrored classes, and a constant for "new" among them.
+* The constant for "new" among the class probabilities is set out of fold; his was found by hand.
 * No fluke mask as a fourth channel, which he blanked out in half of the draws.
 * The branch of stripes with its shortest-path distance is here a map pooled over channels.
 * His first stage took individuals with ten photos and more, his second froze all but the last two
@@ -85,7 +84,7 @@ recipe = Recipe(
     folds=Folds(count=5, use=1),
     decide=IdentifyDecide(
         sources=("embedding",),
-        to_identity="max",
+        to_identity="classes",  # 1st place: mirrored photos by their mirrored classes
         policies=("constant", "temperature"),
     ),
     notes="Whale 1st place (earhian, 2019): mirrored classes and the hardest of them.",

@@ -50,8 +50,8 @@ def arcface(name: str, size_hw: tuple[int, int]) -> Member:
             rotate=10,
             shear=0.1,
             affine_p=0.5,
-            grid=0.1,  # "piecewise affine": nodes of a grid move, what is between follows
-            grid_p=0.3,
+            piecewise=0.03,  # piecewise affine, as all kinds here
+            piecewise_p=0.3,
             channel_shift=0.05,
             contrast=0.2,
             crop=0.1,
