@@ -418,6 +418,8 @@ class Stage:
         mining: pairs of a Siamese head: none, lap, lap_blocks, random.
         mining_noise: Noise amplitude on the scores, from the first to the last epoch.
         mining_reuse: Epochs drawn from one score matrix.
+        adversarial: Of a Siamese head: how far pictures are moved against the network, in
+            standard deviations of the input; the loss is the mean of both. 0 is off.
     """
 
     name: str = "main"
@@ -458,6 +460,7 @@ class Stage:
     mining: str = "none"
     mining_noise: tuple[float, float] = (0.0, 0.0)
     mining_reuse: int = 1
+    adversarial: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,13 @@ def test_vectors_are_of_length_one_and_scores_are_their_products(tiny_run, photo
     for how in ("max", "mean", "prototype"):
         decide = with_decide(TINY, to_identity=how).decide
         table = identity_scores(
-            model, scores, vectors[:3], lambda: prototypes(vectors, owners, 5), owners, "abcde", decide
+            model,
+            scores,
+            vectors[:3],
+            lambda: prototypes(vectors, owners, 5),
+            owners,
+            "abcde",
+            decide,
         )
         assert table.shape == (3, 5)
         assert (table[:, 4] == -np.inf).all()  # nobody's photo is there

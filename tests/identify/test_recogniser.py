@@ -115,3 +115,35 @@ def test_a_photo_of_weight_zero_is_never_drawn(photos):
         batches = _batches(given, plain, stage, np.arange(len(photos)), label, 0, "cpu")
         found = torch.cat([batch["label"] for batch in batches.epoch(0)])
         assert (0 in found.tolist()) is drawn
+
+
+def pairs(count=3):
+    torch.manual_seed(1)
+    sides = {side: torch.randn(count, 3, 32, 64) for side in ("left", "right")}
+    return {**sides, "same": torch.tensor([1.0, 0.0, 1.0][:count])}
+
+
+def test_pairs_are_shown_moved_against_the_network_too():
+    stage = dataclasses.replace(STAGE, loss="bce")
+    model = model_of(dataclasses.replace(TINY, head="siamese", flip_labels=False)).eval()
+    batch = pairs()
+    plain, parts = pair_step(stage)(model, batch, 0.0)
+    assert set(parts) == {"right"}
+    both, parts = pair_step(dataclasses.replace(stage, adversarial=0.05))(model, batch, 0.0)
+    assert parts["moved"] > plain.item()  # the gradient leads uphill
+    assert both.item() == pytest.approx((plain.item() + parts["moved"]) / 2, rel=1e-5)
+    # By hand: the same pictures moved along the sign of their gradient.
+    images = torch.cat([batch["left"], batch["right"]]).requires_grad_()
+    features = model(images)["features"]
+    logits = model.head(features[:3], features[3:])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch["same"])
+    (slope,) = torch.autograd.grad(loss, images)
+    moved = images.detach() + 0.05 * slope.sign()
+    again, _ = pair_step(stage)(
+        model, {"left": moved[:3], "right": moved[3:], "same": batch["same"]}, 0.0
+    )
+    assert parts["moved"] == pytest.approx(again.item(), rel=1e-5)
+    both.backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder_parameters())
+    with pytest.raises(TransectError, match="for the pairs of a Siamese head"):
+        identity_step(dataclasses.replace(STAGE, adversarial=0.1))

@@ -91,6 +91,11 @@ class Recogniser(nn.Module):
 
 def identity_step(stage: Stage) -> Step:
     """The loss of a stage over a batch of ``image`` and ``label`` (-1: none we know)."""
+    if stage.adversarial:
+        raise TransectError(
+            f"stage {stage.name} has adversarial {stage.adversarial:g}, which is for the pairs of "
+            "a Siamese head. Set it to 0, or network.head to siamese."
+        )
     start = _parsed(stage.loss)
     end = _parsed(stage.loss_end) if stage.loss_end else None
 
@@ -110,7 +115,12 @@ def identity_step(stage: Stage) -> Step:
 
 
 def pair_step(stage: Stage) -> Step:
-    """Binary cross-entropy of a Siamese head over ``left``, ``right`` and ``same``."""
+    """Binary cross-entropy of a Siamese head over ``left``, ``right`` and ``same``.
+
+    With ``stage.adversarial`` every picture is also shown moved by that much along the sign of the
+    loss's gradient, and the loss is the mean of both (Goodfellow et al. 2015, section 6, with equal
+    shares).
+    """
     if stage.loss not in ("bce", "ce"):
         raise TransectError(
             f"stage {stage.name} trains a Siamese head, whose loss is bce; got '{stage.loss}'. Set "
@@ -119,15 +129,29 @@ def pair_step(stage: Stage) -> Step:
 
     def step(model: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(model, Recogniser)
-        assert model.head is not None
-        pairs = len(batch["left"])
-        features = model(torch.cat([batch["left"], batch["right"]]))["features"]
-        logits = model.head(features[:pairs], features[pairs:])
-        loss = functional.binary_cross_entropy_with_logits(logits.float(), batch["same"])
-        right = ((logits > 0) == (batch["same"] > 0.5)).float().mean()
-        return loss, {"right": float(right)}
+        images = torch.cat([batch["left"], batch["right"]])
+        if not stage.adversarial:
+            loss, right = _pair_loss(model, images, batch["same"])
+            return loss, {"right": right}
+        images.requires_grad_()
+        loss, right = _pair_loss(model, images, batch["same"])
+        (slope,) = torch.autograd.grad(loss, images, retain_graph=True)
+        moved = (images + stage.adversarial * slope.sign()).detach()
+        harder, _ = _pair_loss(model, moved, batch["same"])
+        return (loss + harder) / 2, {"right": right, "moved": float(harder.detach())}
 
     return step
+
+
+def _pair_loss(model: Recogniser, images: Tensor, same: Tensor) -> tuple[Tensor, float]:
+    """The loss of pairs whose left pictures stand before all right ones, and the share right."""
+    assert model.head is not None
+    features = model(images)["features"]
+    pairs = len(same)
+    logits = model.head(features[:pairs], features[pairs:])
+    right = ((logits > 0) == (same > 0.5)).float().mean()
+    loss = functional.binary_cross_entropy_with_logits(logits.float(), same)
+    return loss, float(right)
 
 
 def uses_unknown(stage: Stage) -> bool:
