@@ -34,7 +34,9 @@ def scores_of(queries, gallery, **decide):
     member = TINY.members[0]
     models = {member.name: {fold: FoldModel(member, (), ()) for fold in (0, 1)}}
     recipe = with_decide(TINY, sources=("embedding",), **decide)
-    scorers = Scorers((member.name,), models, 60, recipe.decide, "cpu")
+    scorers = Scorers(
+        (member.name,), models, tuple(f"{k:02d}" for k in range(60)), recipe.decide, "cpu"
+    )
     return score_queries(scorers, queries, gallery, Quiet()).arrays()
 
 

@@ -109,7 +109,7 @@ def test_votes_count_by_the_root_of_an_individuals_photos():
 
     owners = [0, 0, 0, 0, 1, 2]
     queries, gallery = [made(i) for i in range(3)], [made(i) for i in range(6)]
-    scorers = Scorers(("lnbnn",), {}, 4, IdentifyDecide(shortlist=0), "cpu")
+    scorers = Scorers(("lnbnn",), {}, tuple("abcd"), IdentifyDecide(shortlist=0), "cpu")
     found = _votes(scorers, features(queries, [-1] * 3), features(gallery, owners), None)
     raw = lnbnn_scores(queries, gallery, np.array(owners))
     np.testing.assert_allclose(found[:, :3], raw / np.sqrt([4, 1, 1]), rtol=1e-6)
