@@ -16,6 +16,7 @@ QUERIES = 512  # in one table of photos, ...
 CELLS = 2**25  # ... or fewer, so that a table of float64 takes a quarter of a gigabyte
 MOST_EXACT = 1_000_000  # gallery photos beyond which an index makes the short list
 LISTED = 1_000  # photos on it, per query
+PROBES = 256  # cells looked at: 32 found 93 % of the five nearest of 10^5; this is our guess
 TOGETHER = 16  # queries whose short lists are compared together
 
 
@@ -78,7 +79,7 @@ def _shortlisted(
     asked = JoinedVectors([own for own, _ in embeddings])
     whole = len(theirs) == len(embeddings[0][1])
     known = JoinedVectors([known if whole else known[theirs] for _, known in embeddings])
-    indexed = IndexedGallery.build(known)
+    indexed = IndexedGallery.build(known, probes=PROBES)
     for start in range(0, len(mine), TOGETHER):
         rows = mine[start : start + TOGETHER]
         near, _ = search_indexed(asked[rows], indexed, top=LISTED, refine=2)
