@@ -9,7 +9,7 @@ import transect
 from tests.test_reference import builder
 
 PROMISED = {"Recipe", "Run", "TransectError", "predict", "report", "score", "submit", "train"}
-PROMISED |= {"audit", "calibrate", "catalogue", "convert", "export"}
+PROMISED |= {"audit", "calibrate", "catalogue", "convert", "export", "review"}
 
 
 def test_the_promised_names_are_there():

@@ -7,8 +7,8 @@ Every command of the command line is a function here:
     run.score()                                     every metric; .to_frame() is a table
     run.predict("new/").table                       the answers; .masks(), .points, .to_coco()
 
-``audit``, ``convert``, ``score``, ``predict``, ``submit``, ``report``, ``calibrate``, ``catalogue``
-and ``export`` stand beside them; ``help(transect.train)`` explains one.
+``audit``, ``convert``, ``score``, ``predict``, ``submit``, ``report``, ``calibrate``, ``review``,
+``catalogue`` and ``export`` stand beside them; ``help(transect.train)`` explains one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from transect.recipe import Recipe
 __version__ = "0.1.0"
 
 _WORDS = (
-    "Run", "audit", "calibrate", "catalogue", "convert", "export", "predict", "report", "score",
-    "submit", "train",
+    "Run", "audit", "calibrate", "catalogue", "convert", "export", "predict", "report", "review",
+    "score", "submit", "train",
 )  # fmt: skip
 __all__ = [
     "Recipe", "Run", "TransectError", "audit", "calibrate", "catalogue", "convert", "export",
-    "predict", "report", "score", "submit", "train",
+    "predict", "report", "review", "score", "submit", "train",
 ]  # fmt: skip
 
 

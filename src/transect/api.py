@@ -7,7 +7,7 @@ import math
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transect.task import Task
 
 __all__ = ["Run", "audit", "calibrate", "catalogue", "convert", "export", "predict", "report"]
-__all__ += ["score", "submit", "train"]
+__all__ += ["review", "score", "submit", "train"]
 
 
 @dataclass(frozen=True)
@@ -502,6 +502,54 @@ def export(
 
     folder, task = _opened(run)
     return export_run(task, folder, Path(out), to=to, progress=progress or Quiet())
+
+
+@contextlib.contextmanager
+def review(
+    data: Path | str,
+    survey: Path | str | None = None,
+    *,
+    name: str = "me",
+    out: Path | str | None = None,
+    port: int = 0,
+    question: str | None = None,
+    missing: str | None = None,
+) -> Iterator[str]:
+    """Serve annotations to be looked at and corrected in a browser, on this machine alone.
+
+    Args:
+        data: A survey's folder, or a run: then what it doubts comes first.
+        survey: The survey of a run, if it does not lie beside it.
+        name: Who answers; several people's answers are kept apart.
+        out: Where answers are kept; the default is ``reviews/<name of the survey>``.
+        port: Of 127.0.0.1; 0 takes a free one.
+        question: segment, count, identify or classify, if the folder could answer several.
+        missing: What an image without annotation is: ``empty`` or ``unlabelled``; None is the
+            run's word, or ``unlabelled``.
+
+    Yields:
+        The address to open, valid until the block is left.
+
+    Raises:
+        TransectError: If ``out`` is another review's or in use, or the port is.
+
+    Example:
+        >>> with transect.review("nuclei/") as address:  # doctest: +SKIP
+        ...     input(f"open {address}; Enter ends it")
+    """
+    from transect.review.opening import survey_and_run
+    from transect.review.serve import serving
+    from transect.review.session import opened
+
+    found, run, missing = survey_and_run(
+        Path(data), Path(survey) if survey else None, question=question, missing=missing
+    )
+    folder = Path(out) if out else Path("reviews") / found.root.resolve().name
+    with (
+        opened(found, folder, name=name, run=run, missing=missing) as session,
+        serving(session, port=port) as address,
+    ):
+        yield address
 
 
 def audit(

@@ -7,16 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import expect, sync_playwright
 
-from tests.review.conftest import MAKERS, TOKEN
+from tests.review.conftest import MAKERS
 from transect.data.survey import open_survey
-from transect.review.server import app_of
+from transect.review.serve import serving
 from transect.review.session import opened
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -41,17 +39,11 @@ def served(folder, kind, *, name="me", run=None, **options):
     if not root.exists():
         MAKERS[kind](root, **options)
     survey = open_survey(root, missing="unlabelled")
-    with opened(survey, folder / "review", name=name, run=run) as session:
-        config = uvicorn.Config(app_of(session, TOKEN), port=0, log_level="error", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            thread.join(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}/{TOKEN}/", session
-        server.should_exit = True
-        thread.join()
+    with (
+        opened(survey, folder / "review", name=name, run=run) as session,
+        serving(session) as address,
+    ):
+        yield address, session
 
 
 class Command:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import cv2
 import numpy as np
 import pytest
@@ -71,6 +73,15 @@ def test_drawn_undone_killed_reloaded_and_exported(browser, tmp_path):
         same = (tmp_path / "survey/masks" / name).read_bytes()
         assert (out / "masks" / name).read_bytes() == same
     assert len(open_survey(out).masks) == 3
+
+
+def test_ctrl_c_ends_the_command_and_says_what_is_next(tmp_path):
+    write_disc_survey(tmp_path / "survey", count=1)
+    command = Command(tmp_path, "survey", "--out", "kept")
+    command.process.send_signal(signal.SIGINT)
+    said = command.process.communicate(timeout=60)[0]
+    assert command.process.returncode == 0
+    assert "next:    transect train survey --from-review kept" in said
 
 
 def test_nothing_leaves_the_machine_and_nothing_fails(browser, tmp_path):

@@ -8,7 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.review.conftest import TOKEN
+from tests.small import write_disc_survey
 from transect.errors import TransectError
+from transect.review.serve import serving
 from transect.review.server import app_of
 
 
@@ -239,3 +241,33 @@ def test_two_people_are_kept_apart_and_compared(desk):
 def test_a_name_that_is_no_folder_is_refused(desk, name):
     with pytest.raises(TransectError, match="--name must be"):
         desk(name=name)
+
+
+def test_a_review_is_served_until_its_block_is_left(tmp_path):
+    """By a socket of this machine alone, under another address each time."""
+    import httpx2
+
+    import transect
+
+    write_disc_survey(tmp_path / "survey", count=2)
+    addresses = []
+    for _ in range(2):
+        with transect.review(tmp_path / "survey", out=tmp_path / "kept") as address:
+            assert address.startswith("http://127.0.0.1:")
+            assert httpx2.get(f"{address}api/review").json()["survey"] == "survey"
+            assert httpx2.get(address[: address.index("/", 8)] + "/").status_code == 404
+        addresses.append(address.rsplit("/", 2)[1])
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(address)
+    assert addresses[0] != addresses[1]
+    assert min(map(len, addresses)) >= 32
+
+
+def test_a_port_in_use_is_said(tmp_path, desk):
+    with serving(desk().session) as address:
+        port = int(address.split(":")[2].split("/")[0])
+        with (
+            pytest.raises(TransectError, match=r"Choose another --port"),
+            serving(desk(name="ben").session, port=port),
+        ):
+            pass

@@ -85,6 +85,13 @@ def test_random_histories_agree_with_a_list_of_states(seed):
             assert one.looked_at == states[at][1]
 
 
+def test_a_mark_that_comes_and_goes_in_one_action_is_undone_in_the_right_order():
+    moved = Mark("p0", "pup", dot=(9.0, 9.0))
+    sheets = Sheets([edit(Change("a", (moved,), ("p0",))), Edit("undo")])
+    assert sheets.marks("a", START) == START
+    assert not sheets.corrected
+
+
 def test_undoing_everything_leaves_nothing_corrected():
     sheets = Sheets(
         [edit(Change("a", (START[0], Mark("n", "pup")), ("p1",)), Change("b", drop=("p0",)))]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import time
 from pathlib import Path
+
+from transect.cli.format import told_next
 
 __all__ = ["review_command"]
 
@@ -22,17 +26,20 @@ def review_command(options: argparse.Namespace) -> int:
     out = Path(options.out or Path("reviews") / survey.root.resolve().name)
     if options.export:
         return _export(out, survey.root, Path(options.export), options.name)
-    from transect.review.serve import serve
+    from transect.review.serve import serving
 
     with opened(survey, out, name=options.name or "me", run=run, missing=missing) as session:
         if session.torn:
             print(
-                f"the last action was being written when the review was stopped: "
+                "the last action was being written when the review was stopped: "
                 f"{session.torn} bytes of it were left out, all before it is there."
             )
-        serve(session, port=options.port, told=lambda address: print(_WELCOME.format(address)))
+        with serving(session, port=options.port) as address, contextlib.suppress(KeyboardInterrupt):
+            print(_WELCOME.format(address), flush=True)
+            while True:
+                time.sleep(1)
     print(f"\nkept in {out}")
-    print(f"next:    transect train {survey.root} --from-review {out}")
+    told_next("", "train", survey.root, "--from-review", out)
     return 0
 
 
@@ -50,5 +57,5 @@ def _export(out: Path, data: Path, target: Path, name: str | None) -> int:
     folder = ReviewFolder(out)
     count = write_corrected(folder, reopened(folder, data), name, target)
     print(f"wrote {target}: {count} images corrected, the others as they were")
-    print(f"next:    transect train {target}")
+    told_next("", "train", target)
     return 0

@@ -1,10 +1,12 @@
-"""Runs the server of a review on this machine alone, until it is stopped."""
+"""Serves a review on this machine alone, beside whatever else the process does."""
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
 
 import uvicorn
 
@@ -12,18 +14,22 @@ from transect.errors import TransectError
 from transect.review.server import app_of
 from transect.review.session import Session
 
-__all__ = ["serve"]
+__all__ = ["serving"]
 
 HOST = "127.0.0.1"
+_GRACE_SECONDS = 1  # for answers that are on their way when the server ends
 
 
-def serve(session: Session, *, port: int, told: Callable[[str], None]) -> None:
-    """Serve a review until Ctrl-C.
+@contextlib.contextmanager
+def serving(session: Session, *, port: int = 0) -> Iterator[str]:
+    """Serve a review from a thread until the block is left.
 
     Args:
         session: The review.
         port: Where to listen on 127.0.0.1; 0 takes a free one.
-        told: Called with the address once it can be opened.
+
+    Yields:
+        The address to open; who has it can change the review.
 
     Raises:
         TransectError: If the port is in use.
@@ -39,7 +45,6 @@ def serve(session: Session, *, port: int, told: Callable[[str], None]) -> None:
                 "it out to get a free one."
             ) from error
         listening.listen(64)
-        told(f"http://{HOST}:{listening.getsockname()[1]}/{token}/")
         # No access log: the addresses hold the token.
         config = uvicorn.Config(
             app_of(session, token),
@@ -47,6 +52,15 @@ def serve(session: Session, *, port: int, told: Callable[[str], None]) -> None:
             access_log=False,
             lifespan="off",
             server_header=False,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        server = uvicorn.Server(config)
+        thread = threading.Thread(
+            target=server.run, args=([listening],), name="transect-review", daemon=True
+        )
+        thread.start()
+        try:
+            yield f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
+        finally:
+            server.should_exit = True
+            thread.join(_GRACE_SECONDS + 1)
