@@ -142,6 +142,16 @@ def test_new_objects_never_share_an_id(desk):
     assert len(set(ids)) == 3
 
 
+def test_undo_tells_only_what_changed(desk):
+    """An image may have ten thousand objects; sending all of them again would take seconds."""
+    own = desk("dots")
+    own.do("drop", "p0.png", marks=["p0"])
+    told = own.do("undo")["images"]["p0.png"]
+    assert [mark["id"] for mark in told["marks"]] == ["p0"]
+    assert told["ids"] == ["p0", "p1"]
+    assert own.do("redo")["images"]["p0.png"]["marks"] == []
+
+
 def test_split_and_merge_go_forth_and_back(desk):
     own = desk()
     mark = own.image("p0.png")["marks"][0]

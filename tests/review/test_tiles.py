@@ -57,6 +57,9 @@ def test_a_tiff_is_read_by_strips(tmp_path, monkeypatch):
     low, high = np.percentile(values, [1, 99.5])
     shown = np.clip((values[:256, :256] - low) / (high - low) * 255, 0, 255)
     assert np.abs(whole[..., 0] - shown).mean() < 3
+    half = pyramid.tile(levels_of((600, 700)) - 2, 0, 0)[..., 0]
+    full = np.clip((values[:512, :512] - low) / (high - low) * 255, 0, 255)
+    assert np.abs(half - full.reshape(256, 2, 256, 2).mean(axis=(1, 3))).mean() < 3
 
 
 def test_a_crop_is_no_larger_than_asked(tmp_path):

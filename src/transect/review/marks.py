@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,8 +96,7 @@ class Mark:
         """As the browser draws it: an area by its outline, each ring x, y, x, y, ..."""
         said = self.to_json()
         if self.area is not None:
-            parts = outlines(self.area.mask(), top=self.area.top, left=self.area.left)
-            said["area"] = [[ring.ravel().tolist() for ring in part] for part in parts]
+            said["area"] = _rings(self.area)
         return said
 
     @staticmethod
@@ -139,6 +139,13 @@ def of_instance(instance: Instance, id: str, size_hw: tuple[int, int]) -> Mark:
     if instance.has_area:
         return Mark(id, label, Area.of(*window_of(instance, size_hw)))
     return Mark(id, label, dot=instance.point, box=instance.box)
+
+
+@functools.lru_cache(1 << 15)
+def _rings(area: Area) -> list[list[list[float]]]:
+    """The outline of an area: parts, rings, then x, y, x, y, ...; an image is opened many times."""
+    parts = outlines(area.mask(), top=area.top, left=area.left)
+    return [[ring.ravel().tolist() for ring in part] for part in parts]
 
 
 def _numbers(values: Any, count: int) -> tuple[float, ...]:

@@ -168,23 +168,16 @@ class Session:
     def _kept(self, edit: Edit) -> dict[str, Any]:
         """Write an action to the journal, carry it out, and tell what is other now."""
         self._journal.append(edit.to_json())
-        touched = self.sheets.apply(edit)
-        images = {
-            name: {
-                "marks": [mark.shown() for mark in self._told(name, edit)],
-                "ids": [mark.id for mark in self.marks(name)],
+        images = {}
+        for name, ids in self.sheets.apply(edit).items():
+            marks = self.marks(name)
+            images[name] = {
+                "marks": [mark.shown() for mark in marks if mark.id in ids],
+                "ids": [mark.id for mark in marks],
                 "accepted": self.sheets.accepted(name),
                 "corrected": name in self.sheets.corrected,
             }
-            for name in dict.fromkeys(touched)
-        }
         return {"images": images, **self._undoable()}
-
-    def _told(self, name: str, edit: Edit) -> list[Mark]:
-        """Marks of an image that the browser may not know: of an undo all, else the new ones."""
-        if edit.what in ("undo", "redo"):
-            return self.marks(name)
-        return [mark for change in edit.changes if change.image == name for mark in change.put]
 
     def _undoable(self) -> dict[str, str]:
         return {"undo": self.sheets.undoable, "redo": self.sheets.redoable}

@@ -92,6 +92,14 @@ class _Before:
     marks: list[tuple[str, str, Mark | None, bool]] = field(default_factory=list)
     accepted: list[tuple[str, bool]] = field(default_factory=list)
 
+    @property
+    def touched(self) -> dict[str, set[str]]:
+        """Images with the ids of their marks."""
+        found: dict[str, set[str]] = {change.image: set() for change in self.edit.changes}
+        for image, id, _, _ in self.marks:
+            found[image].add(id)
+        return found
+
 
 class Sheets:
     """The state of one person's review: differences from the start, and what can be undone."""
@@ -106,11 +114,11 @@ class Sheets:
         for edit in edits:
             self.apply(edit)
 
-    def apply(self, edit: Edit) -> tuple[str, ...]:
+    def apply(self, edit: Edit) -> dict[str, set[str]]:
         """Carry out one action.
 
         Returns:
-            The images that it touched.
+            The images that it touched, each with the ids of the marks that changed.
 
         Raises:
             TransectError: If there is nothing to undo or redo.
@@ -156,7 +164,7 @@ class Sheets:
         """What redo would do again, or ""."""
         return self._undone[-1].what if self._undone else ""
 
-    def _carry_out(self, edit: Edit) -> tuple[str, ...]:
+    def _carry_out(self, edit: Edit) -> dict[str, set[str]]:
         """Change the marks, and remember what was there."""
         before = _Before(edit)
         for change in edit.changes:
@@ -171,9 +179,9 @@ class Sheets:
                 before.accepted.append((change.image, change.image in self._accepted))
                 self._accept(change.image, change.accepted)
         self._done.append(before)
-        return tuple(change.image for change in edit.changes)
+        return before.touched
 
-    def _undo(self) -> tuple[str, ...]:
+    def _undo(self) -> dict[str, set[str]]:
         """Put back what the last action replaced."""
         if not self._done:
             raise TransectError("there is nothing to undo.")
@@ -188,7 +196,7 @@ class Sheets:
         for image, accepted in reversed(before.accepted):
             self._accept(image, accepted)
         self._undone.append(before.edit)
-        return tuple(change.image for change in before.edit.changes)
+        return before.touched
 
     def _accept(self, image: str, accepted: bool) -> None:
         if accepted:
