@@ -10,6 +10,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 import transect
 from tests.small import TINY, tiny_recipe, write_disc_survey
@@ -236,6 +237,47 @@ def test_overwrite_removes_only_what_predict_wrote(run, tmp_path):
     assert (out / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("words", [["--format", "coko"], ["--scale", "2"], ["--device", "cuda:9"]])
+def test_a_wrong_word_leaves_earlier_answers_where_they_are(run, tmp_path, words, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    folder, found = run
+    out = tmp_path / "out"
+    found.predict(folder / "survey", out, threads=1)
+    before = sorted(p.relative_to(out) for p in out.rglob("*"))
+    asked = ["predict", str(found.path), str(folder / "survey"), "--out", str(out), "--overwrite"]
+    assert main([*asked, *words]) == 2
+    assert sorted(p.relative_to(out) for p in out.rglob("*")) == before
+
+
+def test_predict_and_submit_leave_the_run_as_it_was(run, tmp_path):
+    folder, found = run
+    before = {p: p.stat().st_mtime_ns for p in sorted(found.path.rglob("*"))}
+    found.predict(folder / "survey", tmp_path / "out", threads=1)
+    found.submit(folder / "survey", tmp_path / "out.csv")
+    assert {p: p.stat().st_mtime_ns for p in sorted(found.path.rglob("*"))} == before
+
+
+def test_pictures_without_data_are_told_when_they_are_asked_about(run, tmp_path, capsys):
+    folder, found = run
+    new = tmp_path / "new"
+    new.mkdir()
+    pixels = cv2.imread(str(folder / "survey/images/p1.png"))[..., ::-1].astype(np.float32)
+    for name, lost in (("none", slice(None)), ("some", slice(0, 4)), ("all", slice(0, 0))):
+        holed = pixels.copy()
+        holed[lost] = np.nan
+        tifffile.imwrite(new / f"{name}.tif", holed, photometric="rgb")
+    words = ["predict", str(found.path), str(new), "--out", str(tmp_path / "out"), "--rescale"]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert "left out: none.tif: none.tif holds no data at all" in said.err
+    assert "1 of 2 images hold pixels without data" in said.err + said.out
+    assert {p.stem for p in (tmp_path / "out/masks").iterdir()} == {"some", "all"}
+    for name in ("some", "all"):
+        (new / f"{name}.tif").unlink()
+    assert main([*words, "--overwrite"]) == 2
+    assert "no picture with data" in capsys.readouterr().err
+
+
 def test_no_flipped_bit_gives_another_answer(run, tmp_path, capsys):
     folder, found = run
     copy = tmp_path / "run"
@@ -259,7 +301,7 @@ def test_no_flipped_bit_gives_another_answer(run, tmp_path, capsys):
         assert "Traceback" not in said
         path.write_bytes(data)
     (copy / next(name for name in kept if name.endswith(".safetensors"))).unlink()
-    with pytest.raises(TransectError, match=r"\.safetensors cannot be read"):
+    with pytest.raises(TransectError, match=r"\.safetensors is missing"):
         transect.predict(copy, folder / "survey", tmp_path / "out")
 
 

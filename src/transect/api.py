@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from transect.commands import place_of
 from transect.errors import TransectError, unknown_name
+from transect.files import noted
 from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, data_record, locked
 from transect.types import Expecting, LabelKind, MaskKind, Progress, Quiet, Survey
@@ -169,7 +170,7 @@ def train(
         )
     if seconds is not None:
         progress.expect(seconds)
-    with locked(folder.path):
+    with locked(folder.path), noted(folder.path):
         chosen_device = _device(device)
         prepare_process(threads)
         if resume and folder.exists():
@@ -356,7 +357,6 @@ def predict(
     prepare_process(threads)
     told = progress or Quiet()
     with _comparable(folder, images, rescale, told) as given:
-        outfolder.begin(Path(out))
         found = answering.predict(
             task,
             folder,
@@ -419,9 +419,10 @@ def calibrate(
     folder, task = _opened(run)
     if not isinstance(task, Calibratable):
         raise TransectError(f"{folder.path} does not count, so there is nothing to calibrate.")
-    return task.calibrate(
-        folder, Path(pilot), scale=scale, device=_device(device), progress=progress or Quiet()
-    )
+    with locked(folder.path), noted(folder.path):
+        return task.calibrate(
+            folder, Path(pilot), scale=scale, device=_device(device), progress=progress or Quiet()
+        )
 
 
 def catalogue(
@@ -477,7 +478,8 @@ def report(run: Path | str) -> Path:
     from transect.pipeline.report import write_report
 
     folder, task = _opened(run)
-    return write_report(task, folder)
+    with locked(folder.path), noted(folder.path):
+        return write_report(task, folder)
 
 
 def export(

@@ -21,6 +21,9 @@ __all__ = [
     "atomic_path",
     "digest_of",
     "explained",
+    "made_path",
+    "noted",
+    "noted_digests",
     "read_json",
     "safe_join",
     "spreadsheet_safe",
@@ -29,8 +32,13 @@ __all__ = [
     "write_text",
 ]
 
+NOTES = "files.log"
+"""A line of JSON for every file that was written while its folder was ``noted``."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_LONGEST_NAME = 255  # bytes, on the usual file systems
+_NOTED: list[Path] = []
+"""Folders whose files are noted now, in all threads of this process."""
 
 
 @contextlib.contextmanager
@@ -62,11 +70,58 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
+        _note(path, temporary)
         temporary.replace(path)
     except OSError as error:
         raise user_error(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def noted(folder: Path) -> Iterator[None]:
+    """Note the digest of every file that ``atomic_path`` writes below a folder meanwhile.
+
+    A digest is noted before its file takes its place: whenever the process is killed, the file
+    that is there has one of the last two digests of its name.
+
+    Args:
+        folder: Where; ``NOTES`` in it grows by a line for every file.
+    """
+    _NOTED.append(folder.absolute())
+    try:
+        yield
+    finally:
+        _NOTED.remove(folder.absolute())
+
+
+def noted_digests(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The last two digests, the newest last, of every file that was noted, by its name.
+
+    Args:
+        folder: As given to ``noted``; without ``NOTES`` in it nothing is known.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    if (folder / NOTES).is_file():
+        for line in (folder / NOTES).read_bytes().splitlines():
+            with contextlib.suppress(ValueError):  # the torn line of a killed process
+                name, digest = json.loads(line)
+                found[str(name)] = (*found.get(str(name), ())[-1:], str(digest))
+    return found
+
+
+def _note(path: Path, written: Path) -> None:
+    """Note what is about to be called ``path``, in the folder that is noted, if one is."""
+    place = path.absolute()
+    for folder in _NOTED:
+        if place.is_relative_to(folder):
+            with written.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            line = json.dumps([place.relative_to(folder).as_posix(), digest])
+            with (folder / NOTES).open("ab", buffering=0) as notes:
+                # One write, so that processes do not mix; the first break ends a torn line.
+                notes.write(f"\n{line}\n".encode())
+            return
 
 
 @contextlib.contextmanager
@@ -110,7 +165,8 @@ def _hashed(path: Path, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> 
 def write_text(path: Path, text: str) -> None:
     r"""Write ``text`` as UTF-8 with ``\n`` line ends, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # A path of this machine may hold bytes that are no UTF-8: they are written as escapes.
+        temporary.write_text(text, encoding="utf-8", newline="\n", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -164,6 +220,34 @@ def safe_join(root: Path, name: str) -> Path:
     return joined
 
 
+def made_path(folder: Path, name: str, suffix: str) -> Path:
+    """Where a file that is made from another one goes: its name below ``folder``, with a suffix.
+
+    A file system allows 255 bytes a name, and an image may use them all: the end of a name that
+    would be longer becomes a hash of it.
+
+    Args:
+        folder: Of what is made.
+        name: Of the image, perhaps without its suffix; forward slashes.
+        suffix: With its dot, e.g. ``.npy``.
+
+    Raises:
+        TransectError: If the name leads out of the folder.
+
+    Example:
+        >>> made_path(Path("out"), "site/a.b", ".png").as_posix()
+        'out/site/a.b.png'
+        >>> len(made_path(Path("out"), "a" * 251 + ".png", ".npy").name)
+        255
+    """
+    above, slash, last = name.rpartition("/")
+    room, raw = _LONGEST_NAME - len(suffix), os.fsencode(last)
+    if len(raw) > room:
+        kept = raw[: room - 17].decode("utf-8", "ignore")
+        last = f"{kept}-{hashlib.sha256(raw).hexdigest()[:16]}"
+    return safe_join(folder, f"{above}{slash}{last}{suffix}")
+
+
 def spreadsheet_safe(text: str) -> str:
     """Prefix a cell that a spreadsheet would run as a formula with an apostrophe.
 
@@ -192,12 +276,17 @@ def user_error(error: OSError, path: Path) -> OSError | TransectError:
     if error.errno in _FULL:
         return TransectError(
             f"the disk of {path.parent} is full, so {path.name} was not written; what was there "
-            "is intact. Free some space and repeat with --resume."
+            "is intact. Free some space and repeat the command; a training goes on where it was."
         )
     if error.errno in _FORBIDDEN:
         return TransectError(
-            f"{path.parent} cannot be written ({error.strerror}). Choose another folder with --out."
+            f"{path.parent} cannot be written ({error.strerror}). Choose another folder, or allow "
+            "writing to this one."
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return TransectError(
+            f"{path.name} is a longer name than this disk allows. Rename what it is made from."
         )
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
-        return TransectError(f"{path.parent} is not a folder. Choose another with --out.")
+        return TransectError(f"{path.parent} is not a folder. Choose another place.")
     return error

@@ -183,7 +183,8 @@ def locked(path: Path) -> Iterator[None]:
         handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise TransectError(
-            f"{path} cannot be written ({error.strerror}). Choose another folder with --out."
+            f"{path} cannot be written ({error.strerror}). Choose another folder, or allow "
+            "writing to this one."
         ) from error
     try:
         _lock_or_refuse(handle, path)
@@ -214,5 +215,5 @@ def _lock_or_refuse(handle: int, path: Path) -> None:
         except (ValueError, KeyError, TypeError):
             who = "another process"
         raise TransectError(
-            f"{path} is in use by {who}. Wait for it, stop it, or choose another --out."
+            f"{path} is in use by {who}. Wait for it, stop it, or choose another folder."
         ) from error

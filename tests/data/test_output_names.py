@@ -6,7 +6,8 @@ from PIL import Image
 
 from transect.data.folder import list_new
 from transect.data.survey import mask_labels, open_survey
-from transect.predict.outputs import output_path, write_mask
+from transect.files import made_path
+from transect.predict.outputs import write_mask
 
 NAMES = ["a.png", "a.jpg", "a.bmp", "A.tif", "b.png", "s/a.png", "c.d.png"]
 
@@ -22,7 +23,7 @@ def folder(tmp_path):
 
 def test_every_image_has_its_own_output(folder):
     images, _ = list_new(folder)
-    paths = {i.name: output_path(folder / "masks", i.stem, ".png") for i in images}
+    paths = {i.name: made_path(folder / "masks", i.stem, ".png") for i in images}
     names = {n: p.relative_to(folder / "masks").as_posix() for n, p in paths.items()}
     assert len({name.lower() for name in names.values()}) == len(NAMES)
     assert (names["b.png"], names["s/a.png"], names["c.d.png"]) == ("b.png", "s/a.png", "c.d.png")
@@ -34,7 +35,7 @@ def test_masks_so_named_are_read_as_those_of_their_images(folder):
     for k, image in enumerate(images):
         labels = np.zeros(image.size_hw, np.uint8)
         labels[: k + 1] = 1
-        write_mask(output_path(folder / "masks", image.stem, ".png"), labels)
+        write_mask(made_path(folder / "masks", image.stem, ".png"), labels)
     survey = open_survey(folder)
     assert survey.problems == ()
     for k, image in enumerate(images):

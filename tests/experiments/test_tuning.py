@@ -87,6 +87,55 @@ def test_the_least_error_wins(study, monkeypatch, tmp_path):
     assert study.told == [-0.5, -1.0, -1.5, -2.0]
 
 
+def test_a_killed_search_goes_on_and_ends_as_if_undisturbed(monkeypatch, tmp_path):
+    """With the real optuna: its later proposals rest on what the earlier trials gave."""
+    pytest.importorskip("optuna")
+    space = {"members.*.weight": ("float", 0.0, 2.0, False)}
+    words = {"recipe": Recipe(), "trials": 14, "seed": 3}
+    trained, stop = [], {"after": None}
+
+    def train(data, *, recipe, out, seed, resume, progress, **options):
+        if len(trained) == stop["after"]:
+            (out / "recipe.json").parent.mkdir(parents=True)
+            (out / "recipe.json").write_text("begun")
+            raise KeyboardInterrupt
+        assert resume == (out / "recipe.json").is_file()
+        trained.append(recipe.members[0].weight)
+        if 0.9 < trained[-1] < 1.0:
+            raise TransectError("unlucky.")
+        return SimpleNamespace(score=lambda: {"mae": {"value": abs(trained[-1] - 0.3)}})
+
+    monkeypatch.setattr(module.api, "train", train)
+    calm = tune("data", space, out=tmp_path / "calm", **words)
+    undisturbed, stop["after"] = list(trained), 12
+    trained.clear()
+    with pytest.raises(KeyboardInterrupt):
+        tune("data", space, out=tmp_path / "out", **words)
+    with pytest.raises(TransectError, match=r"already holds a search\. Add --resume"):
+        tune("data", space, out=tmp_path / "out", **words)
+    with pytest.raises(TransectError, match="over other values, of another recipe or seed"):
+        tune("data", space, out=tmp_path / "out", resume=True, **{**words, "seed": 4})
+    stop["after"] = None
+    best = tune("data", space, out=tmp_path / "out", resume=True, **words)
+    assert trained == undisturbed
+    assert best == calm
+    assert (tmp_path / "out/tune.json").read_text() == (tmp_path / "calm/tune.json").read_text()
+
+
+def test_a_search_whose_record_was_changed_is_refused(study, monkeypatch, tmp_path):
+    def train(data, *, recipe, out, seed, progress, **options):
+        return SimpleNamespace(score=lambda: {"mae": {"value": 1.0}})
+
+    monkeypatch.setattr(module.api, "train", train)
+    space = {"members.*.weight": ("float", 0.0, 2.0, False)}
+    tune("data", space, recipe=Recipe(), out=tmp_path, trials=2)
+    noted = (tmp_path / "tune.json").read_text()
+    (tmp_path / "tune.json").write_text(noted.replace("0.5", "0.25"))
+    study.__init__()
+    with pytest.raises(TransectError, match=r"trial 0 of .* had other values"):
+        tune("data", space, recipe=Recipe(), out=tmp_path, trials=2, resume=True)
+
+
 def test_a_wrong_field_fails_before_training(study, tmp_path):
     with pytest.raises(TransectError, match="weight"):
         tune("d", {"members.*.weigth": ("choice", 1.0)}, recipe=Recipe(), out=tmp_path)

@@ -6,9 +6,9 @@ import tifffile
 
 from transect.data.images import ArrayReader, read_image, read_labels
 from transect.errors import TransectError
+from transect.files import made_path
 from transect.predict.outputs import (
     SmallLabels,
-    output_path,
     small_view,
     write_mask,
     write_mask_bands,
@@ -72,4 +72,4 @@ def test_mistakes_are_explained(tmp_path):
     with pytest.raises(TransectError, match="given none"):
         write_mask_bands(tmp_path / "a", [], (2, 2), np.uint8)
     with pytest.raises(TransectError, match="not a relative path"):
-        output_path(Path("out"), "../a.png", ".png")
+        made_path(Path("out"), "../a.png", ".png")

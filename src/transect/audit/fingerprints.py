@@ -28,6 +28,8 @@ EDGE = 96
 """Most samples that are kept of a border row."""
 LARGE_PX = 50_000_000
 """Larger pictures are read band by band and reduced."""
+_BORDER = 16  # pixels
+"""No corner is nearer to a border."""
 WORK_PX = 256
 """Longer side of the picture that features and keypoints are taken from."""
 KEYPOINTS = 128
@@ -373,7 +375,9 @@ def _keypoints(
     work: NDArray[np.uint8], scale: float
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Corners with binary descriptors, places in source pixels."""
-    orb = cv2.ORB.create(nfeatures=KEYPOINTS, fastThreshold=8, edgeThreshold=16, patchSize=24)
+    if min(work.shape) <= 2 * _BORDER:
+        return _no_keypoints()  # none is that far from every border; OpenCV fails on a few pixels
+    orb = cv2.ORB.create(nfeatures=KEYPOINTS, fastThreshold=8, edgeThreshold=_BORDER, patchSize=24)
     points, descriptors = orb.detectAndCompute(cv2.GaussianBlur(work, (0, 0), 1.0), None)
     if descriptors is None or not points:
         return _no_keypoints()

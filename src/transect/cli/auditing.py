@@ -61,9 +61,12 @@ def _audit_run(options: argparse.Namespace) -> int:
     from transect import api
     from transect.audit import audit, keep_audit
     from transect.data.survey import fingerprint, open_survey
-    from transect.run import RunFolder
+    from transect.files import noted
+    from transect.pipeline.kept import check_files
+    from transect.run import RunFolder, locked
 
     run = RunFolder.open(Path(options.run))
+    check_files(run.path)
     survey = open_survey(
         Path(options.data), question=run.recipe().question, missing=run.data().get("missing")
     )
@@ -71,7 +74,8 @@ def _audit_run(options: argparse.Namespace) -> int:
         raise TransectError(f"{options.data} is not the survey that {run.path} was trained on.")
     with Bars() as bars:
         found = audit(survey, threads=options.threads, progress=bars)
-    keep_audit(found, survey, run.path)
+    with locked(run.path), noted(run.path):
+        keep_audit(found, survey, run.path)
     print("\n".join(found.lines()))
     print(f"report:  {api.report(run.path)}")
     told_next(api.Run(run.path).verdict, "score", run.path, "--leak-free")

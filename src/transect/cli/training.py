@@ -145,6 +145,7 @@ def _tune(options: argparse.Namespace) -> int:
             out=out,
             trials=options.trials,
             seed=options.seed or 0,
+            resume=options.resume,
             budget=options.budget,
             settings=api.settings_of(options.settings),
             question=options.question,

@@ -14,7 +14,7 @@ from transect.count.tables import write_table
 from transect.data.folder import list_new
 from transect.data.images import open_reader
 from transect.data.survey import open_survey
-from transect.errors import TransectError
+from transect.errors import TransectError, listed
 from transect.files import safe_join
 from transect.predict.outputs import write_picture
 from transect.report.pictures import shown
@@ -89,7 +89,7 @@ def take_back(todo: Path, root: Path) -> int:
     strange = sorted(set(new.classes) - set(old.classes))
     if strange:
         raise TransectError(
-            f"{todo} has the class {strange[0]!r}, which {root} does not ({', '.join(old.classes)})"
+            f"{todo} has the class {strange[0]!r}, which {root} does not ({listed(old.classes)})"
             ". Correct it, or add a dot of this class to the survey first."
         )
     for image in new.images:

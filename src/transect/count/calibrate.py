@@ -48,9 +48,8 @@ def calibrate(
         TransectError: If the pilot has a class that the run does not know.
     """
     run = RunFolder.open(path)
-    (run.path / "calibration.json").unlink(missing_ok=True)
     survey = open_survey(pilot, question="count")
-    predictor = predictor_of(run, device=device)
+    predictor = predictor_of(run, device=device, calibrated=False)
     real_of = true_counts(survey, predictor.classes)
     listed = survey.training()
     counted = []

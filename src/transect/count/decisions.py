@@ -191,14 +191,18 @@ class Decisions:
         )
 
     @staticmethod
-    def load(run: RunFolder) -> Decisions:
+    def load(run: RunFolder, *, calibrated: bool = True) -> Decisions:
         """Read what ``save`` wrote; a calibration on a pilot goes before it.
+
+        Args:
+            run: The run.
+            calibrated: False leaves the calibration out.
 
         Raises:
             TransectError: If the files are missing or damaged.
         """
         value = run.read_json("decide.json")
-        if (run.path / "calibration.json").is_file():
+        if calibrated and (run.path / "calibration.json").is_file():
             value = {**value, **run.read_json("calibration.json")}
         try:
             counter = Counter.load(

@@ -19,7 +19,7 @@ from transect.count.pictures import CountPictures
 from transect.count.training import Task, build_member
 from transect.data.inputs import Inputs
 from transect.data.tiff import ArrayReader, Reader
-from transect.files import atomic_path, read_json, safe_join
+from transect.files import atomic_path, made_path, read_json, safe_join
 from transect.predict.dense import DenseMember
 from transect.predict.scaling import ScaledReader, rescaled_bands
 from transect.recipe import Member, Recipe
@@ -300,7 +300,7 @@ def oof_map(run: RunFolder, task: Task, image: Image) -> Drawn | None:
 
 def _path(run: RunFolder, image: Image) -> Path:
     """Where the out-of-fold maps or boxes of a block are."""
-    return safe_join(run.oof("maps"), image.name + ".npz")
+    return made_path(run.oof("maps"), image.name, ".npz")
 
 
 def _oof_scale(name: str, bounds: tuple[float, float]) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from transect.data.images import read_image
+from transect.errors import listed
 from transect.files import safe_join
 from transect.report import charts
 from transect.report.page import Page
@@ -80,7 +81,7 @@ def card_of(run: RunFolder) -> dict[str, Any]:
     metrics, decided = run.read_json("metrics.json"), run.read_json("decide.json")
     nominal = decided["intervals"][-1]["nominal"]
     return {
-        "use": f"Counts {', '.join(decided['classes'])} in photos like those it was trained on.",
+        "use": f"Counts {listed(decided['classes'])} in photos like those it was trained on.",
         "intervals": f"Intervals of {nominal:.0%} held {metrics['coverage']['value']:.0%} of "
         "held-out totals.",
         "limits": "Photos from another height or camera need the scale check of transect predict "

@@ -37,11 +37,11 @@ class CountPredictor:
 
     places = True
 
-    def __init__(self, run: RunFolder, *, device: str) -> None:
-        """Load every member with the snapshots of all trained folds."""
+    def __init__(self, run: RunFolder, *, device: str, calibrated: bool = True) -> None:
+        """Load every member with the snapshots of all trained folds, and a calibration if any."""
         recipe = run.recipe()
         facts = run.read_json("inputs.json")
-        self.decisions = Decisions.load(run)
+        self.decisions = Decisions.load(run, calibrated=calibrated)
         self.classes = self.decisions.classes
         self._task = Task.of(recipe, len(self.classes)).settled(facts)
         folds = used_folds(recipe)
@@ -95,11 +95,19 @@ class CountPredictor:
         )
 
 
-def predictor_of(run: RunFolder, *, device: str) -> CountPredictor | TotalsPredictor:
-    """What counts the photos of a run: its networks, or regressors on a frozen one."""
+def predictor_of(
+    run: RunFolder, *, device: str, calibrated: bool = True
+) -> CountPredictor | TotalsPredictor:
+    """What counts the photos of a run: its networks, or regressors on a frozen one.
+
+    Args:
+        run: The run.
+        device: Where networks run.
+        calibrated: False leaves a calibration on a pilot out.
+    """
     if (run.path / "totals.json").is_file():
-        return TotalsPredictor(run)
-    return CountPredictor(run, device=device)
+        return TotalsPredictor(run, calibrated=calibrated)
+    return CountPredictor(run, device=device, calibrated=calibrated)
 
 
 @dataclass(frozen=True)

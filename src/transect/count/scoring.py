@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.count.box_scoring import precision_of
-from transect.errors import TransectError
+from transect.errors import TransectError, listed
 from transect.metrics.count import PointMatch, interval_coverage, interval_width, rmse
 from transect.metrics.score import Score
 from transect.metrics.spread import bootstrap, bootstrap_statistic
@@ -129,7 +129,7 @@ def true_counts(survey: Survey, classes: Sequence[str]) -> Mapping[str, NDArray[
     if strange:
         raise TransectError(
             f"{survey.root} has the class {strange[0]!r}, which this run was not trained on "
-            f"({', '.join(classes)}). Rename it."
+            f"({listed(classes)}). Rename it."
         )
     found = {image.name: np.zeros(len(classes)) for image in survey.training()}
     number = {name: k for k, name in enumerate(classes)}

@@ -159,15 +159,15 @@ class TotalsPredictor:
     network_scale = 1.0
     places = False
 
-    def __init__(self, run: RunFolder) -> None:
-        """Read the run."""
+    def __init__(self, run: RunFolder, *, calibrated: bool = True) -> None:
+        """Read the run, with its calibration on a pilot if it has one and is not told otherwise."""
         facts = run.read_json("inputs.json")
-        self.decisions = Decisions.load(run)
+        self.decisions = Decisions.load(run, calibrated=calibrated)
         self.classes = self.decisions.classes
         fitted = run.read_json("totals.json")
         self._models = [_Model.load(run, entry) for entry in fitted["models"]]
         self._factors = fitted.get("scale", [1.0] * len(self.classes))
-        if (run.path / "calibration.json").is_file():
+        if calibrated and (run.path / "calibration.json").is_file():
             self._factors = run.read_json("calibration.json")["scale"]
         geometry = Geometry(fit="tile", size_hw=(_TILE, _TILE), scale=float(facts["scale"]))
         inputs = Inputs.from_json(facts["inputs"], geometry)

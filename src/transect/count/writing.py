@@ -18,8 +18,8 @@ from transect.data.exchange import Annotations, Instance, Picture, Pictures
 from transect.data.formats import coco, geo, voc, yolo
 from transect.data.images import geo_tags, open_reader, write_tiff_bands
 from transect.errors import TransectError, unknown_name
-from transect.files import write_json
-from transect.predict.outputs import output_path, small_view, write_picture
+from transect.files import made_path, write_json
+from transect.predict.outputs import small_view, write_picture
 from transect.recipe import CountDecide
 from transect.run import RunFolder
 from transect.types import Image, Problem, Progress
@@ -284,7 +284,7 @@ def write_places(
 
 def write_density(out: Path, image: Image, cells: CellMap) -> Path:
     """Write the maps at cell resolution, float32, one band per class, placed as the photo is."""
-    path = output_path(out / "density", image.stem, ".tif")
+    path = made_path(out / "density", image.stem, ".tif")
     count, (height, width) = cells.drawn, cells.stored.shape[1:]
     tags: list[Any] = []
     ground = geo.ground_of(image.path)
@@ -308,7 +308,7 @@ def write_overlay(out: Path, image: Image, answer: Answer) -> None:
         shown = dotted(small, answer.points * factor, answer.kinds)
     else:
         shown = boxed(small, answer.boxes * factor, answer.kinds)
-    path = output_path(out / "overlays", image.stem, ".jpg")
+    path = made_path(out / "overlays", image.stem, ".jpg")
     write_picture(path, shown)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from transect.data.cells import numbers
 from transect.data.rows import faults, lost, matched
-from transect.errors import TransectError, unknown_name
+from transect.errors import TransectError, listed, unknown_name
 from transect.types import Image, Problem
 
 __all__ = ["read_boxes", "read_counts", "read_identities", "read_points"]
@@ -150,7 +150,7 @@ def read_counts(
         what = f"has the unknown class {unknown[0]!r}" if unknown else "has no column of counts"
         raise TransectError(
             f"{path} {what}. Write image, then one column per class"
-            f"{': ' + ', '.join(classes) if classes else ''}."
+            f"{': ' + listed(classes) if classes else ''}."
         )
     problems += _keep_numbers(table, found, path.name)
     table = _kept(table)

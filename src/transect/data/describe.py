@@ -16,7 +16,7 @@ from transect.data.folder import Progress, in_threads
 from transect.data.manifest import MANIFEST
 from transect.data.masks import MaskFacts, mask_facts
 from transect.data.tables import table_file
-from transect.errors import TransectError
+from transect.errors import TransectError, listed
 from transect.files import digest_of
 from transect.types import Image, Survey
 
@@ -267,7 +267,7 @@ def _truth_line(survey: Survey) -> str:
             objects = [len(f.foreground) if f else 0 for f in facts]
             line += f"; {sum(objects)} objects, {min(objects)} to {max(objects)} an image"
         if survey.mask_kind == "classes":
-            line += f"; classes {', '.join(survey.classes[:12])}"
+            line += f"; classes {listed(survey.classes)}"
         return line
     if survey.question == "identify":
         assert survey.identities is not None
@@ -280,12 +280,12 @@ def _truth_line(survey: Survey) -> str:
         return _labels_line(survey)
     if survey.points is not None:
         per_class = survey.points["class"].value_counts()
-        shown = ", ".join(f"{name} {n}" for name, n in per_class.items())
+        shown = listed([f"{name} {n}" for name, n in per_class.items()])
         empty = len(survey.training()) - survey.points["image"].nunique()
         return f"{len(survey.points)} dots: {shown}; {max(empty, 0)} images without any"
     assert survey.counts is not None
     totals = survey.counts[list(survey.classes)].sum()
-    return "counts: " + ", ".join(f"{name} {total:g}" for name, total in totals.items())
+    return "counts: " + listed([f"{name} {total:g}" for name, total in totals.items()])
 
 
 def _labels_line(survey: Survey) -> str:

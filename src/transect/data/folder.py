@@ -27,6 +27,7 @@ __all__ = [
     "list_images",
     "list_new",
     "list_pictures",
+    "readable_name",
     "stem_of",
     "with_table",
 ]
@@ -95,7 +96,10 @@ def list_pictures(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
                 name = path.relative_to(folder).as_posix()
                 if entry.name.startswith("."):
                     continue
-                if entry.is_symlink() and not path.resolve().is_relative_to(inside):
+                if (plain := readable_name(name)) != name:
+                    what = f"{plain} is a name that is not UTF-8. Rename it."
+                    problems.append(Problem(plain, what))
+                elif entry.is_symlink() and not path.resolve().is_relative_to(inside):
                     problems.append(
                         Problem(name, f"{name} is a link out of {folder}. Copy the file instead.")
                     )
@@ -251,6 +255,16 @@ def with_table(images: Iterable[Image], path: Path) -> tuple[tuple[Image, ...], 
             )
         )
     return tuple(done), problems
+
+
+def readable_name(name: str) -> str:
+    r"""A name as text that can be written anywhere: bytes that are no UTF-8 become escapes.
+
+    Example:
+        >>> readable_name(os.fsdecode(b"for\xeat.png"))
+        'for\\xeat.png'
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def stem_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from transect.data.folder import Progress, in_threads
@@ -17,44 +18,59 @@ _SUFFIXES = (".tif", ".tiff")
 
 
 def with_void(survey: Survey, *, progress: Progress | None = None) -> tuple[Survey, list[Problem]]:
-    """Count the pixels without data (see ``images.read_void``) of every picture.
-
-    Args:
-        survey: With its images.
-        progress: Called with (done, all).
+    """Count the pixels without data of every picture of a survey; see ``holding_data``.
 
     Returns:
         The survey with ``Image.void`` filled in and a note if there are any; and a problem for
         each picture that holds nothing else, which is left out.
     """
-    able = [i for i in survey.images if i.path.suffix.lower() in _SUFFIXES]
+    notes = survey.notes
     others = [i for i in survey.images if i.path.suffix.lower() not in _SUFFIXES]
     if unused := [i.name for i in others if i.path.with_name(i.path.name + ".msk").is_file()]:
         note = (
             f"{len(unused)} of GDAL's masks lie beside pictures that are no TIFF (first: "
             f"{unused[0]}.msk) and are not used: save these pictures as GeoTIFF to have them count"
         )
-        survey = replace(survey, notes=(*survey.notes, note))
+        notes = (*notes, note)
+    images, note, problems = holding_data(survey.images, progress=progress)
+    if note:
+        notes = (*notes, f"{note}: they count neither in statistics nor in losses")
+    return replace(survey, images=images, notes=notes), problems
+
+
+def holding_data(
+    images: Sequence[Image], *, progress: Progress | None = None
+) -> tuple[tuple[Image, ...], str, list[Problem]]:
+    """Count the pixels without data (see ``images.read_void``) of pictures.
+
+    Args:
+        images: Any pictures.
+        progress: Called with (done, all).
+
+    Returns:
+        Those that hold data, with ``Image.void`` filled in; a clause on those that lack some, or
+        ""; and a problem for each picture that holds none.
+    """
+    able = [i for i in images if i.path.suffix.lower() in _SUFFIXES]
     found = dict(zip((i.name for i in able), in_threads(_share, able, progress), strict=True))
-    images, problems, some = [], [], []
-    for image in survey.images:
+    kept, problems = [], []
+    for image in images:
         share = found.get(image.name, 0.0)
         if share == 1:
             what = f"{image.name} holds no data at all, and is left out. Remove it."
             problems.append(Problem(image.name, what))
-            continue
-        images.append(replace(image, void=share) if share else image)
-        some += [images[-1]] if share else []
+        else:
+            kept.append(replace(image, void=share) if share else image)
+    some = [image for image in kept if image.void]
     if not some:
-        return replace(survey, images=tuple(images)), problems
+        return tuple(kept), "", problems
     area = sum(i.size_hw[0] * i.size_hw[1] for i in some)
     lost = sum(i.void * i.size_hw[0] * i.size_hw[1] for i in some)
     note = (
-        f"{len(some)} of {len(images)} images hold pixels without data (NaN, or the number of "
-        f"their nodata tag; {100 * lost / area:.1f} % of their pixels; first: {some[0].name}): "
-        "they count neither in statistics nor in losses"
+        f"{len(some)} of {len(kept)} images hold pixels without data (NaN, or the number of "
+        f"their nodata tag; {100 * lost / area:.1f} % of their pixels; first: {some[0].name})"
     )
-    return replace(survey, images=tuple(images), notes=(*survey.notes, note)), problems
+    return tuple(kept), note, problems
 
 
 def _share(image: Image) -> float:

@@ -80,9 +80,18 @@ def train_several(
 
     Returns:
         How each one did, in order.
+
+    Raises:
+        TransectError: If one of them was begun before and is not to go on; nothing is trained then.
     """
     base = Path(out)
     entries = []
+    for run in _named_apart(runs):
+        if (base / run.name / "recipe.json").is_file() and not options.get("resume"):
+            raise TransectError(
+                f"{base / run.name} already holds a run. Add --resume to go on with it, or choose "
+                "another --out."
+            )
     for run in _named_apart(runs):
         if told:
             told(run.name)

@@ -9,14 +9,17 @@ from typing import Any
 
 from transect import api
 from transect.errors import TransectError
-from transect.files import write_json
+from transect.files import read_json, write_json
 from transect.metrics import higher_is_better
 from transect.recipe import Recipe, set_field
+from transect.run import recipe_digest
 from transect.types import Progress, Quiet
 
 __all__ = ["parse_space", "tune"]
 
 Space = Mapping[str, Sequence[Any]]
+
+ASKED, TRIALS = "search.json", "tune.json"
 
 
 def parse_space(pairs: Sequence[str]) -> dict[str, tuple[Any, ...]]:
@@ -68,6 +71,7 @@ def tune(
     out: Path | str,
     trials: int = 20,
     seed: int = 0,
+    resume: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> Recipe:
@@ -75,15 +79,19 @@ def tune(
 
     A trial that fails is noted and the search goes on. The main metric says which way is better
     (``metrics.higher_is_better``): an error is made small. The score of the best trial was chosen
-    among many, so it is optimistic: train the winner once more with another fold seed.
+    among many, so it is optimistic: train the winner once more with another fold seed. A search
+    that goes on tells optuna again what its finished trials gave, so its proposals are those of a
+    search that was never stopped.
 
     Args:
         data: The survey.
         space: From ``parse_space``.
         recipe: What is changed.
-        out: Folder of all trials and ``tune.json``.
-        trials: How many.
+        out: Folder of all trials, ``tune.json`` with what they gave and ``search.json`` with what
+            was asked.
+        trials: How many in all; a search that goes on may get more.
         seed: Of the proposals and of training.
+        resume: Go on with the search in ``out``.
         progress: Told what happens.
         **options: As ``api.train``.
 
@@ -91,7 +99,8 @@ def tune(
         The recipe with the best values.
 
     Raises:
-        TransectError: Without optuna, on an unknown field, or if every trial failed.
+        TransectError: Without optuna, on an unknown field, on a folder with another search, or if
+            every trial failed.
     """
     try:
         import optuna
@@ -106,31 +115,67 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # The metric is known once a trial is scored, so errors are told with their sign turned.
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    noted: list[dict[str, Any]] = []
+    noted = _begun(Path(out), space, recipe, seed, resume=resume)
     gains: dict[int, float] = {}
     for number in range(trials):
         trial = study.ask()
         proposed = {path: _proposed(trial, path, spec) for path, spec in space.items()}
-        try:
-            run = api.train(
-                data, recipe=_with(recipe, proposed), out=Path(out) / f"trial{number:03d}",
-                seed=seed, progress=progress, **options,
-            )  # fmt: skip
-            metric, record = next(iter(run.score().items()))
-            score = float(record["value"])
-            gain = score if higher_is_better(metric) else -score
-            study.tell(trial, gain)
-            noted.append({"values": proposed, "metric": metric, "score": score})
-            gains[number] = gain
-            progress.say(f"trial {number}: {metric} {score:.4f} with {proposed}")
-        except TransectError as error:
+        if number == len(noted):
+            folder = Path(out) / f"trial{number:03d}"
+            begun = resume and (folder / "recipe.json").is_file()
+            try:
+                run = api.train(
+                    data, recipe=_with(recipe, proposed), out=folder, seed=seed, resume=begun,
+                    progress=progress, **options,
+                )  # fmt: skip
+                metric, record = next(iter(run.score().items()))
+                noted.append(
+                    {"values": proposed, "metric": metric, "score": float(record["value"])}
+                )
+                progress.say(f"trial {number}: {metric} {noted[-1]['score']:.4f} with {proposed}")
+            except TransectError as error:
+                noted.append({"values": proposed, "error": str(error)})
+                progress.say(f"trial {number} failed: {error}")
+            write_json(Path(out) / TRIALS, noted)
+        elif noted[number]["values"] != proposed:
+            raise TransectError(
+                f"trial {number} of {out} had other values than a search with this optuna "
+                "proposes. Start anew with another --out."
+            )
+        if "error" in noted[number]:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            noted.append({"values": proposed, "error": str(error)})
-            progress.say(f"trial {number} failed: {error}")
-        write_json(Path(out) / "tune.json", noted)
+            continue
+        score = noted[number]["score"]
+        gains[number] = score if higher_is_better(noted[number]["metric"]) else -score
+        study.tell(trial, gains[number])
     if not gains:
         raise TransectError(f"all {trials} trials failed; the last one: {noted[-1]['error']}")
     return _with(recipe, noted[max(gains, key=gains.__getitem__)]["values"])
+
+
+def _begun(
+    out: Path, space: Space, recipe: Recipe, seed: int, *, resume: bool
+) -> list[dict[str, Any]]:
+    """What the finished trials of a search gave; nothing of a new one.
+
+    Raises:
+        TransectError: If the folder holds a search and it is not to go on, or is another one.
+    """
+    # As JSON reads it back: tuples are lists.
+    asked = json.loads(json.dumps({"space": space, "recipe": recipe_digest(recipe), "seed": seed}))
+    if not (out / ASKED).is_file():
+        write_json(out / ASKED, asked)
+        return []
+    if not resume:
+        raise TransectError(
+            f"{out} already holds a search. Add --resume to go on with it, or choose another --out."
+        )
+    if read_json(out / ASKED) != asked:
+        raise TransectError(
+            f"{out} holds a search over other values, of another recipe or seed. Give the words "
+            "that it was begun with, or choose another --out."
+        )
+    return list(read_json(out / TRIALS)) if (out / TRIALS).is_file() else []
 
 
 def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:

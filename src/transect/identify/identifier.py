@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from transect.catalogue.store import Catalogue
 from transect.errors import TransectError
-from transect.files import digest_of
 from transect.identify.belongings import catalogue_of, keypoints_of
 from transect.identify.deciding import Decisions, evidence_of
 from transect.identify.geometry import GeometryModel, KeypointFiles
@@ -175,18 +175,19 @@ class Identifier:
         places = set(asked) & set(EXTRA) or (
             self.decide.abstain is not None and set(EXTRA) & set(every)
         )
-        mine = KeypointFiles.of(self.run.path / "cache" / "keypoints", self.decide)
-        subjects = _named_apart(photos.subjects)
-        counts = mine.take(subjects, progress) if places else None
-        queries = Features(
-            rows=np.arange(len(photos)),
-            owners=np.full(len(photos), UNKNOWN, np.int64),
-            sides=photos.sides(),
-            vectors=self._embedded(photos, asked, progress),
-            keypoints=lambda i: mine.read(subjects[i].key),
-            counts=counts,
-        )
-        return score_queries(self._scorers(asked), queries, self._gallery(asked), progress)
+        # Keypoints of queries are nobody's once they are answered, and a run may be read-only.
+        with tempfile.TemporaryDirectory(prefix="transect-") as scratch:
+            mine = KeypointFiles.of(Path(scratch), self.decide)
+            counts = mine.take(photos.subjects, progress) if places else None
+            queries = Features(
+                rows=np.arange(len(photos)),
+                owners=np.full(len(photos), UNKNOWN, np.int64),
+                sides=photos.sides(),
+                vectors=self._embedded(photos, asked, progress),
+                keypoints=lambda i: mine.read(photos.subjects[i].key),
+                counts=counts,
+            )
+            return score_queries(self._scorers(asked), queries, self._gallery(asked), progress)
 
     def decide_with(
         self,
@@ -328,15 +329,6 @@ def needed_scorers(recipe: Recipe, decisions: Decisions) -> tuple[str, ...]:
     if policies & {"first_drop", "sum"} or (decide.shortlist and needed & set(EXTRA)):
         needed |= networks
     return tuple(name for name in every if name in needed)
-
-
-def _named_apart(subjects: Sequence[Subject]) -> list[Subject]:
-    """New photos under keys that no photo of the catalogue has: names may repeat."""
-    found = []
-    for s in subjects:
-        key = f"{s.key} {digest_of(s.image.path)} {s.box}"
-        found.append(Subject(key, s.image, s.box, s.identity, s.group, s.side, s.date))
-    return found
 
 
 def reasons(

@@ -11,9 +11,11 @@ from transect.audit import leaks_of
 from transect.data.folder import list_new
 from transect.data.manifest import read_manifest
 from transect.data.survey import open_survey
+from transect.data.void import holding_data
 from transect.errors import TransectError, unknown_name
 from transect.files import atomic_path, spreadsheet_safe, write_text
 from transect.metrics.score import Score, scores_from_json
+from transect.pipeline import outfolder
 from transect.pipeline.train import ROWS
 from transect.pipeline.verdict import scored, verdict_of
 from transect.run import RunFolder
@@ -45,7 +47,7 @@ def predict(
         task: The question.
         run: A finished run.
         images: A folder, or one image.
-        out: The folder to write.
+        out: The folder to write; ``outfolder.check`` has allowed it.
         device: Where networks run.
         progress: Told what happens.
         options: Of the question, see ``task.options``.
@@ -61,9 +63,15 @@ def predict(
         if name not in task.options:
             raise unknown_name(f"an option of predict for {task.question}", name, task.options)
     listed, problems = list_new(images)
-    faults = list(problems)
+    listed, note, empty = holding_data(listed)
+    faults = [*problems, *empty]
+    if not listed:
+        raise TransectError(f"{images} has no picture with data. {empty[0].what}")
+    if note:
+        progress.say(note)
     predictor = task.open(run, device=device, options=options, progress=progress)
     writer = task.writer(run, images, out, options)
+    outfolder.begin(out)  # last: earlier answers stay if anything above refuses
     done = 0
     answers = predictor.answers(NewImages(listed, images), progress)
     for number, (image, answer) in enumerate(answers):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from transect.data.survey import open_survey
 from transect.errors import TransectError
+from transect.files import noted
 from transect.launch import Job, launch_said, run_jobs
 from transect.recipe import Member
 from transect.run import RunFolder
@@ -130,7 +131,7 @@ def fit_job(
         label_kind=folder.data().get("label_kind"),
     )
     task = task_of(opened.question)
-    with tempfile.TemporaryDirectory(prefix="transect-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="transect-") as scratch, noted(folder.path):
         dataset = task.dataset(opened, Path(scratch), Quiet())
         units, folds = task.divide(folder, recipe, dataset, Quiet())
         work = Work(folder, recipe, units, folds, device, Quiet())

@@ -11,12 +11,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from transect.data.images import geo_tags, write_tiff_bands
 from transect.errors import TransectError
-from transect.files import atomic_path, safe_join
+from transect.files import atomic_path
 
 __all__ = [
     "SmallLabels",
     "label_dtype",
-    "output_path",
     "small_view",
     "write_mask",
     "write_mask_bands",
@@ -48,24 +47,6 @@ def label_dtype(most: int) -> np.dtype[Any]:
         if most <= np.iinfo(kind).max:
             return np.dtype(kind)
     raise TransectError(f"{most} labels do not fit into a mask file. Predict smaller pictures.")
-
-
-def output_path(folder: Path, stem: str, suffix: str) -> Path:
-    """Where the prediction for a picture goes: its stem below ``folder``, with a suffix.
-
-    Args:
-        folder: Of the outputs.
-        stem: ``Image.stem``, forward slashes.
-        suffix: With its dot, e.g. ``.png``.
-
-    Raises:
-        TransectError: If the name leads out of the folder.
-
-    Example:
-        >>> output_path(Path("out"), "site/a.b", ".png").as_posix()
-        'out/site/a.b.png'
-    """
-    return safe_join(folder, f"{stem}{suffix}")
 
 
 def write_mask(path: Path, labels: NDArray[Any], *, most: int | None = None) -> Path:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transect.data.cache import PixelCache
 from transect.data.inputs import mask_names
 from transect.errors import TransectError
-from transect.files import atomic_path, safe_join
+from transect.files import atomic_path, made_path
 from transect.predict.dense import DenseMember
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
@@ -145,4 +145,4 @@ def channel_folder(run: RunFolder, name: str, fold: int | None = None) -> Path:
 
 def _path(folder: Path, image: Image) -> Path:
     """The file of an image."""
-    return safe_join(folder, image.name + ".npy")
+    return made_path(folder, image.name, ".npy")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from transect.data.inputs import Inputs
 from transect.errors import TransectError
-from transect.files import atomic_path, read_json, safe_join, write_json
+from transect.files import atomic_path, made_path, read_json, safe_join, write_json
 from transect.predict.dense import DenseMember
 from transect.recipe import Member, Recipe
 from transect.run import RunFolder
@@ -269,7 +269,7 @@ def as_read(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def map_path(run: RunFolder, member: str, image: Image) -> Path:
     """Where a member's out-of-fold maps of an image are."""
-    return safe_join(run.oof(member), image.name + ".npy")
+    return made_path(run.oof(member), image.name, ".npy")
 
 
 def read_map(run: RunFolder, member: str, image: Image) -> NDArray[np.float32]:

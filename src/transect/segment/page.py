@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from transect.data.images import read_image
+from transect.errors import listed
 from transect.files import safe_join
 from transect.metrics import title_of
 from transect.metrics.score import spread_text
@@ -55,7 +56,7 @@ def headline_of(run: RunFolder) -> list[tuple[str, str, str]]:
 def card_of(run: RunFolder) -> dict[str, Any]:
     """What the model card says of masks."""
     return {
-        "use": f"Segments {', '.join(run.data()['classes']) or 'foreground'} in pictures like "
+        "use": f"Segments {listed(run.data()['classes']) or 'foreground'} in pictures like "
         "those it was trained on.",
         "data": run.data().get("summary", []),
         "limits": "Scores are out of fold and hold for pictures from the same source. New "

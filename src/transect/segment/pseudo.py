@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from transect.data.cache import PixelCache
 from transect.errors import TransectError
-from transect.files import atomic_path, read_json, safe_join, write_json
+from transect.files import atomic_path, made_path, read_json, write_json
 from transect.recipe import Member, PseudoRound, Recipe, Stage
 from transect.run import RunFolder
 from transect.segment.dataset import MaskDataset
@@ -375,7 +375,7 @@ def labelled_images(folder: Path, survey: Survey, *, scratch: Path | None) -> Ma
 
 def _mask_path(folder: Path, image: Image) -> Path:
     """Where the pseudo-label of an image is."""
-    return safe_join(folder / "masks", image.name + ".png")
+    return made_path(folder / "masks", image.name, ".png")
 
 
 def _write_mask(path: Path, labels: NDArray[np.int32], dataset: MaskDataset) -> None:

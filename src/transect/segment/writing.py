@@ -17,8 +17,8 @@ from transect.data.predictions import from_labels
 from transect.data.rle import encode
 from transect.data.submission import write_masks
 from transect.errors import TransectError, unknown_name
-from transect.files import atomic_path, spreadsheet_safe
-from transect.predict.outputs import output_path, write_mask, write_mask_bands, write_picture
+from transect.files import atomic_path, made_path, spreadsheet_safe
+from transect.predict.outputs import write_mask, write_mask_bands, write_picture
 from transect.report.pictures import overlay
 from transect.run import RunFolder
 from transect.segment.predicting import MaskAnswer
@@ -78,14 +78,14 @@ class MaskWriter:
         assert labels is not None
         assert answer.maps is not None
         assert answer.pixels is not None
-        path = write_mask(output_path(out / "masks", image.stem, ".png"), predictor.written(labels))
+        path = write_mask(made_path(out / "masks", image.stem, ".png"), predictor.written(labels))
         if "probability" in self._formats:
             plane = answer.maps[-1 if predictor.kind == "classes" else 0]
             soft = np.round(plane * 255).astype(np.uint8)
-            write_mask(output_path(out / "probability", image.stem, ".png"), soft, most=255)
+            write_mask(made_path(out / "probability", image.stem, ".png"), soft, most=255)
         if len(self._rows) < _SHOWN:
             write_picture(
-                output_path(out / "overlays", image.stem, ".jpg"),
+                made_path(out / "overlays", image.stem, ".jpg"),
                 overlay(answer.pixels, predicted=labels),
             )
         self._collected.add(image, labels)
@@ -104,7 +104,7 @@ class MaskWriter:
                 yield row, labels
                 row += len(labels)
 
-        target = output_path(self._out / "masks", image.stem, ".tif")
+        target = made_path(self._out / "masks", image.stem, ".tif")
         path = write_mask_bands(target, placed(), image.size_hw, dtype, source=image.path)
         coverage = counted["foreground"] / (image.size_hw[0] * image.size_hw[1])
         return (image.name, counted["objects"], f"{coverage:.6f}"), path
