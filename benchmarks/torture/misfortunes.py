@@ -152,7 +152,7 @@ def read_only(world: World, run: Path) -> str:
                 world.question, train_words(world.survey, world.recipe, inside),
                 run.with_suffix(".log"),
             )  # fmt: skip
-            held = child.code == 2 and "--out" in child.text
+            held = child.code == 2 and "another folder" in child.text
             return "held: a sentence" if held else f"LOST: {child.code} {child.text[-200:]}"
         words = train_words(world.survey, world.recipe, inside)
         kill = Kill("time", 0.5 * world.seconds)

@@ -360,8 +360,9 @@ def predict(
         found = answering.predict(
             task,
             folder,
-            given,
+            asked,
             Path(out),
+            given=images,
             device=_device(device),
             progress=told,
             options=options,

@@ -325,8 +325,9 @@ def _features(
         mean = np.repeat(mean, 3)
     spread = float((small.max(axis=2) - small.min(axis=2)).mean())
     values = work.astype(np.float32)
-    gx, gy = np.diff(values, axis=1), np.diff(values, axis=0)
-    energy_x, energy_y = float(np.abs(gx).mean()), float(np.abs(gy).mean())
+    # A picture of one row or column has no step along the other axis.
+    steps = [np.abs(np.diff(values, axis=axis)) for axis in (1, 0)]
+    energy_x, energy_y = (float(step.mean()) if step.size else 0.0 for step in steps)
     histogram = np.bincount(work.ravel() >> 3, minlength=32) / work.size
     some = histogram[histogram > 0]
     spectrum = _scale_energy(values)

@@ -37,6 +37,7 @@ def predict(
     images: Path,
     out: Path,
     *,
+    given: Path | None = None,
     device: str,
     progress: Progress,
     options: Mapping[str, Any],
@@ -48,6 +49,7 @@ def predict(
         run: A finished run.
         images: A folder, or one image.
         out: The folder to write; ``outfolder.check`` has allowed it.
+        given: What ``images`` are rescaled copies of, if they are.
         device: Where networks run.
         progress: Told what happens.
         options: Of the question, see ``task.options``.
@@ -63,8 +65,11 @@ def predict(
         if name not in task.options:
             raise unknown_name(f"an option of predict for {task.question}", name, task.options)
     listed, problems = list_new(images)
-    listed, note, empty = holding_data(listed)
+    # Of the images as they are given: rescaled copies hold something everywhere.
+    _, note, empty = holding_data(list_new(given or images)[0])
     faults = [*problems, *empty]
+    gone = {problem.name for problem in empty}
+    listed = tuple(image for image in listed if image.name not in gone)
     if not listed:
         raise TransectError(f"{images} has no picture with data. {empty[0].what}")
     if note:
