@@ -356,7 +356,7 @@ def predict(
     outfolder.check(Path(out), images, overwrite=overwrite)
     prepare_process(threads)
     told = progress or Quiet()
-    with _comparable(folder, images, rescale, told) as given:
+    with _comparable(folder, images, rescale, told) as asked:
         found = answering.predict(
             task,
             folder,
