@@ -37,6 +37,7 @@ SAID_BY = {
     "pipeline": ("train",),
     "recipes": ("train",),
     "segment": ("train",),
+    "identify/catalogue_commands.py": ("catalogue",),
     "identify": ("train",),
     "classify": ("train",),
     "task.py": ("train",),
