@@ -75,6 +75,9 @@ def messages(path):
 
 def heard(name):
     known = [key for key in SAID_BY if name == key or name.startswith(f"{key}/")]
+    room = name.partition("/")[0]
+    if not known and room in commands():
+        return (room,)  # a room of one command
     return SAID_BY[max(known, key=len)] if known else tuple(EVERY)
 
 
