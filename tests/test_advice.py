@@ -1,6 +1,7 @@
 """A message never advises an option that the command which says it does not have."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -21,6 +22,7 @@ SAID_BY = {
     "count/predicting.py": ("predict",),
     "count/scalecheck.py": ("predict",),
     "count/totals.py": ("predict",),
+    "count/writing.py": ("predict",),
     "count": ("train",),
     "data/cache.py": ("train",),
     "data/convert.py": ("convert",),
@@ -51,6 +53,7 @@ EVERY = {
 }  # fmt: skip
 
 
+@functools.cache
 def commands():
     (choices,) = [a.choices for a in parser_of_words()._actions if isinstance(a.choices, dict)]
     return {name: set(one._option_string_actions) for name, one in choices.items()}
@@ -85,7 +88,7 @@ def wrong(name, text, known):
     """The options that a text advises in vain."""
     said_by = heard(name)
     named = set(re.findall(r"transect ([a-z]+)", text)) & set(known)
-    if re.search(r"\btraining\b|\btrain(ed)? (anew|again)\b", text):
+    if re.search(r"\b[Tt]rain(ing)?\b", text):
         named.add("train")
     for option in OPTION.findall(text):
         if any(option in known[command] for command in named):
