@@ -9,7 +9,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "transect"
 FLOORS = {
-    0: ("types", "errors", "files", "recipe", "filters", "commands"),
+    0: ("types", "errors", "files", "recipe", "filters", "network", "weight_file", "commands"),
     1: (
         "data",
         "simulate",

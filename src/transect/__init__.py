@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from transect.errors import TransectError
+from transect.network import silence_libraries
 from transect.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -30,6 +31,8 @@ __all__ = [
     "Recipe", "Run", "TransectError", "audit", "calibrate", "catalogue", "convert", "export",
     "predict", "report", "review", "score", "submit", "train",
 ]  # fmt: skip
+
+silence_libraries()  # before any of them is loaded
 
 
 def _word(name: str) -> property:

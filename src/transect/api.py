@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from transect.commands import place_of
 from transect.errors import TransectError, unknown_name
 from transect.files import noted
+from transect.network import downloads
 from transect.recipe import Recipe, set_field
 from transect.run import RunFolder, data_record, locked
 from transect.types import Expecting, LabelKind, MaskKind, Progress, Quiet, Survey
@@ -106,6 +107,7 @@ def train(
     device: str = "auto",
     threads: int | None = None,
     audit: bool = True,
+    download: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Train on a survey and leave a run folder with everything in it, the report included.
@@ -129,6 +131,8 @@ def train(
         device: auto, cpu, cuda, cuda:1, mps.
         threads: CPU threads; None takes the physical cores.
         audit: Look for faults and leaks first; the report and ``score --leak-free`` need it.
+        download: Pretrained weights may be fetched from the hub; nothing else is ever fetched.
+            ``TRANSECT_DOWNLOAD=1`` in the environment says the same.
         progress: Told what happens.
 
     Returns:
@@ -170,7 +174,7 @@ def train(
         )
     if seconds is not None:
         progress.expect(seconds)
-    with locked(folder.path), noted(folder.path):
+    with locked(folder.path), noted(folder.path), downloads(download):
         chosen_device = _device(device)
         prepare_process(threads)
         if resume and folder.exists():

