@@ -1,6 +1,6 @@
 """Spoil files without end: readers give a result or our own error, in bounded time and memory.
 
-    python -m benchmarks.fuzz [--minutes 5] [--out figures.json] [READER ...]
+    python -m benchmarks.fuzz [--minutes 5] [--out figures.json] [--corpus FOLDER] [READER ...]
 
 With atheris installed (``pip install atheris``) libFuzzer mutates the files and is led by which of
 our lines they reach; else a plain mutator does. Each reader has a process of its own, so that a
@@ -24,9 +24,11 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from benchmarks.fuzz_seeds import of_folder, of_tools
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -59,8 +61,12 @@ class Target:
     read: Callable[[Path], Any]
 
 
-def targets() -> dict[str, Target]:
-    """All readers of strangers' files, by name."""
+def targets(corpus: Path | None = None) -> dict[str, Target]:
+    """All readers of strangers' files, by name.
+
+    Args:
+        corpus: A folder of more good files: each is a seed of the readers of its suffix.
+    """
     from tests.security.strangers import annotations, pictures
 
     from transect.audit.stored import kept_audit
@@ -119,7 +125,7 @@ def targets() -> dict[str, Target]:
     for kind, data in pictures().items():
         found[f"picture {kind}"] = Target(f"a.{kind}", (data,), look)
     found["tiff tags"] = Target("a.tif", (_geotiff(),), ground_of)
-    for kind, (name, data) in annotations().items():
+    for kind, (name, data) in {**of_tools(), **annotations()}.items():
         found[kind] = Target(name, (data,), annotated(kind))
     found["labelstudio"] = Target("a.json", (_label_studio(),), annotated("labelstudio"))
     found["gpkg"] = Target("a.gpkg", (_geopackage(),), annotated("geo"))
@@ -142,7 +148,13 @@ def targets() -> dict[str, Target]:
     found["catalogue table"] = Target("names.csv", (TABLE,), photos_from)
     for name, text in _TABLES.items():
         found[f"survey {name}"] = Target(name, (text,), survey)
-    return found
+    if corpus is None:
+        return found
+    more = of_folder(corpus)
+    return {
+        name: replace(one, seeds=(*one.seeds, *more.get(Path(one.file).suffix, ())))
+        for name, one in found.items()
+    }
 
 
 def _ours() -> type[Exception]:
@@ -235,6 +247,12 @@ def _prepared(name: str, folder: Path) -> None:
         Catalogue.create(folder, about={}).add(
             [Photo("a.png", "x"), Photo("b.png", "y")], np.ones((2, 2), np.float32), who="fuzz"
         )
+    if name in of_tools():
+        Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(folder / "a.png")
+    if name == "coco-results":
+        from tests.security.strangers import annotations
+
+        (folder / "truth.json").write_bytes(annotations()["coco"][1])
     if name.startswith("survey "):
         for part in ("images", "masks") if name == "survey images.csv" else ("images",):
             (folder / part).mkdir()
@@ -248,6 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--corpus", type=Path, help="a folder of more good files")
     parser.add_argument("--found", type=Path, default=Path("fuzz-found"))
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=0.0, help=argparse.SUPPRESS)
@@ -261,6 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = [sys.executable, "-m", "benchmarks.fuzz", "--child", name]
         words += ["--seconds", f"{share:.0f}", "--seed", str(options.seed)]
         words += ["--found", str(options.found)]
+        words += ["--corpus", str(options.corpus)] if options.corpus else []
         done = subprocess.run(words, capture_output=True, text=True, errors="replace")
         runs = re.findall(r"(?:executed_units:\s*|FILES )(\d+)", done.stdout + done.stderr)
         fault = "" if done.returncode == 0 else (done.stderr or done.stdout)[-1500:]
@@ -284,7 +304,7 @@ def _child(options: argparse.Namespace) -> int:
         atheris = None
     guided = atheris.instrument_imports(include=["transect"]) if atheris else None
     with guided or contextlib.nullcontext(), contextlib.redirect_stderr(io.StringIO()):
-        target = targets()[options.child]
+        target = targets(options.corpus)[options.child]
     error = _ours()
     base = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=base))

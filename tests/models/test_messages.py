@@ -59,16 +59,16 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
     with pytest.raises(TransectError, match="no named tensors"):
         weights.read_weights(tmp_path / "a.pth")
     with pytest.raises(TransectError, match="publishes no pretrained weights"):
-        weights.hub_weights("vgg16_nope")
-    monkeypatch.setattr(weights, "_hub_answers", lambda: True)
+        weights.hub_pin("vgg16_nope")
+    monkeypatch.setenv("TRANSECT_DOWNLOAD", "1")
 
     def offline(*words, **options):
         raise ConnectionError
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *words: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *words, **options: None)
     with pytest.raises(TransectError, match=r"\(ConnectionError\)"):
-        weights.hub_weights("resnet18")
+        weights.hub_pin("resnet18")
 
 
 def test_the_wheels_of_weights(monkeypatch):

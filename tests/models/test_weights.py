@@ -1,5 +1,9 @@
+import os
 import pickle
 import socket
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +14,9 @@ from safetensors.torch import save_file
 from transect.errors import TransectError
 from transect.models import weights
 from transect.models.encoders import build_encoder
-from transect.recipe import Network
+from transect.network import downloads, downloads_allowed
+from transect.pipeline.resolve import _pinned
+from transect.recipe import Member, Network, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -123,27 +129,96 @@ def test_missing_and_broken_files_get_a_sentence(tmp_path):
         weights.read_weights(path)
 
 
-def test_no_hub_no_weights_one_sentence(monkeypatch):
+@pytest.fixture
+def network(monkeypatch):
+    """A machine without cached weights, on which every connection is noted and fails."""
+    tried = []
+
     def refuse(*args, **kwargs):
+        tried.append(args)
         raise OSError("no network")
 
-    for key in ("HTTPS_PROXY", "https_proxy", "HF_ENDPOINT"):
-        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
-    with pytest.raises(TransectError, match="hub cannot be reached"):
-        build_encoder(Network(encoder="resnet18", weights="imagenet"), in_channels=3)
+    monkeypatch.delenv("TRANSECT_DOWNLOAD", raising=False)
     weights.missing_weights.cache_clear()
+    yield tried
+    weights.missing_weights.cache_clear()
+
+
+def test_nothing_is_contacted_unless_asked(network):
+    with pytest.raises(TransectError, match="nothing is fetched unless you say so"):
+        build_encoder(Network(encoder="resnet18", weights="imagenet"), in_channels=3)
     assert build_encoder(Network(encoder="resnet18"), in_channels=3).source == "scratch"
     assert "resnet18 starts from scratch: pretrained" in weights.missing_weights("resnet18")
     assert weights.missing_weights("resenc") is None
     assert weights.missing_weights(weights.LITE0) is None
-    weights.missing_weights.cache_clear()
+    member = Member(network=Network(encoder="resnet18"))
+    assert _pinned(Recipe(members=(member,))).members[0].network.weights is None
+    assert network == []
 
 
-def test_weights_that_can_be_fetched_are_taken_without_being_asked_for(monkeypatch):
+def test_the_hub_is_asked_where_that_is_allowed(network, monkeypatch):
+    asked = []
+
+    def fetch(repo, file, **options):
+        asked.append((repo, file, options["revision"]))
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    with downloads(True), pytest.raises(TransectError, match="could not be fetched"):
+        weights.hub_pin("resnet18")
+    assert asked == [("timm/resnet18.a1_in1k", "model.safetensors", None)]
+    with pytest.raises(TransectError, match="--download"):
+        weights.hub_pin("resnet18")
+    assert len(asked) == 1
+
+
+def test_weights_of_the_hub_are_pinned_by_commit_and_digest(network, monkeypatch, tmp_path):
+    commit = "0123456789" * 4
+    path = tmp_path / "snapshots" / commit / "model.safetensors"
+    path.parent.mkdir(parents=True)
     tensors = timm.create_model("resnet18", pretrained=False).state_dict()
-    monkeypatch.setattr(weights, "hub_weights", lambda name: tensors)
-    weights.missing_weights.cache_clear()
-    assert build_encoder(Network(encoder="resnet18"), in_channels=3).source == "hub"
-    weights.missing_weights.cache_clear()
+    save_file(tensors, path)
+
+    def cached(repo, file, *, revision):
+        return str(path) if revision in (None, commit) else None
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    member = Member(network=Network(encoder="resnet18"))
+    pinned = _pinned(Recipe(members=(member,))).members[0].network
+    assert pinned.weights.startswith(f"hub:timm/resnet18.a1_in1k@{commit}#")
+    built = build_encoder(pinned, in_channels=3)
+    assert built.source == "hub"
+    data = bytearray(path.read_bytes())
+    data[-7] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(TransectError, match="is not the file that was pinned"):
+        build_encoder(pinned, in_channels=3)
+    other = replace(pinned, weights=pinned.weights.replace(commit, "f" * 40))
+    with pytest.raises(TransectError, match="are not on this machine"):
+        build_encoder(other, in_channels=3)
+    with pytest.raises(TransectError, match="hub:OWNER/NAME@COMMIT#SHA256"):
+        build_encoder(replace(pinned, weights="hub:timm/resnet18"), in_channels=3)
+    assert network == []
+
+
+def test_the_permission_ends_with_its_training(monkeypatch):
+    monkeypatch.delenv("TRANSECT_DOWNLOAD", raising=False)
+    assert not downloads_allowed()
+    with downloads(True):
+        assert downloads_allowed()
+        with downloads(False):
+            assert downloads_allowed()  # the setting, which a part of the work leaves as it is
+    assert not downloads_allowed()
+
+
+def test_libraries_report_nothing_of_their_use():
+    words = "import os, transect; print(os.environ['HF_HUB_DISABLE_TELEMETRY'])"
+    plain = {k: v for k, v in os.environ.items() if k != "HF_HUB_DISABLE_TELEMETRY"}
+    ran = subprocess.run(
+        [sys.executable, "-c", words], env=plain, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "1\n"

@@ -221,8 +221,7 @@ def test_weights_of_every_encoder_have_a_place_and_their_absence_is_said(name, m
     import huggingface_hub
     import timm
 
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(weights, "_hub_answers", lambda: False)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     assert timm.get_pretrained_cfg(name).hf_hub_id
     with pytest.raises(TransectError, match=rf"weights of {name} are not on this machine"):
-        weights.hub_weights(name)
+        weights.hub_pin(name)

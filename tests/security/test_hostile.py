@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import resource
 import struct
 import subprocess
@@ -244,6 +245,27 @@ def test_no_source_file_unpickles():
         assert "yaml.load(" not in text, path.name
         assert "shell=True" not in text, path.name
         assert "eval(" not in text.replace(".eval(", "").replace("literal_eval(", ""), path.name
+
+
+NETWORK = re.compile(
+    r"hf_hub_download|load_state_dict_from_url|urlopen|urlretrieve|torch\.hub|socket\.create_conn"
+    r"|pretrained=True|import (requests|httpx|urllib3|aiohttp|http\.client)|snapshot_download"
+)
+
+
+def test_one_place_opens_tensors_and_one_place_uses_the_network():
+    source = Path(__file__).parents[2] / "src" / "transect"
+    found = {"torch.load": set(), "network": set()}
+    for path in source.rglob("*.py"):
+        name, code = path.relative_to(source).as_posix(), path.read_text()
+        if re.search(r"torch\.load\(|from torch import load", code):
+            found["torch.load"].add(name)
+            assert code.count("torch.load(") == code.count("weights_only=True)"), name
+        if any(
+            hit.group() != "pretrained=True" or "timm" in code for hit in NETWORK.finditer(code)
+        ):
+            found["network"].add(name)
+    assert found == {"torch.load": {"weight_file.py"}, "network": {"models/weights.py"}}
 
 
 def test_names_in_a_report_are_text(tmp_path):
