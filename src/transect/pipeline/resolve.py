@@ -179,4 +179,4 @@ def _pinned(recipe: Recipe) -> Recipe:
 
 def _network_name(network: Any) -> str:
     """The timm name of a network, or ours."""
-    return getattr(network, "encoder", None) or getattr(network, "backbone", "")
+    return str(getattr(network, "encoder", None) or getattr(network, "backbone", ""))
