@@ -1,6 +1,6 @@
 """One bit of one file of a run folder flips: no other answer without a word.
 
-    python -m benchmarks.torture.flips [--flips 500] [--minutes 30] [--out figures.json]
+    python -m benchmarks.torture.flips [--flips 500] [--minutes 30] [--work FOLDER] [--out f.json]
 
 Of each question a finished run is asked for predictions, scores and leak-free scores, and a run
 that was killed in the middle is gone on with. A flip in any file, log and pages included, must end
@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Flip bits in run folders.")
     parser.add_argument("--flips", type=int, default=500, help="over all questions")
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--questions", nargs="*", default=[q.name for q in QUESTIONS])
+    parser.add_argument("--questions", nargs="*", default=list(_TABLES))
+    parser.add_argument("--work", type=Path, help="keep the runs here, and take those that are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args(argv)
@@ -81,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     until = time.monotonic() + 60 * options.minutes
     load_everything()
     with tempfile.TemporaryDirectory(prefix="flips-") as name:
-        worlds = [_world(Path(name) / q.name, q) for q in questions]
+        work = options.work or Path(name)
+        worlds = [_world(work / q.name, q) for q in questions]
         found = flip_all(worlds, options.flips, until, np.random.default_rng(options.seed))
     if options.out:
         record = {name: vars(ends) for name, ends in found.items()}
@@ -205,15 +207,18 @@ def _command(words: list[str]) -> tuple[int, str]:
 
 def _world(work: Path, question: Question) -> World:
     """Train once to the end, and once to the middle."""
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     survey, recipe = work / "survey", work / "torture_recipe.py"
-    recipe.write_text(question.recipe)
-    question.write_survey(survey)
     run, begun = work / "run", work / "begun"
-    code, said = _command(train_words(survey, recipe, run))
-    if code:
-        raise SystemExit(f"the undisturbed run of {question.name} failed:\n{said}")
-    _stopped(train_words(survey, recipe, begun))
+    if not (run / "files.json").is_file():
+        recipe.write_text(question.recipe)
+        question.write_survey(survey)
+        code, said = _command(train_words(survey, recipe, run))
+        if code:
+            raise SystemExit(f"the undisturbed run of {question.name} failed:\n{said}")
+    if not begun.exists():
+        _stopped(train_words(survey, recipe, begun))
+    print(f"{question.name}: trained", flush=True)
     return World(
         question, survey, recipe, run, _answers(question, run, survey), begun, bytes_of(run)
     )

@@ -1,6 +1,7 @@
 """Kill every command that writes, at any time and by any signal, repeat it, and compare its end.
 
-    python -m benchmarks.torture.verbs [--kills 60] [--minutes 30] [--verbs predict ...] [--out f]
+    python -m benchmarks.torture.verbs [--kills 60] [--minutes 30] [--verbs predict ...]
+        [--work FOLDER] [--out figures.json]
 
 A command is run once undisturbed. Then it is run again in a fresh copy of what it needs, and sent a
 signal at a random moment: SIGKILL, SIGTERM, SIGINT twice, or SIGSTOP and later SIGCONT. It is
@@ -204,13 +205,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--verbs", nargs="*", default=list(VERBS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help="keep the runs here, and take those that are")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args(argv)
     until = time.monotonic() + 60 * options.minutes
     load_everything()
     found: dict[str, Ends] = {}
     with tempfile.TemporaryDirectory(prefix="verbs-") as name:
-        work = Path(name)
+        work = options.work or Path(name)
         _prepare(work, {VERBS[verb].question for verb in options.verbs})
         rng, turn = np.random.default_rng(options.seed), 0
         calm = {}
@@ -238,7 +240,9 @@ def _prepare(work: Path, questions: set[str]) -> None:
     """A survey, a recipe and a finished run of each question."""
     for question in (q for q in QUESTIONS if q.name in questions):
         base = work / question.name
-        base.mkdir()
+        if (base / "run" / "files.json").is_file():
+            continue
+        base.mkdir(parents=True)
         (base / "torture_recipe.py").write_text(question.recipe)
         _fork(lambda q=question, b=base: q.write_survey(b / "survey"))
         words = train_words(base / "survey", base / "torture_recipe.py", base / "run")
