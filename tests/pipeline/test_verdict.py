@@ -84,9 +84,24 @@ def test_no_interval_has_no_width():
 
 
 def test_weights_count_in_the_gain():
-    weight = np.array([1.0] * 10 + [0.0] * 10)
+    weight = np.array([3.0] * 10 + [1.0] * 10)
     rows = rows_of([0.0] * 10 + [9.0] * 10, [1.0] * 20, weight=weight)
-    assert scored(Depth(), rows, None)["mae"].trivial[0].gain == pytest.approx(1)
+    assert scored(Depth(), rows, None)["mae"].trivial[0].gain == pytest.approx((3 - 8) / 4)
+
+
+def test_where_single_units_have_another_measure_the_sentence_names_it():
+    class Labels(Depth):
+        def scores(self, rows, run):
+            return {"auc": Score(0.9, (0.8, 1.0), (), len(rows))}
+
+        def unit_values(self, rows):
+            return "share_right", 1 - rows["error"]
+
+    rows = rows_of([0.25, 0.5] * 10, [0.0] * 20)
+    rows.trivial["doing nothing"] = np.full(20, 0.125)
+    found = scored(Labels(), rows, None)
+    assert "(share right 0.625 against 0.125; gain 0.5," in verdict_on(found).sentence
+    assert scores_from_json(scores_to_json(found)) == found
 
 
 def test_without_a_trivial_answer_nothing_is_claimed():

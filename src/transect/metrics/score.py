@@ -62,6 +62,7 @@ class Trivial:
         interval: Ends of the 95 % bootstrap interval of the gain, groups drawn whole; None where
             it would mean nothing.
         why: Why there is no interval.
+        measure: What is compared unit by unit, where that is not the main metric itself; else "".
     """
 
     name: str
@@ -69,6 +70,7 @@ class Trivial:
     gain: float
     interval: Interval | None = None
     why: str = ""
+    measure: str = ""
 
     @property
     def beaten(self) -> bool | None:
@@ -125,6 +127,7 @@ class Score:
                     "gain": one.gain,
                     "interval": _listed(one.interval),
                     "why": one.why,
+                    "measure": one.measure,
                 }
                 for one in self.trivial
             ]
@@ -146,6 +149,7 @@ class Score:
                     float(one["gain"]),
                     _ends(one["interval"]),
                     str(one["why"]),
+                    str(one.get("measure", "")),
                 )
                 for one in value.get("trivial", ())
             ),

@@ -54,20 +54,23 @@ def scored(task: Task[D, Any], rows: Rows, run: RunFolder) -> dict[str, Score]:
     found = {name: score.honest(groups) for name, score in task.scores(rows, run).items()}
     if found and rows.trivial:
         main = next(iter(found))
-        found[main] = replace(found[main], trivial=compared(task, rows, main))
+        found[main] = replace(found[main], trivial=compared(task, rows, main, found[main].value))
     return found
 
 
-def compared(task: Task[D, Any], rows: Rows, metric: str) -> tuple[Trivial, ...]:
+def compared(task: Task[D, Any], rows: Rows, metric: str, value: float) -> tuple[Trivial, ...]:
     """The trivial answers of some rows beside the run's own, the best one first.
 
     Args:
         task: The question, whose ``unit_values`` are compared.
         rows: With ``trivial``.
         metric: The main one, for the direction of the trivial answers' scores.
+        value: The run's, to see whether its units are what is compared.
     """
-    own, weights = task.unit_values(rows)[1], rows.weights
+    (measure, own), weights = task.unit_values(rows), rows.weights
     sign = 1.0 if _more_is_better(metric) else -1.0
+    mean = sign * float(np.average(own, weights=weights)) if weights.sum() else float("nan")
+    other = not np.isclose(mean, value, rtol=1e-6, atol=1e-9)
     found = []
     for name, values in rows.trivial.items():
         known = np.isfinite(own) & np.isfinite(values) & (weights > 0)
@@ -85,6 +88,7 @@ def compared(task: Task[D, Any], rows: Rows, metric: str) -> tuple[Trivial, ...]
                 float(np.average(gains, weights=share)),
                 interval,
                 why,
+                measure if other else "",
             )
         )
     return tuple(sorted(found, key=lambda one: one.gain))
@@ -140,8 +144,10 @@ def verdict_on(scores: Mapping[str, Score]) -> Verdict:
 
 def _figures(metric: str, score: Score, best: Trivial) -> str:
     """The numbers that a verdict rests on, against the best trivial answer."""
-    title = title_of(metric)
-    text = f"{title} {_short(score.value)} against {_short(best.value)}; gain {_short(best.gain)}"
+    title, value = title_of(metric), score.value
+    if best.measure:  # the main metric has no value of single units
+        title, value = title_of(best.measure), best.value + best.gain
+    text = f"{title} {_short(value)} against {_short(best.value)}; gain {_short(best.gain)}"
     if best.interval is not None:
         low, high = (_short(end) for end in best.interval)
         text += f", 95 % interval {low} to {high}"
