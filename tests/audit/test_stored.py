@@ -210,6 +210,7 @@ def test_identities_are_scored_without_encounters_that_a_fold_parts(tmp_path):
     queries = len(keys)
     columns = {
         "truth": np.array(names), "ranked": np.array(people)[ranked],
+        "known": np.array(people)[ranked],
         "probability": np.full((queries, 2), 0.4), "new": np.zeros(queries),
         "margin": np.ones(queries), "cannot_tell": np.zeros(queries, bool),
         "weight": np.ones(queries),

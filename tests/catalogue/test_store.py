@@ -1,3 +1,4 @@
+import importlib
 import shutil
 import sqlite3
 import threading
@@ -338,7 +339,7 @@ def test_a_catalogue_that_cannot_be_written_is_read(tmp_path, monkeypatch):
 
 def test_parts_are_signed_where_they_meet(tmp_path, monkeypatch):
     for room in ("rows", "ledger"):
-        monkeypatch.setattr(f"transect.catalogue.{room}.PART", 4)
+        monkeypatch.setattr(importlib.import_module(f"transect.catalogue.{room}"), "PART", 4)
     book = filled(tmp_path)  # six photos: a whole part and half of one
     for number in range(7):
         book.add([Photo(f"x{number}", f"w{number}")], np.full((1, 4), number))

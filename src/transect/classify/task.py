@@ -56,7 +56,7 @@ from transect.types import Image, LabelKind, Problem, Progress, Survey
 __all__ = ["ClassifyTask"]
 
 _STAGE_OF_OTHERS = (
-    "aux", "curriculum", "data", "loss_on", "mining", "mining_noise", "mining_reuse",
+    "adversarial", "aux", "curriculum", "data", "loss_on", "mining", "mining_noise", "mining_reuse",
     "pseudo_share", "round",
 )  # fmt: skip
 _NETWORK = ("backbone", "weights", "pooling", "dim", "neck", "dropout", "head", "head_start")

@@ -64,7 +64,7 @@ __all__ = ["CountTask"]
 
 _OTHER_STAGES = (
     "aux", "data", "round", "pseudo_share", "mining", "mining_noise", "mining_reuse",
-    "augment_rare", "mixup",
+    "augment_rare", "mixup", "adversarial",
 )  # fmt: skip
 
 

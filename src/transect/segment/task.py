@@ -62,6 +62,7 @@ from transect.types import Image, Problem, Progress, Survey
 __all__ = ["SegmentTask"]
 
 _STAGE_OF_OTHERS = (
+    "adversarial",
     "augment_rare",
     "mixup",
     "mining",
