@@ -153,8 +153,8 @@ def test_images_without_masks_teach_once_a_training_is_long(survey, tmp_path):
 def test_few_steps_on_whole_images_become_more_on_smaller_ones():
     geometry = Geometry(fit="whole", size_hw=(128, 128))
     member = Member(name="main", geometry=geometry, stages=(Stage(batch=16),))
-    assert planning.cheaper(member, (101, 101), Scale(9, 9), 250) == member
-    changed = planning.cheaper(member, (101, 101), Scale(90, 90), 125)
+    assert planning.cheaper(member, (101, 101), Scale(9, 9), 500) == member
+    changed = planning.cheaper(member, (101, 101), Scale(90, 90), 250)
     assert (changed.stages[0].batch, changed.geometry) == (8, geometry)
     changed = planning.cheaper(member, (101, 101), Scale(90, 90), 40)
     assert changed.geometry.size_hw == (64, 64)

@@ -31,8 +31,7 @@ EPOCH_STEPS = 50
 """Steps of an epoch: our choice, a kill loses about this many."""
 
 _LEAST_STEPS = 20  # fewer teach nothing: a budget that is too short for them is overrun
-_FEW_STEPS = 500  # on tiles, fewer are worth less than more at a smaller input, see `cheaper`
-_FEW_WHOLE = 250  # the same for whole images; our guess
+_FEW_STEPS = 500  # fewer are worth less than more at a smaller input, see `cheaper`
 _FULL_STEPS = (1000, 3000)  # a training until a second one pays, few and many images; our guess
 _FULL_PASSES = 60  # so many passes over the images, within these; our guess
 _LONG_STEPS = 1500  # from here on the usual rate and strong augmentation will do; our guess
@@ -308,11 +307,10 @@ def cheaper(member: Member, picture_hw: tuple[int, int], scale: Scale, steps: in
     Returns:
         The member; itself if there are steps enough.
     """
+    if steps >= _FEW_STEPS:
+        return member
     stage, full = member.stages[0], member.geometry.size_hw
     whole = member.geometry.fit == "whole"
-    few = _FEW_WHOLE if whole else _FEW_STEPS
-    if steps >= few:
-        return member
     batch = max(8, stage.batch // 2) if whole else stage.batch
     least = 1.0 if whole else max(4 * scale.usual_px, 3 * scale.large_px)  # our guess
     size = full
@@ -321,7 +319,7 @@ def cheaper(member: Member, picture_hw: tuple[int, int], scale: Scale, steps: in
         if part < 1 and min(smaller) < least:
             break
         size, share = smaller, smaller[0] * smaller[1] / (full[0] * full[1])
-        if steps * stage.batch / batch / share >= few:
+        if steps * stage.batch / batch / share >= _FEW_STEPS:
             break
     geometry = dataclasses.replace(member.geometry, size_hw=size)
     if whole and size != full:
