@@ -4,14 +4,15 @@ import pytest
 from transect.errors import TransectError
 from transect.identify.geometry import (
     NOTHING,
+    UNVERIFIED,
     GeometryModel,
     KeypointFiles,
+    best_proof,
     cores,
     fit_geometry,
     match_rows,
     pair_scores,
 )
-from transect.identify.predictor import UNVERIFIED, best_proof
 from transect.recipe import IdentifyDecide
 from transect.types import Quiet
 

@@ -31,12 +31,14 @@ from transect.matching import (
     write_keypoints,
 )
 from transect.matching.validity import validity_features
+from transect.openset.evidence import FAR, NOBODY
 from transect.recipe import IdentifyDecide
 from transect.types import Progress
 
 __all__ = [
     "GeometryModel",
     "KeypointFiles",
+    "best_proof",
     "cores",
     "cut_at_full_size",
     "fit_geometry",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 NOTHING = -8.0  # score of a pair without any match
+UNVERIFIED = -4.85  # -8 + log(1 + 500) / 2: no pair without a homography scores higher
 MOST_NEGATIVES = 4000  # pairs of different individuals that a validity classifier sees
 
 
@@ -223,4 +226,30 @@ def _features(table: PairTable, found: NDArray[np.bool_]) -> NDArray[np.float64]
     """What the validity classifier looks at, of the pairs that have a homography."""
     return validity_features(
         table.homographies[found], table.matches[found], table.inliers[found], table.unique[found]
+    )
+
+
+def best_proof(
+    scores: NDArray[np.floating], owners: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The best pair of every query, if it was verified by a homography.
+
+    Args:
+        scores: (Q, G) of ``pair_scores``.
+        owners: (G,) identities.
+        rows: (G,) the gallery photos.
+
+    Returns:
+        (Q,) score, (Q,) whose, ``NOBODY`` if no pair was verified, and (Q,) the photo, or -1.
+    """
+    if not scores.shape[1]:
+        none = np.full(len(scores), NOBODY, np.int64)
+        return np.full(len(scores), -FAR), none, np.full(len(scores), -1, np.int64)
+    top = scores.argmax(axis=1)
+    value = scores[np.arange(len(scores)), top].astype(np.float64)
+    real = value > UNVERIFIED
+    return (
+        np.where(np.isfinite(value), value, -FAR),
+        np.where(real, owners[top], NOBODY),
+        np.where(real, rows[top], -1),
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transect.identify.blocks import blocks, embeddings_of
-from transect.identify.geometry import NOTHING, GeometryModel, cores, match_rows
+from transect.identify.geometry import NOTHING, GeometryModel, best_proof, cores, match_rows
 from transect.identify.scorers import FoldModel, identity_scores, image_scores
 from transect.matching import Keypoints, PairTable, lnbnn_scores
 from transect.openset.aggregation import prototypes, to_identity
@@ -25,10 +25,9 @@ from transect.openset.fusion import Candidates, gather, joined
 from transect.recipe import IdentifyDecide
 from transect.types import Progress
 
-__all__ = ["Features", "QueryScores", "Scorers", "best_proof", "match_queries", "score_queries"]
+__all__ = ["Features", "QueryScores", "Scorers", "match_queries", "score_queries"]
 
 NEAREST = 100  # gallery photos kept per query
-UNVERIFIED = -4.85  # -8 + log(1 + 500) / 2: no pair without a homography scores higher
 
 Place = tuple[str, int]  # a member's name and a fold
 
@@ -393,30 +392,4 @@ def _gathered(
         proof_identity=whose,
         proof_rows=proof_rows,
         quality=None if queries.counts is None else queries.counts.astype(np.float64),
-    )
-
-
-def best_proof(
-    scores: NDArray[np.floating], owners: NDArray[np.int64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """The best pair of every query, if it was verified by a homography.
-
-    Args:
-        scores: (Q, G) of ``pair_scores``.
-        owners: (G,) identities.
-        rows: (G,) the gallery photos.
-
-    Returns:
-        (Q,) score, (Q,) whose, ``NOBODY`` if no pair was verified, and (Q,) the photo, or -1.
-    """
-    if not scores.shape[1]:
-        none = np.full(len(scores), NOBODY, np.int64)
-        return np.full(len(scores), -FAR), none, np.full(len(scores), -1, np.int64)
-    top = scores.argmax(axis=1)
-    value = scores[np.arange(len(scores)), top].astype(np.float64)
-    real = value > UNVERIFIED
-    return (
-        np.where(np.isfinite(value), value, -FAR),
-        np.where(real, owners[top], NOBODY),
-        np.where(real, rows[top], -1),
     )
